@@ -1,0 +1,1 @@
+"""The record: what is kept, how it is encoded, hashed, signed and proved."""

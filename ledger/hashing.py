@@ -1,0 +1,44 @@
+"""SHA-256 with a domain for each kind of thing, so that no hash of one kind is one of another."""
+
+from enum import Enum
+from hashlib import sha256
+from typing import NewType
+
+Hash = NewType("Hash", bytes)
+
+HASH_BYTES = 32
+NO_HASH = Hash(bytes(HASH_BYTES))  # stands where there is nothing to hash yet
+
+
+class Domain(Enum):
+    """The kinds of things that are hashed; the value is the prefix of what is hashed.
+
+    No prefix is the prefix of another, because each ends at its only NUL byte.
+    """
+
+    GENESIS = b"depoli/genesis/1\x00"
+    MEMBER = b"depoli/member/1\x00"
+    KEY = b"depoli/key/1\x00"
+    TRANSACTION = b"depoli/transaction/1\x00"
+    CALL = b"depoli/call/1\x00"  # (transaction id, position) -> id of what the call creates
+    HEADER = b"depoli/header/1\x00"
+    VALIDATORS = b"depoli/validators/1\x00"
+    CERTIFICATE = b"depoli/certificate/1\x00"
+    EVIDENCE = b"depoli/evidence/1\x00"
+    JUSTIFICATION = b"depoli/justification/1\x00"
+    HEAD = b"depoli/head/1\x00"  # (head, leaf) -> next head of a member's chain
+    HEADS_LEAF = b"depoli/heads/leaf/1\x00"
+    HEADS_NODE = b"depoli/heads/node/1\x00"
+    STATE_ELEMENT = b"depoli/state/element/1\x00"
+    STATE_DIGEST = b"depoli/state/digest/1\x00"
+    MARK = b"depoli/mark/1\x00"
+    LOCK = b"depoli/lock/1\x00"
+    PARAMETERS = b"depoli/parameters/1\x00"
+
+
+def hash_of(domain: Domain, *parts: bytes) -> Hash:
+    """Return SHA-256(domain ‖ parts). Parts are of fixed length, but for the last."""
+    digest = sha256(domain.value)
+    for part in parts:
+        digest.update(part)
+    return Hash(digest.digest())
