@@ -1,0 +1,155 @@
+"""Make .venv hold exactly what requirements/*.txt lock, and the package; twice changes nothing.
+
+Standard library only: it runs before anything is installed, with whatever Python was found.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+KINDS = ("run", "dev")  # dev holds all of run, so an environment made for dev serves run too
+
+
+class SetupFailed(Exception):
+    """The environment is not ready; the message says how to mend it."""
+
+
+def lock_path() -> Path:
+    """Return the file whose lock one setup of this checkout holds at a time."""
+    return ROOT / ".venv.lock"
+
+
+def say(text: str) -> None:
+    """Tell the person what happens, apart from what a script prints on stdout."""
+    print(f"setup: {text}", file=sys.stderr, flush=True)
+
+
+def fingerprint(kind: str) -> str:
+    """Return the hash of all that an environment of this kind is made from."""
+    digest = hashlib.sha256()
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    digest.update(f"{kind} {version} {ROOT}\n".encode())
+    for name in (f"requirements/{kind}.txt", "scripts/setup.py"):
+        digest.update(hashlib.sha256((ROOT / name).read_bytes()).digest())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    built_from = [project["build-system"], project["project"], project["tool"]["hatch"]]
+    digest.update(json.dumps(built_from, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def stamp(kind: str) -> Path:
+    """Return the file that is written last, when the environment is whole."""
+    return VENV / f"made-for-{kind}"
+
+
+def is_ready(kind: str) -> bool:
+    """Whether the environment was made whole from today's lock files, for this kind or a wider."""
+    if not PYTHON.exists():
+        return False
+    wider = KINDS[KINDS.index(kind) :]
+    return any(
+        stamp(each).is_file() and stamp(each).read_text(encoding="ascii") == fingerprint(each)
+        for each in wider
+    )
+
+
+def run(command: list[str], failure: str) -> None:
+    """Run a command quietly; where it fails show the end of what it said, and the mending."""
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        tail = "\n".join(f"    {line}" for line in done.stdout.splitlines()[-12:])
+        raise SetupFailed(f"{failure}\n{tail}")
+
+
+def is_same_python() -> bool:
+    """Whether .venv runs, has pip, and is of the version that runs this."""
+    if not PYTHON.exists():
+        return False
+    probe = "import pip, sys; print(*sys.version_info[:3])"
+    done = subprocess.run(
+        [str(PYTHON), "-I", "-c", probe], capture_output=True, text=True, check=False
+    )
+    return done.returncode == 0 and done.stdout.split() == [str(n) for n in sys.version_info[:3]]
+
+
+def make(kind: str) -> None:
+    """Create what is missing; interrupted anywhere, the next run goes on from there."""
+    for each in KINDS:
+        stamp(each).unlink(missing_ok=True)
+    if not is_same_python():
+        say(f"creating .venv with Python {sys.version.split()[0]}")
+        run(
+            [sys.executable, "-m", "venv", "--clear", str(VENV)],
+            "could not create .venv: is there space on the disk, may you write here? venv said:",
+        )
+    lock = f"requirements/{kind}.txt"
+    say(f"installing {lock} (every file checked against its hash; only this once)")
+    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
+    run(
+        [*pip, "--require-hashes", "-r", lock],
+        f"could not install {lock}: is the network there, can pip reach its package index? "
+        "Run this again when it does; what was fetched is kept. pip said:",
+    )
+    run(
+        [*pip, "--no-deps", "--no-build-isolation", "--no-index", "--editable", "."],
+        "could not install depoli itself: is pyproject.toml whole? pip said:",
+    )
+    stamp(kind).write_text(fingerprint(kind), encoding="ascii")
+    say("ready")
+
+
+def setup(kind: str) -> None:
+    """Make the environment ready; of two that run at once the second waits, then finds it made."""
+    if is_ready(kind):
+        return
+    with lock_path().open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another setup of this checkout is at work; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_ready(kind):
+            started = time.monotonic()
+            make(kind)
+            say(f"took {time.monotonic() - started:.0f} s")
+
+
+def main(arguments: list[str]) -> int:
+    """Return the exit code."""
+    if len(arguments) != 1 or arguments[0] not in KINDS:
+        print("usage: setup.py run|dev", file=sys.stderr)
+        return 2
+    try:
+        setup(arguments[0])
+    except SetupFailed as failed:
+        say(str(failed))
+        return 1
+    except OSError as error:
+        say(f"{error}: is there space on the disk, may you write to {os.fspath(ROOT)}?")
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; run it again to go on")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
