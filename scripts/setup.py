@@ -16,16 +16,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
+LOCK = ROOT / ".venv.lock"
 KINDS = ("run", "dev")  # dev holds all of run, so an environment made for dev serves run too
 
 
-class SetupFailed(Exception):
-    """The environment is not ready; the message says how to mend it."""
+class StepFailed(Exception):
+    """A step of the setup failed: what it was, how to mend it, and the end of what it said."""
 
-
-def lock_path() -> Path:
-    """Return the file whose lock one setup of this checkout holds at a time."""
-    return ROOT / ".venv.lock"
+    def __init__(self, step: str, mend: str, output: str) -> None:
+        tail = "".join(f"\n    {line}" for line in output.splitlines()[-12:])
+        super().__init__(f"could not {step}. {mend} It said:{tail}")
 
 
 def say(text: str) -> None:
@@ -62,8 +62,8 @@ def is_ready(kind: str) -> bool:
     )
 
 
-def run(command: list[str], failure: str) -> None:
-    """Run a command quietly; where it fails show the end of what it said, and the mending."""
+def run(command: list[str], step: str, mend: str) -> None:
+    """Run a command quietly, or raise `StepFailed`."""
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -75,8 +75,7 @@ def run(command: list[str], failure: str) -> None:
         check=False,
     )
     if done.returncode != 0:
-        tail = "\n".join(f"    {line}" for line in done.stdout.splitlines()[-12:])
-        raise SetupFailed(f"{failure}\n{tail}")
+        raise StepFailed(step, mend, done.stdout)
 
 
 def is_same_python() -> bool:
@@ -98,19 +97,22 @@ def make(kind: str) -> None:
         say(f"creating .venv with Python {sys.version.split()[0]}")
         run(
             [sys.executable, "-m", "venv", "--clear", str(VENV)],
-            "could not create .venv: is there space on the disk, may you write here? venv said:",
+            "create .venv",
+            "Is there space on the disk, and may you write here?",
         )
     lock = f"requirements/{kind}.txt"
-    say(f"installing {lock} (every file checked against its hash; only this once)")
+    say(f"installing {lock}, every file checked against its hash (only this once)")
     pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
     run(
         [*pip, "--require-hashes", "-r", lock],
-        f"could not install {lock}: is the network there, can pip reach its package index? "
-        "Run this again when it does; what was fetched is kept. pip said:",
+        f"install {lock}",
+        "Is the network there, and does pip reach its package index? Mend that and run this "
+        "again: what was fetched is kept.",
     )
     run(
         [*pip, "--no-deps", "--no-build-isolation", "--no-index", "--editable", "."],
-        "could not install depoli itself: is pyproject.toml whole? pip said:",
+        "install depoli itself",
+        "Is pyproject.toml whole?",
     )
     stamp(kind).write_text(fingerprint(kind), encoding="ascii")
     say("ready")
@@ -120,7 +122,7 @@ def setup(kind: str) -> None:
     """Make the environment ready; of two that run at once the second waits, then finds it made."""
     if is_ready(kind):
         return
-    with lock_path().open("w") as lock:
+    with LOCK.open("w") as lock:  # the kernel drops the lock of a setup that died
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -139,7 +141,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         setup(arguments[0])
-    except SetupFailed as failed:
+    except StepFailed as failed:
         say(str(failed))
         return 1
     except OSError as error:
