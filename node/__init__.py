@@ -1,0 +1,1 @@
+"""The outside world: everything that reads a clock, a file, a socket or a person."""

@@ -1,0 +1,186 @@
+"""The entry point: finds commands, and turns every error into a sentence and an exit code."""
+
+import difflib
+import errno
+import importlib
+import importlib.metadata
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+import click
+
+from node.errors import Exit, NodeError
+
+# Noun -> what it is about. A noun lives in node/cli/<noun>.py under its own name and is imported
+# when it is used, so that `depoli --version` loads neither libsodium nor a web server.
+_NOUNS: Final = {
+    "keys": "Make an organisation's keys and show their public parts.",
+    "genesis": "Agree on how a chain begins: draft, sign, assemble, verify.",
+    "node": "Initialise, run and look at a node.",
+    "testnet": "A whole network on this machine, for trying things.",
+    "prescription": "Keep a prescription in the vault and commit to it.",
+    "claim": "Submit, show, accept, reject and cancel claims.",
+    "lot": "Submit many claims under one signature.",
+    "settlement": "Settle a batch of accepted claims, and confirm it.",
+    "receipt": "Export and verify the proof that an entry is on the chain.",
+    "audit": "Export the chain and verify it from genesis.",
+}
+_MESSAGE_CHARACTERS: Final = 600  # a message may quote input; a screen is not to be flooded
+
+
+class UnknownCommand(click.UsageError):
+    """There is no such noun or verb; the nearest one is named."""
+
+    def __init__(self, name: str, known: Sequence[str], context: click.Context) -> None:
+        near = difflib.get_close_matches(name, known, n=1)
+        guess = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
+        super().__init__(f"there is no command '{name}'; {guess}", context)
+
+
+class CommandMissing(NodeError):
+    """A command is listed, but its module is not installed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the command '{name}' is missing from this installation",
+            hint="install the whole package again",
+        )
+
+
+class Nouns(click.Group):
+    """The group of all commands, each imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the nouns in the order in which one meets them."""
+        del ctx
+        return list(_NOUNS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return the command of a noun; None where there is no such noun."""
+        del ctx
+        if cmd_name not in _NOUNS:
+            return None
+        module = f"node.cli.{cmd_name}"
+        try:
+            command = getattr(importlib.import_module(module), cmd_name)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+            raise CommandMissing(cmd_name) from None
+        assert isinstance(command, click.Command)  # each module exports its noun
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the noun, or raise `UnknownCommand`."""
+        if args[0] not in _NOUNS and not args[0].startswith("-"):
+            raise UnknownCommand(args[0], list(_NOUNS), ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what each noun is about without importing any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_NOUNS.items()))
+
+    def main(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        **extra: Any,  # noqa: ANN401
+    ) -> NoReturn:
+        """Run a command and exit; no traceback reaches a person unless DEPOLI_DEBUG=1."""
+        if not __debug__:
+            _fail("Python's -O switches off checks this program relies on", "run it without -O")
+        extra["standalone_mode"] = False
+        try:
+            result = super().main(args, prog_name or "depoli", **extra)
+        except Exception as error:
+            if os.environ.get("DEPOLI_DEBUG") == "1":
+                raise
+            _explain(error)
+        except KeyboardInterrupt:
+            sys.exit(130)  # as a shell reports SIGINT
+        sys.exit(result if isinstance(result, int) else Exit.OK)
+
+
+def _explain(error: BaseException) -> NoReturn:
+    """Say what is wrong and what to do, in two lines at most, and exit with the right code."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    match error:
+        case click.exceptions.Exit():
+            sys.exit(error.exit_code)
+        case click.Abort():
+            _fail("stopped", "")
+        case click.exceptions.NoArgsIsHelpError():
+            click.echo(error.format_message(), err=True)
+            sys.exit(Exit.USAGE)
+        case click.UsageError():
+            command = error.ctx.command_path if error.ctx else "depoli"
+            _fail(error.format_message(), f"{command} --help", Exit.USAGE)
+        case click.ClickException():
+            _fail(error.format_message(), "", error.exit_code)
+        case OSError(errno=errno.EPIPE):
+            # Who read our output has gone; nothing may be written to it when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(Exit.FAILED)
+        case OSError() if not hasattr(error, "exit_code"):
+            where = f"{error.filename}: " if error.filename else ""
+            _fail(f"{where}{error.strerror or error}", "", Exit.FAILED)
+        case _:
+            pass
+    code = getattr(error, "exit_code", None)
+    if isinstance(code, int):  # of this package, or of the client's or the auditor's
+        _fail(str(error), getattr(error, "hint", ""), code)
+    if type(error).__module__.partition(".")[0] in {"ledger", "contracts", "consensus"}:
+        _fail(str(error), "", Exit.VERIFICATION_FAILED)  # what was read does not hold
+    _fail(
+        f"this is a fault of depoli: {type(error).__name__}: {error}",
+        "run it again with DEPOLI_DEBUG=1 and report what it prints",
+    )
+
+
+def _fail(message: str, hint: str, code: int = Exit.FAILED) -> NoReturn:
+    click.echo(f"error: {_one_line(message)}", err=True)
+    if hint:
+        click.echo(f"hint:  {_one_line(hint)}", err=True)
+    sys.exit(int(code))
+
+
+def _one_line(text: str) -> str:
+    text = re.sub(r"\s+", " ", text).strip()
+    text = "".join(character if character.isprintable() else "�" for character in text)
+    return text if len(text) <= _MESSAGE_CHARACTERS else text[:_MESSAGE_CHARACTERS] + "…"
+
+
+def _show_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001
+    if not value:
+        return
+    try:
+        version = importlib.metadata.version("depoli")
+    except importlib.metadata.PackageNotFoundError:
+        version = "from a source tree that is not installed"
+    click.echo(f"depoli {version}")
+    context.exit()
+
+
+@click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
+def main() -> None:
+    """Prove that a reimbursement is due; no prescription leaves the shop."""
+
+
+if __name__ == "__main__":
+    main()

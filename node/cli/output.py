@@ -1,0 +1,84 @@
+"""What commands print: results on standard output, everything else on standard error."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import click
+
+_JSON: Final = "depoli.json"
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_option(command: F) -> F:
+    """Give a command `--json`; `emit` obeys it, the command itself need not look."""
+
+    def remember(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001
+        context.meta[_JSON] = value
+
+    return click.option(
+        "--json",
+        is_flag=True,
+        expose_value=False,
+        callback=remember,
+        help="Print the result as one JSON value.",
+    )(command)
+
+
+def is_json(context: click.Context) -> bool:
+    """Return whether the result is to be JSON."""
+    return bool(context.meta.get(_JSON, False))
+
+
+def emit(context: click.Context, value: object, human: str | Callable[[], str]) -> None:
+    """Print `value` as JSON where `--json` was given, otherwise `human`. Bytes appear as hex."""
+    if is_json(context):
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    else:
+        click.echo(human if isinstance(human, str) else human())
+
+
+def note(text: str) -> None:
+    """Say something that is not the result, on standard error."""
+    click.echo(text, err=True)
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return rows under their headings, in columns as wide as they need; numbers to the right."""
+    cells = [list(map(_cell, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    right = [
+        bool(rows) and all(isinstance(row[index], int) or row[index] is None for row in rows)
+        for index in range(len(headings))
+    ]
+
+    def line(values: Sequence[str]) -> str:
+        padded = (
+            value.rjust(width) if number else value.ljust(width)
+            for value, width, number in zip(values, widths, right, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([line(list(headings)), *map(line, cells)])
+
+
+def fields(values: Mapping[str, object]) -> str:
+    """Return one `name  value` line per item, aligned."""
+    width = max(map(len, values), default=0)
+    return "\n".join(
+        f"{name.ljust(width)}  {_cell(value)}".rstrip() for name, value in values.items()
+    )
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.hex()
+    raise TypeError(f"{type(value).__name__} has no place in JSON output")  # noqa: TRY003, EM102
