@@ -1,0 +1,1 @@
+"""Agreement: a pure machine that decides one block per height (docs/protocol.md)."""
