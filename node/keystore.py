@@ -34,7 +34,7 @@ class BadSeed(NodeError):
 
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"{path} does not hold a key: a seed is {2 * SEED_BYTES} hexadecimal digits, lower case",
+            f"{path} holds no key: a seed is {2 * SEED_BYTES} hexadecimal digits, lower case",
             hint="put the file back from its backup; it is not to be edited",
         )
 

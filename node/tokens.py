@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from ledger.validators import MEMBER_ID_BYTES, MemberId
 from node import files
@@ -89,7 +89,10 @@ def digest_of(token: str) -> bytes:
 
 
 def parse_tokens(path: Path) -> TokenBook:
-    """Return the grants in a file; none where there is no file. Raises `BadTokenFile`, `Exposed`…"""
+    """Return the grants in a file; none where there is no file.
+
+    Raises `BadTokenFile`, `Exposed`, `Foreign`, `NotPlain`, `TooLong`.
+    """
     return TokenBook(load_grants(path))
 
 
@@ -147,7 +150,7 @@ def _parse_grant(path: Path, number: int, item: Any) -> Grant:  # noqa: ANN401
     )
 
 
-def _is_hex(value: object, size: int) -> bool:
+def _is_hex(value: object, size: int) -> TypeGuard[str]:
     return isinstance(value, str) and bool(re.fullmatch(f"[0-9a-f]{{{2 * size}}}", value))
 
 
