@@ -1,0 +1,178 @@
+"""A member's card, `member.json`: what an organisation tells the others of itself before a chain.
+
+It holds public things only; the seeds beside it never leave the folder.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Final, TypeGuard
+
+from ledger.errors import BadKey
+from ledger.hashing import Domain, hash_of
+from ledger.keys import Algorithm, PublicKey, Role, parse_public_key
+from ledger.validators import MEMBER_ID_BYTES, MemberId
+from node import files, keystore
+from node.errors import Usage, VerificationFailed
+
+FILE_NAME: Final = "member.json"
+FORMAT: Final = "depoli/member/1"
+FAMILIES: Final = ("optician", "operator", "insurer", "auditor", "prescriber")
+LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+COUNTRY: Final = re.compile(r"[A-Z]{2}")
+MAX_CARD_BYTES: Final = 64 << 10
+
+
+class Runs(IntEnum):
+    """What an organisation runs, and so which keys it needs."""
+
+    NOTHING = 0  # a client of somebody's node
+    OBSERVER = 1
+    VALIDATOR = 2
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles of the keys it needs."""
+        return (
+            (Role.TRANSACTION,),
+            (Role.TRANSACTION, Role.TLS),
+            (Role.TRANSACTION, Role.CONSENSUS, Role.CHECKPOINT, Role.TLS),
+        )[self]
+
+
+class BadCard(Usage):
+    """A file is no member's card."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path} is no member's card: {reason}", hint="make one with: depoli keys new"
+        )
+
+
+class KeyMismatch(VerificationFailed):
+    """A seed beside a card is not the seed of the key that the card shows."""
+
+    def __init__(self, path: Path, role: Role) -> None:
+        super().__init__(
+            f"{path}: the key {keystore.FILE_NAMES[role]} is not that of the seed beside it",
+            hint="one of the two was exchanged: find out which, and use neither until then",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One member: its name for people, its family, its country, its public keys."""
+
+    label: str
+    family: str
+    country: str  # ISO 3166-1 alpha-2
+    keys: dict[Role, PublicKey]
+
+    @property
+    def member(self) -> MemberId:
+        """The member id: that of its first transaction key."""
+        return member_id(self.keys[Role.TRANSACTION])
+
+    @property
+    def runs(self) -> Runs:
+        """What its keys let it run."""
+        return max(runs for runs in Runs if self.keys.keys() >= set(runs.roles))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what stands in the file."""
+        return {
+            "format": FORMAT,
+            "label": self.label,
+            "family": self.family,
+            "country": self.country,
+            "keys": [
+                {
+                    "role": keystore.FILE_NAMES[role],
+                    "algorithm": Algorithm.ED25519.name.lower(),
+                    "public": public.hex(),
+                }
+                for role, public in self.keys.items()
+            ],
+        }
+
+
+def member_id(transaction_key: bytes) -> MemberId:
+    """Return the id of the member whose first transaction key this is."""
+    return MemberId(hash_of(Domain.MEMBER, transaction_key)[:MEMBER_ID_BYTES])
+
+
+def create_card(folder: Path, *, label: str, family: str, country: str, runs: Runs) -> Card:
+    """Draw an organisation's keys and write seeds and card to `folder`.
+
+    Raises `AlreadyThere` before anything is written, `BadCard` for a name that cannot stand.
+    """
+    path = folder / FILE_NAME
+    _check_names(path, label, family, country)
+    if path.exists():
+        raise files.AlreadyThere(path)
+    made = keystore.create_keys(folder, runs.roles)
+    card = Card(label, family, country, {role: key.public for role, key in made.items()})
+    files.create(path, json.dumps(card.as_json(), indent=2).encode() + b"\n")
+    return card
+
+
+def load_card(path: Path) -> Card:
+    """Return the card in a file or folder; raise `Missing`, `BadCard`."""
+    if path.is_dir():
+        path = path / FILE_NAME
+    text = files.read_public(path, limit=MAX_CARD_BYTES, hint="make one with: depoli keys new")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadCard(path, "not JSON") from None
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise BadCard(path, f"its format is not {FORMAT}")
+    if unknown := value.keys() - {"format", "label", "family", "country", "keys"}:
+        raise BadCard(path, f"there is no field {min(unknown)[:64]}")
+    label, family, country = value.get("label"), value.get("family"), value.get("country")
+    _check_names(path, label, family, country)
+    return Card(str(label), str(family), str(country), _parse_keys(path, value.get("keys")))
+
+
+def verify_seeds(folder: Path, card: Card) -> None:
+    """Raise `KeyMismatch` unless the seeds in `folder` are those of the card's keys."""
+    for role, key in keystore.load_keys(folder, card.keys).items():
+        if key.public != card.keys[role]:
+            raise KeyMismatch(folder / FILE_NAME, role)
+
+
+def _check_names(path: Path, label: object, family: object, country: object) -> None:
+    if not _matches(LABEL, label):
+        raise BadCard(path, "a label is 1 to 32 of a-z, 0-9 and -, as in opticiens-de-france")
+    if family not in FAMILIES:
+        raise BadCard(path, f"a family is one of {', '.join(FAMILIES)}")
+    if not _matches(COUNTRY, country):
+        raise BadCard(path, "a country is two capital letters, as in FR")
+
+
+def _parse_keys(path: Path, value: object) -> dict[Role, PublicKey]:
+    if not isinstance(value, list) or len(value) > len(keystore.FILE_NAMES):
+        raise BadCard(path, "keys must be a list with one key for each role")
+    roles = {name: role for role, name in keystore.FILE_NAMES.items()}
+    keys: dict[Role, PublicKey] = {}
+    for item in value:
+        if not isinstance(item, dict) or item.keys() != {"role", "algorithm", "public"}:
+            raise BadCard(path, "a key has role, algorithm and public")
+        role = roles.get(str(item["role"]))
+        if role is None or role in keys:
+            raise BadCard(path, f"each key has one role of {', '.join(roles)}")
+        if item["algorithm"] != Algorithm.ED25519.name.lower():
+            raise BadCard(path, "the algorithm of a key is ed25519")
+        try:
+            keys[role] = parse_public_key(bytes.fromhex(str(item["public"])))
+        except (ValueError, BadKey) as error:
+            raise BadCard(path, str(error)) from None
+    if keys.keys() not in [set(runs.roles) for runs in Runs]:
+        raise BadCard(path, "it has not the keys of a client, of an observer or of a validator")
+    return keys
+
+
+def _matches(pattern: re.Pattern[str], value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and bool(pattern.fullmatch(value))

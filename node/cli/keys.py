@@ -1,0 +1,68 @@
+"""`depoli keys`: an organisation's keys, which never leave the folder they are made in."""
+
+from pathlib import Path
+
+import click
+
+from node.card import FAMILIES, FILE_NAME, Card, Runs, create_card, load_card, verify_seeds
+from node.cli.output import emit, fields, json_option
+from node.keystore import FILE_NAMES
+
+
+@click.group()
+def keys() -> None:
+    """Make an organisation's keys and show their public parts."""
+
+
+@keys.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--label", required=True, help="Name for people: a-z, 0-9 and -.")
+@click.option("--family", required=True, type=click.Choice(FAMILIES), help="What the member is.")
+@click.option("--country", default="FR", show_default=True, help="Two letters (ISO 3166-1).")
+@click.option(
+    "--runs",
+    type=click.Choice([runs.name.lower() for runs in Runs]),
+    default=Runs.NOTHING.name.lower(),
+    show_default=True,
+    help="What the member runs, and so which keys it needs.",
+)
+@json_option
+@click.pass_context
+def new(
+    context: click.Context, folder: Path, label: str, family: str, country: str, runs: str
+) -> None:
+    """Make new keys in FOLDER, and the card member.json to hand to the others."""
+    card = create_card(folder, label=label, family=family, country=country, runs=Runs[runs.upper()])
+    emit(
+        context,
+        _result(card, folder),
+        lambda: (
+            f"{_human(card)}\n\nHand {folder / FILE_NAME} to who drafts the genesis."
+            f" Back up the *.seed files; they are shown to nobody."
+        ),
+    )
+
+
+@keys.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@json_option
+@click.pass_context
+def show(context: click.Context, folder: Path) -> None:
+    """Show the public parts of the keys in FOLDER, after comparing them with the seeds."""
+    card = load_card(folder)
+    verify_seeds(folder, card)
+    emit(context, _result(card, folder), lambda: _human(card))
+
+
+def _result(card: Card, folder: Path) -> dict[str, object]:
+    return card.as_json() | {"member": card.member, "folder": str(folder)}
+
+
+def _human(card: Card) -> str:
+    shown: dict[str, object] = {
+        "label": card.label,
+        "family": card.family,
+        "country": card.country,
+        "member": card.member,
+    }
+    return fields(shown | {f"{FILE_NAMES[role]} key": key for role, key in card.keys.items()})
