@@ -6,7 +6,7 @@ floats, maps, strings or extensions. `decode` refuses whatever `encode` would no
 because it encodes what it read and compares.
 """
 
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, dataclass_transform
 
 import msgspec
 
@@ -18,7 +18,14 @@ U63_MAX: Final = (1 << 63) - 1  # heights, sizes and times stay inside a signed 
 T = TypeVar("T")
 
 
-class Struct(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+class _Frozen(msgspec.StructMeta):
+    """Tells type checkers that every `Struct` is frozen, as its base is."""
+
+
+class Struct(
+    msgspec.Struct, metaclass=_Frozen, array_like=True, frozen=True, forbid_unknown_fields=True
+):
     """Base of every encoded record: an immutable value, encoded as the array of its fields."""
 
 

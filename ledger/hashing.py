@@ -26,6 +26,7 @@ class Domain(Enum):
     CERTIFICATE = b"depoli/certificate/1\x00"
     EVIDENCE = b"depoli/evidence/1\x00"
     JUSTIFICATION = b"depoli/justification/1\x00"
+    OUTLINE = b"depoli/outline/1\x00"
     HEAD = b"depoli/head/1\x00"  # (head, leaf) -> next head of a member's chain
     HEADS_LEAF = b"depoli/heads/leaf/1\x00"
     HEADS_NODE = b"depoli/heads/node/1\x00"
