@@ -6,7 +6,6 @@ Standard library only: it runs before anything is installed, with whatever Pytho
 import fcntl
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -78,10 +77,11 @@ def run(command: list[str], step: str, mend: str) -> None:
         raise StepFailed(step, mend, done.stdout)
 
 
-def is_same_python() -> bool:
-    """Whether .venv runs, has pip, and is of the version that runs this."""
-    if not PYTHON.exists():
-        return False
+def is_usable() -> bool:
+    """Whether .venv runs, has pip, was made at this path, and by the version that runs this."""
+    config = VENV / "pyvenv.cfg"
+    if not PYTHON.exists() or f"{VENV}\n" not in config.read_text(encoding="utf-8"):
+        return False  # its commands name the path where it was made
     probe = "import pip, sys; print(*sys.version_info[:3])"
     done = subprocess.run(
         [str(PYTHON), "-I", "-c", probe], capture_output=True, text=True, check=False
@@ -93,7 +93,7 @@ def make(kind: str) -> None:
     """Create what is missing; interrupted anywhere, the next run goes on from there."""
     for each in KINDS:
         stamp(each).unlink(missing_ok=True)
-    if not is_same_python():
+    if not is_usable():
         say(f"creating .venv with Python {sys.version.split()[0]}")
         run(
             [sys.executable, "-m", "venv", "--clear", str(VENV)],
@@ -136,21 +136,25 @@ def setup(kind: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Return the exit code."""
-    if len(arguments) != 1 or arguments[0] not in KINDS:
-        print("usage: setup.py run|dev", file=sys.stderr)
-        return 2
+    match arguments:
+        case ["is-ready", kind] if kind in KINDS:
+            return 0 if is_ready(kind) else 1
+        case [kind] if kind in KINDS:
+            pass
+        case _:
+            print("usage: setup.py [is-ready] run|dev", file=sys.stderr)
+            return 2
     try:
-        setup(arguments[0])
+        setup(kind)
     except StepFailed as failed:
         say(str(failed))
-        return 1
     except OSError as error:
-        say(f"{error}: is there space on the disk, may you write to {os.fspath(ROOT)}?")
-        return 1
+        say(f"{error}: is there space on the disk, and may you write to {ROOT}?")
     except KeyboardInterrupt:
         say("interrupted; run it again to go on")
-        return 130
-    return 0
+    else:
+        return 0
+    return 1
 
 
 if __name__ == "__main__":

@@ -25,7 +25,14 @@ find_python() { # print the first Python that is new enough and can make environ
     return 1
 }
 
-base_python=$(find_python) || exit 1
-"$base_python" -I scripts/setup.py "${1:-run}" >&2 || exit 1
-unset base_python
+make_ready() { # make .venv ready for run or dev; where it is, look no further
+    local base
+    if [[ -z ${DEPOLI_PYTHON:-} && -x .venv/bin/python ]] &&
+        .venv/bin/python -I scripts/setup.py is-ready "$1" 2>/dev/null; then
+        return
+    fi
+    base=$(find_python) && "$base" -I scripts/setup.py "$1" >&2
+}
+
+make_ready "${1:-run}" || exit 1
 PYTHON=$PWD/.venv/bin/python
