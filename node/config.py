@@ -93,7 +93,7 @@ def parse_address(value: object) -> Address:
     host, colon, port = value.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     host = host[1:-1] if bracketed else host
-    if not colon or not host or (":" in host) != bracketed or any(map(str.isspace, host)):
+    if not colon or not host or (":" in host) != bracketed or set(host) & set("[] \t\n"):
         raise Unfit('must be "host:port", an IPv6 address in brackets')
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
         raise Unfit("needs a port from 1 to 65535")

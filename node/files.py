@@ -95,7 +95,7 @@ def read_secret(path: Path, *, limit: int, hint: str, credential: bool = False) 
         descriptor = os.open(path, flags)
     except FileNotFoundError:
         raise Missing(path, hint) from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise NotPlain(path)
@@ -105,7 +105,10 @@ def read_secret(path: Path, *, limit: int, hint: str, credential: bool = False) 
                 raise Exposed(path, mode)
             if status.st_uid not in {0, os.geteuid()}:
                 raise Foreign(path)
-        content = file.read(limit + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(limit + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > limit:
         raise TooLong(path, limit)
     return content

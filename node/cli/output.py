@@ -81,4 +81,4 @@ def _cell(value: object) -> str:
 def _plain(value: object) -> object:
     if isinstance(value, bytes):
         return value.hex()
-    raise TypeError(f"{type(value).__name__} has no place in JSON output")  # noqa: TRY003, EM102
+    raise TypeError(f"{type(value).__name__} has no place in JSON output")
