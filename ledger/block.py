@@ -32,7 +32,9 @@ class Header(Struct, dict=True):
     time: Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]  # unix seconds, never before the parent's
     parent: Bytes32  # hash of the header below
     transactions_root: Bytes32  # RFC 6962 root over the transactions with their signatures
-    log_size: Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]  # entries since genesis, this block's included
+    log_size: Annotated[
+        int, msgspec.Meta(ge=0, le=U63_MAX)
+    ]  # entries since genesis, this block's included
     log_root: Bytes32
     heads_root: Bytes32
     state_digest: Bytes32

@@ -47,9 +47,7 @@ class CommitCertificate(Struct, dict=True):
 
         `NoQuorum`, `BadSignature` or `Mismatch` (order of the indices).
         """
-        message = vote_signing_bytes(
-            KIND_COMMIT, chain_id, self.height, self.round, self.block_id
-        )
+        message = vote_signing_bytes(KIND_COMMIT, chain_id, self.height, self.round, self.block_id)
         verify_seals(self.seals, message, validators)
 
 
@@ -65,7 +63,7 @@ def verify_seals(seals: tuple[Seal, ...], message: bytes, validators: ValidatorS
 
 
 def verify_signers(seals: tuple[Seal, ...], validators: ValidatorSet) -> None:
-    """Raise unless the seals name a quorum of distinct `validators`; signatures are not looked at."""
+    """Raise unless the seals name a quorum of distinct `validators`; no signature is verified."""
     last = -1
     for seal in seals:
         if seal.validator <= last:

@@ -58,13 +58,18 @@ class NoQuorum(LedgerError):
 
 
 class StoreDamaged(LedgerError):
-    """A file of the record is damaged where it may not be; nothing was changed."""
+    """A file of the record is damaged where it may not be; nothing was changed.
 
-    def __init__(self, path: str, offset: int, reason: str) -> None:
-        super().__init__(f"{path}: damaged at byte {offset}: {reason}")
+    `height` is the block that is lost, where the file can tell.
+    """
+
+    def __init__(self, path: str, offset: int, reason: str, *, height: int | None = None) -> None:
+        block = "" if height is None else f" (block {height})"
+        super().__init__(f"{path}: damaged at byte {offset}{block}: {reason}")
         self.path = path
         self.offset = offset
         self.reason = reason
+        self.height = height
 
 
 class StoreLocked(LedgerError):
@@ -73,6 +78,17 @@ class StoreLocked(LedgerError):
     def __init__(self, path: str) -> None:
         super().__init__(f"{path} is in use by another process; stop it first")
         self.path = path
+
+
+class NotKept(LedgerError):
+    """A block is not in the files: it is not there yet, or not any more."""
+
+    def __init__(self, height: int, first: int, last: int) -> None:
+        kept = f"only blocks {first} to {last} are" if first <= last else "no block is"
+        super().__init__(f"block {height} is not kept here: {kept}")
+        self.height = height
+        self.first = first
+        self.last = last
 
 
 def _show(value: object) -> str:

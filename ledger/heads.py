@@ -42,9 +42,7 @@ class Leaf(Struct):
 
     def digest(self) -> Hash:
         """Return the hash of this leaf."""
-        return hash_of(
-            Domain.HEADS_LEAF, self.member, self.head.count.to_bytes(8), self.head.hash
-        )
+        return hash_of(Domain.HEADS_LEAF, self.member, self.head.count.to_bytes(8), self.head.hash)
 
 
 class HeadProof(Struct):
@@ -112,10 +110,10 @@ class Heads:
     def updated(self, heads: Mapping[MemberId, Head]) -> "Heads":
         """Return the map with these heads in place of the old ones."""
         result = Heads()
-        result._tree = self._tree  # noqa: SLF001 - a value of the same class
+        result._tree = self._tree
         for member, head in heads.items():
             tip = _Tip(int.from_bytes(member), head)
-            result._tree = _put(result._tree, 0, tip)  # noqa: SLF001
+            result._tree = _put(result._tree, 0, tip)
         return result
 
     def prove(self, member: bytes) -> HeadProof:
@@ -135,7 +133,8 @@ class Heads:
                 yield MemberId(node.path.to_bytes(MEMBER_ID_BYTES)), node.head
 
     def _walk(self, path: int) -> tuple[_Tip | None, list[Hash]]:
-        node, siblings = self._tree, []
+        node = self._tree
+        siblings: list[Hash] = []
         while isinstance(node, _Branch):
             taken, other = node.left, node.right
             if _bit(path, len(siblings)):

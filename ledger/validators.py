@@ -30,9 +30,7 @@ class Validator(Struct):
 class ValidatorSet(Struct, dict=True):
     """The validators of one height, in the order of their turns. No two share a member or key."""
 
-    members: Annotated[
-        tuple[Validator, ...], msgspec.Meta(min_length=1, max_length=MAX_VALIDATORS)
-    ]
+    members: Annotated[tuple[Validator, ...], msgspec.Meta(min_length=1, max_length=MAX_VALIDATORS)]
 
     def __post_init__(self) -> None:
         for field in ("member", "consensus_key", "checkpoint_key", "node_key"):
