@@ -1,0 +1,105 @@
+"""What can go wrong on the people's side: each error says what is wrong and what to do about it.
+
+No message holds a salt, a blinding, a key, or what looks like a social security number.
+"""
+
+from typing import ClassVar
+
+FAILED = 1
+USAGE = 2
+PENDING = 3
+VERIFICATION_FAILED = 4
+NOT_FOUND = 5
+REJECTED = 6
+LOCKED = 11
+WRONG_PASSPHRASE = 12
+UNREACHABLE = 13
+
+
+class ClientError(Exception):
+    """Base of this package's refusals; `exit_code` is how a command ends that meets it."""
+
+    exit_code: ClassVar[int] = FAILED
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class NotReadable(ClientError):
+    """A file is not what its name or place says."""
+
+    exit_code = USAGE
+
+
+class Refused(ClientError):
+    """A rule refuses what was typed, before anything is kept or sent; `field` is where it stands."""
+
+    exit_code = REJECTED
+
+    def __init__(self, field: str, reason: str, *, hint: str = "") -> None:
+        super().__init__(f"{field}: {reason}", hint=hint)
+        self.field = field
+        self.reason = reason
+
+
+class SocialSecurityNumber(Refused):
+    """A field holds what reads as a social security number; the number is not repeated."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(
+            field,
+            "this reads as a social security number, which never enters",
+            hint="use your own or the payer's reference; a row of 13 digits that only looks like"
+            " such a number must be broken by a letter",
+        )
+
+
+class NotVerified(ClientError):
+    """A document does not prove what it claims; `fact` names what is false."""
+
+    exit_code = VERIFICATION_FAILED
+
+    def __init__(self, fact: str, reason: str, *, hint: str = "") -> None:
+        super().__init__(f"{fact}: {reason}", hint=hint)
+        self.fact = fact
+
+
+class NotFound(ClientError):
+    """There is no such thing here, or it is not for the asker to see."""
+
+    exit_code = NOT_FOUND
+
+
+class NetworkRefused(ClientError):
+    """The network refused a transaction or a call in it."""
+
+    exit_code = REJECTED
+
+
+class Undecided(ClientError):
+    """Sent, and not decided within the time given."""
+
+    exit_code = PENDING
+
+
+class Unreachable(ClientError):
+    """Nobody answers at the node's address."""
+
+    exit_code = UNREACHABLE
+
+
+class VaultLocked(ClientError):
+    """Another process writes to the vault, or its key is missing."""
+
+    exit_code = LOCKED
+
+
+class WrongKey(ClientError):
+    """The key or passphrase does not open the vault."""
+
+    exit_code = WRONG_PASSPHRASE
+
+
+class VaultDamaged(ClientError):
+    """A record of the vault was changed, moved or cut by something else than this program."""

@@ -1,0 +1,159 @@
+"""A person's home: `client.toml`, which says who one is and where one's node, keys and vault are.
+
+Relative paths start at the folder of the file. Unknown keys are refused.
+"""
+
+import re
+import secrets
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ledger.keys import SigningKey
+from ledger.validators import MEMBER_ID_BYTES, MemberId
+from node import files, keystore
+from node.errors import Usage
+
+FILE_NAME: Final = "client.toml"
+DEFAULT: Final = "~/.depoli"
+MAX_HOME_BYTES: Final = 64 << 10
+MAX_TOKEN_BYTES: Final = 512
+MAX_GENESIS_BYTES: Final = 16 << 20
+VAULT_KEY_BYTES: Final = 32
+_REQUIRED: Final = {"node", "member", "label", "key_file", "token_file", "vault", "genesis"}
+_OPTIONAL: Final = {"vault_key_file", "sealing_key_file"}
+_HINT: Final = (
+    "name the folder with --home or DEPOLI_HOME; `depoli testnet create` makes homes for trying"
+)
+
+
+class BadHome(Usage):
+    """`client.toml` says something that cannot be meant."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}", hint=_HINT)
+
+
+class BadVaultKey(Usage):
+    """The vault's key file holds something else than a key; what it holds is not shown."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} holds no vault key: {2 * VAULT_KEY_BYTES} hexadecimal digits, lower case",
+            hint="put the file back from its backup; without it the vault opens to nobody",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Who one is and where one's things are; paths are absolute or start at the working folder."""
+
+    node: str  # URL of the node's HTTP API
+    member: MemberId
+    label: str
+    key_file: Path  # seed of the member's transaction key
+    token_file: Path
+    vault: Path
+    vault_key_file: Path | None  # None: the vault opens by a passphrase
+    genesis: Path
+    sealing_key_file: Path | None = None  # seed of the key that others seal messages to
+
+    def key(self) -> SigningKey:
+        """Return the transaction key; raise as `keystore.read_seed`."""
+        return SigningKey(keystore.read_seed(self.key_file))
+
+    def token(self) -> str:
+        """Return the bearer token of the node's API; raise as `files.read_secret`."""
+        hint = "ask the node's operator for one: depoli node token new"
+        text = files.read_secret(self.token_file, limit=MAX_TOKEN_BYTES, hint=hint)
+        return text.decode("ascii", errors="replace").strip()
+
+    def vault_key(self) -> bytes | None:
+        """Return the vault's key, None where it opens by a passphrase; raise `BadVaultKey`."""
+        if self.vault_key_file is None:
+            return None
+        hint = "put it back from its backup; without it the vault opens to nobody"
+        text = files.read_secret(self.vault_key_file, limit=2 * VAULT_KEY_BYTES + 1, hint=hint)
+        if not re.fullmatch(rb"[0-9a-f]{%d}\n?" % (2 * VAULT_KEY_BYTES), text):
+            raise BadVaultKey(self.vault_key_file)
+        return bytes.fromhex(text.decode())
+
+    def genesis_bytes(self) -> bytes:
+        """Return the genesis document as it stands on disk; raise as `files.read_public`."""
+        hint = "ask the node's operator for the genesis document, and compare its chain id"
+        return files.read_public(self.genesis, limit=MAX_GENESIS_BYTES, hint=hint)
+
+
+def load_home(folder: Path) -> Home:
+    """Return the home in `folder`; raise `Missing`, `TooLong`, `BadHome`."""
+    path = folder / FILE_NAME
+    text = files.read_public(path, limit=MAX_HOME_BYTES, hint=_HINT)
+    try:
+        table = tomllib.loads(text.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise BadHome(path, f"not a TOML file: {error}") from None
+    if unknown := sorted(table.keys() - _REQUIRED - _OPTIONAL):
+        raise BadHome(path, f"there is no key {unknown[0][:64]}")
+    if missing := sorted(_REQUIRED - table.keys()):
+        raise BadHome(path, f"the key {missing[0]} is missing")
+    for name, value in table.items():
+        if not isinstance(value, str) or not value:
+            raise BadHome(path, f"{name} must be a text")
+    if not re.fullmatch(f"[0-9a-f]{{{2 * MEMBER_ID_BYTES}}}", table["member"]):
+        raise BadHome(path, f"member must be {2 * MEMBER_ID_BYTES} hexadecimal digits")
+    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", table["node"]):
+        raise BadHome(path, "node must be a URL such as http://127.0.0.1:8100")
+
+    def place(name: str) -> Path:
+        return folder / Path(table[name]).expanduser()
+
+    def place_if(name: str) -> Path | None:
+        return place(name) if name in table else None
+
+    return Home(
+        node=table["node"].rstrip("/"),
+        member=MemberId(bytes.fromhex(table["member"])),
+        label=table["label"],
+        key_file=place("key_file"),
+        token_file=place("token_file"),
+        vault=place("vault"),
+        vault_key_file=place_if("vault_key_file"),
+        genesis=place("genesis"),
+        sealing_key_file=place_if("sealing_key_file"),
+    )
+
+
+def create_home(
+    folder: Path, *, node: str, member: bytes, label: str, key_file: str, **places: Any  # noqa: ANN401
+) -> Home:
+    """Write `client.toml` and a new vault key to `folder`, and return the home.
+
+    Paths start at `folder`; `places` may name token_file, vault, vault_key_file, genesis and
+    sealing_key_file otherwise than the defaults. Raises `AlreadyThere`.
+    """
+    table: dict[str, str] = {
+        "node": node,
+        "member": member.hex(),
+        "label": label,
+        "key_file": key_file,
+        "token_file": "token",
+        "vault": "vault.sqlite",
+        "vault_key_file": "vault.key",
+        "genesis": "genesis.json",
+    } | {name: str(value) for name, value in places.items()}
+    assert table.keys() <= _REQUIRED | _OPTIONAL  # the caller names keys that exist
+    content = "# Who this is and where its things are. Paths start at this folder.\n" + "".join(
+        f"{name} = {_quoted(value)}\n" for name, value in table.items()
+    )
+    files.make_folder(folder)
+    files.create(folder / FILE_NAME, content.encode())
+    home = load_home(folder)
+    if home.vault_key_file is not None and not home.vault_key_file.exists():
+        key = secrets.token_bytes(VAULT_KEY_BYTES)
+        files.create(home.vault_key_file, key.hex().encode() + b"\n", secret=True)
+    return home
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
