@@ -85,6 +85,21 @@ class BadEvidence(ConsensusError):
         self.reason = reason
 
 
+class Impersonated(ConsensusError):
+    """Our own key signed what our promises do not hold, so this core signs nothing more.
+
+    Another instance runs with this key, or the journal was lost.
+    """
+
+    def __init__(self, statement: str, round_: int) -> None:
+        super().__init__(
+            f"our key signed a {statement} of round {round_} that this node never promised: "
+            "another instance runs with it, or the journal was lost"
+        )
+        self.statement = statement
+        self.round = round_
+
+
 class BadPromises(ConsensusError):
     """What is said to have been promised contradicts itself: this journal must not be used."""
 

@@ -29,10 +29,10 @@ A shell (node/replica) drives a `Core` of one height like this:
     hears.
 
 Answers to asks:
-    Judge    assemble the body (own mempool, then `source`), execute, compare the header; where
-             `fresh`, also judge the time of the header against the moment of reception. Answer
-             `Judged(id, ok)`; ok promises that the body can be made durable. Where a body cannot be
-             had, do not answer: it is asked again.
+    Judge    verify the parent's certificate, assemble the body from the leaves (own mempool, then
+             `source`), execute, compare the header; where `fresh`, also judge the header's time
+             against the moment the proposal came. Answer `Judged(id, ok)`; ok promises that the
+             body can be made durable. Where a body cannot be had, do not answer: it is asked again.
     Fetch    get the whole block by id from `holders`, judge it without its time, and answer
              `Judged(id, True, outline)`. A quorum prepared or committed it: where it is *invalid*
              this node has diverged and must stop.
@@ -42,7 +42,7 @@ Answers to asks:
     SendDecided   send `Decided` of that height (rate-limited) to this peer, and the block if asked.
     Pull     a validator wants a new round and we know of no work: ask it for its mempool.
 
-An observer is a core with `me = None`: it follows and decides, and never promises or sends.
+An observer is a core with `me = None`: it follows and decides, and signs nothing.
 """
 
 from dataclasses import dataclass

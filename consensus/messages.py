@@ -104,6 +104,14 @@ class Proposal(Struct, tag=1, dict=True):
         return self.outline.header.hash
 
     @cached_property
+    def outline_hash(self) -> Hash:
+        """What is signed of the outline besides its header.
+
+        The header's root alone does not fix the leaves: an inner node of the tree passes for one.
+        """
+        return hash_of(Domain.OUTLINE, encoding.encode(self.outline))
+
+    @cached_property
     def justification_hash(self) -> Hash:
         """What is signed of the justification."""
         return justification_hash(self.justification)
@@ -114,6 +122,7 @@ class Proposal(Struct, tag=1, dict=True):
             self.height,
             self.round,
             self.block_id,
+            self.outline_hash,
             self.justification_hash,
             self.signer,
             self.signature,
@@ -126,6 +135,7 @@ class BareProposal(Struct, tag=7):
     height: Height
     round: Round
     block_id: Bytes32
+    outline_hash: Bytes32
     justification_hash: Bytes32
     signer: Signer
     signature: SignatureBytes
@@ -225,7 +235,7 @@ def signing_bytes(statement: Signed | Statement, chain_id: bytes) -> bytes:
             return head + statement.prepared_id
         case Proposal() | BareProposal():
             head = vote_signing_bytes(KIND_PROPOSAL, chain_id, height, round_, statement.block_id)
-            return head + statement.justification_hash
+            return head + statement.outline_hash + statement.justification_hash
         case _:
             assert_never(statement)
 

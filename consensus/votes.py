@@ -1,0 +1,192 @@
+"""The bounded book of the messages of one height: it answers questions and reports conflicts.
+
+One slot per signer, kind and round holds the first message that came; another content in the same
+slot is evidence and is not stored. (Which of two contradicting votes counts makes no difference to
+safety: a faulty validator's vote may count on both sides of every quorum argument.)
+
+Per signer the book holds votes of the rounds base - 6 to base + 1, round changes and proposals of
+base and base + 1, and of each kind the one with the highest round above; nothing else. To drop old
+rounds is safe: a quorum of commits leaves f + 1 honest validators whose round changes carry the
+lock on.
+"""
+
+from collections.abc import Iterator
+from typing import Final, TypeVar
+
+from consensus.evidence import Evidence, contradiction
+from consensus.messages import (
+    Commit,
+    Held,
+    Prepare,
+    PreparedCertificate,
+    Proposal,
+    RoundChange,
+    Signed,
+    Statement,
+    Status,
+)
+from ledger.certificate import CommitCertificate, Seal
+from ledger.validators import ValidatorSet
+
+PAST_ROUNDS: Final = 6  # votes of older rounds than this many below the base are dropped
+_KINDS: Final = (Proposal, Prepare, Commit, RoundChange)
+_OLDEST: Final[dict[type[Signed], int]] = {
+    Proposal: 0,
+    Prepare: PAST_ROUNDS,
+    Commit: PAST_ROUNDS,
+    RoundChange: 0,
+}
+
+M = TypeVar("M", Proposal, Prepare, Commit, RoundChange)
+V = TypeVar("V", Prepare, Commit)
+
+
+class Book:
+    """What was said at one height. Messages must have passed `justify.require`."""
+
+    def __init__(self, height: int, validators: ValidatorSet) -> None:
+        self._height = height
+        self._validators = validators
+        self._base = 0
+        self._slots: dict[type[Signed], list[dict[int, Signed]]] = {
+            kind: [{} for _ in validators.members] for kind in _KINDS
+        }
+
+    def __len__(self) -> int:
+        """Return how many messages are held: at most 24 for each validator."""
+        return sum(len(rounds) for signers in self._slots.values() for rounds in signers)
+
+    def advance(self, round_: int) -> None:
+        """Let go of what a validator in `round_` needs no more."""
+        self._base = max(self._base, round_)
+        for kind, signers in self._slots.items():
+            for rounds in signers:
+                self._trim(kind, rounds)
+
+    def add(self, message: Signed) -> None:
+        """Take `message` in, if its slot is free and there is room for its round."""
+        rounds = self._slots[type(message)][message.signer]
+        if message.round not in rounds:
+            rounds[message.round] = message
+            self._trim(type(message), rounds)
+
+    def conflicts(self, statement: Statement) -> tuple[Evidence, ...]:
+        """Return what `statement` and the messages that are held prove against its signer."""
+        found = []
+        for kind in _KINDS:
+            for _, known in sorted(self._slots[kind][statement.signer].items()):
+                said = known.bare() if isinstance(known, Proposal | RoundChange) else known
+                if (evidence := contradiction(said, statement)) is not None:
+                    found.append(evidence)
+        return tuple(found)
+
+    def proposals(self) -> tuple[Proposal, ...]:
+        """Return the proposals held, highest round first."""
+        held = [message for rounds in self._rounds(Proposal) for message in rounds.values()]
+        return tuple(sorted(held, key=lambda proposal: -proposal.round))
+
+    def prepared(self, round_: int, block_id: bytes) -> PreparedCertificate | None:
+        """Return the certificate that a quorum prepared this block in this round, if one did."""
+        seals = self._seals(Prepare, round_, block_id)
+        if len(seals) < self._validators.quorum:
+            return None
+        return PreparedCertificate(self._height, round_, block_id, seals)
+
+    def commit_quorum(self) -> CommitCertificate | None:
+        """Return the certificate of a block that a quorum committed in one round, any round."""
+        tally: dict[tuple[int, bytes], int] = {}
+        for rounds in self._rounds(Commit):
+            for commit in rounds.values():
+                key = (commit.round, commit.block_id)
+                tally[key] = tally.get(key, 0) + 1
+        for (round_, block_id), count in sorted(tally.items()):
+            if count >= self._validators.quorum:
+                seals = self._seals(Commit, round_, block_id)
+                return CommitCertificate(self._height, round_, block_id, seals)
+        return None
+
+    def round_changes(self, round_: int) -> tuple[RoundChange, ...]:
+        """Return the round changes for exactly this round, by signer."""
+        return tuple(rounds[round_] for rounds in self._rounds(RoundChange) if round_ in rounds)
+
+    def highest_changes(self) -> tuple[RoundChange, ...]:
+        """Return the highest round change of every signer that sent one."""
+        return tuple(rounds[max(rounds)] for rounds in self._rounds(RoundChange) if rounds)
+
+    def wish_rank(self, k: int) -> int:
+        """Return the k-th highest of the signers' highest wishes; 0 if fewer than k wish."""
+        return sorted(self._wishes(), reverse=True)[k - 1]
+
+    def held(self) -> tuple[Held, ...]:
+        """Return what is held of each round, as a `Status` says it."""
+        rounds = sorted({r for kind in _KINDS for rounds in self._slots[kind] for r in rounds})
+        return tuple(
+            Held(
+                round_,
+                any(round_ in rounds for rounds in self._rounds(Proposal)),
+                *(self._bitmap(kind, round_) for kind in (Prepare, Commit, RoundChange)),
+            )
+            for round_ in rounds
+        )
+
+    def wishes(self) -> tuple[int, ...]:
+        """Return the highest round change held of each validator, 0 for none."""
+        return tuple(self._wishes())
+
+    def missing(self, status: Status, *, leads: bool) -> Iterator[Signed]:
+        """Yield what is held here, its sender lacks, and its sender's book would take.
+
+        `leads` says that the sender leads its round, and so needs the round changes for it.
+        """
+        held = {item.round: item for item in status.held}
+        nothing = Held(0, proposal=False, prepares=b"", commits=b"", round_changes=b"")
+        proposals = self.proposals()
+        if proposals:
+            lacking = all(
+                not item.proposal or item.round < proposals[0].round for item in held.values()
+            )
+            if lacking and proposals[0].round >= max(status.round, status.wish):
+                yield proposals[0]
+        for signer, wish in enumerate(self._wishes()):
+            theirs = status.wishes[signer] if signer < len(status.wishes) else 0
+            if wish > max(theirs, status.round):
+                yield self._slots[RoundChange][signer][wish]
+        if leads:
+            theirs_now = held.get(status.round, nothing).round_changes
+            for change in self.round_changes(status.round):
+                if not _bit(theirs_now, change.signer):
+                    yield change
+        for round_ in range(max(0, status.round - PAST_ROUNDS), status.round + 2):
+            item = held.get(round_, nothing)
+            for kind, bitmap in ((Prepare, item.prepares), (Commit, item.commits)):
+                for signer, rounds in enumerate(self._slots[kind]):
+                    if round_ in rounds and not _bit(bitmap, signer):
+                        yield rounds[round_]
+
+    def _rounds(self, kind: type[M]) -> list[dict[int, M]]:
+        return self._slots[kind]  # type: ignore[return-value]  # each list holds one kind
+
+    def _wishes(self) -> list[int]:
+        return [max(rounds, default=0) for rounds in self._slots[RoundChange]]
+
+    def _seals(self, kind: type[V], round_: int, block_id: bytes) -> tuple[Seal, ...]:
+        return tuple(
+            Seal(signer, vote.signature)
+            for signer, rounds in enumerate(self._rounds(kind))
+            if (vote := rounds.get(round_)) is not None and vote.block_id == block_id
+        )
+
+    def _bitmap(self, kind: type[Signed], round_: int) -> bytes:
+        signers = self._slots[kind]
+        bits = sum(1 << signer for signer, rounds in enumerate(signers) if round_ in rounds)
+        return bits.to_bytes((len(signers) + 7) // 8, "little")
+
+    def _trim(self, kind: type[Signed], rounds: dict[int, Signed]) -> None:
+        if rounds:
+            oldest, newest, top = self._base - _OLDEST[kind], self._base + 1, max(rounds)
+            for round_ in [r for r in rounds if r < oldest or newest < r < top]:
+                del rounds[round_]
+
+
+def _bit(bitmap: bytes, index: int) -> bool:
+    return index // 8 < len(bitmap) and bool(bitmap[index // 8] >> index % 8 & 1)
