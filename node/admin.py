@@ -1,0 +1,27 @@
+"""The operator's door, on loopback: is the node alive, is it ready, how is it doing."""
+
+from aiohttp import web
+
+from node.metrics import CONTENT_TYPE, Metrics
+from node.replica import Replica
+
+
+def admin_application(replica: Replica, metrics: Metrics) -> web.Application:
+    """Return /livez, /readyz and /metrics."""
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.Response(text="alive\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        reasons = replica.not_ready()
+        text = "ready\n" if not reasons else "".join(f"{reason}\n" for reason in reasons)
+        return web.Response(status=503 if reasons else 200, text=text)
+
+    async def metrics_text(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    application = web.Application()
+    application.router.add_get("/livez", livez)
+    application.router.add_get("/readyz", readyz)
+    application.router.add_get("/metrics", metrics_text)
+    return application

@@ -1,0 +1,419 @@
+"""The HTTP API under /v1: transactions in, what concerns the asker out.
+
+Bearer tokens with scopes: `submit` sends transactions of its member; `read` reads what concerns its
+member; `audit` reads everything. What is not for the asker is answered as if it were not there.
+"""
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from aiohttp import hdrs, web
+
+from contracts import claim as claims
+from contracts import registry, settlement
+from contracts.errors import Refusal
+from contracts.genesis import SignedGenesis
+from ledger import transaction as transactions
+from ledger.block import CommittedBlock, Header
+from ledger.certificate import CommitCertificate
+from ledger.encoding import decode
+from ledger.entry import Outcome
+from ledger.errors import LedgerError
+from ledger.receipt import to_json as receipt_json
+from ledger.segments import framed
+from ledger.transaction import MAX_TRANSACTION_BYTES, parse
+from node import problems
+from node.admission import MAX_BATCH, Admission, Committed, Pending, Refused, Result
+from node.chain import Chain
+from node.log import Log
+from node.mempool import Mempool
+from node.problems import Problem
+from node.replica import Replica
+from node.tokens import Grant, Scope, TokenBook
+
+MAX_BODY_BYTES: Final = 4 << 20
+MAX_WAIT_S: Final = 60
+MAX_PAGE: Final = 500
+CONTENT_TYPE: Final = "application/msgpack"
+
+Raws = Annotated[
+    tuple[Annotated[bytes, msgspec.Meta(max_length=MAX_TRANSACTION_BYTES)], ...],
+    msgspec.Meta(min_length=1, max_length=MAX_BATCH),
+]
+T = TypeVar("T")
+GRANT: Final = web.RequestKey("grant", Grant)
+
+
+class Api:
+    """The handlers, over one node's parts."""
+
+    def __init__(
+        self,
+        *,
+        chain: Chain,
+        admission: Admission,
+        replica: Replica,
+        mempool: Mempool,
+        genesis: SignedGenesis,
+        genesis_json: str,
+        tokens: TokenBook,
+        worker: Executor,
+        log: Log,
+    ) -> None:
+        self._chain, self._admission, self._replica = chain, admission, replica
+        self._mempool, self._genesis, self._genesis_json = mempool, genesis, genesis_json
+        self._tokens, self._worker, self._log = tokens, worker, log
+
+    def application(self) -> web.Application:
+        """Return the aiohttp application."""
+        application = web.Application(
+            middlewares=[problems.middleware(self._log), self._authenticate],
+            client_max_size=MAX_BODY_BYTES,
+        )
+        router = application.router
+        router.add_post("/v1/transactions", self.submit)
+        router.add_get("/v1/transactions/{id}", self.transaction)
+        router.add_get("/v1/claims", self.list_claims)
+        router.add_get("/v1/claims/{id}", self.claim)
+        router.add_get("/v1/settlements/{id}", self.settlement)
+        router.add_get("/v1/blocks/{height}", self.block)
+        router.add_get("/v1/receipts/{id}/{position}", self.receipt)
+        router.add_get("/v1/status", self.status)
+        router.add_get("/v1/validators", self.validators)
+        router.add_get("/v1/members", self.members)
+        router.add_get("/v1/genesis", self.genesis)
+        router.add_get("/v1/chain", self.chain)
+        return application
+
+    # --- who asks ----------------------------------------------------------------------------
+
+    @web.middleware
+    async def _authenticate(
+        self,
+        request: web.Request,
+        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        grant = self._tokens.lookup(token.strip()) if scheme.lower() == "bearer" else None
+        if grant is None:
+            raise Problem(401, "unauthorised", "a bearer token that this node knows is needed")
+        request[GRANT] = grant
+        return await handler(request)
+
+    def _require(self, request: web.Request, *scopes: Scope) -> Grant:
+        grant = request[GRANT]
+        if not any(grant.allows(scope) for scope in scopes):
+            wanted = " or ".join(scopes)
+            raise Problem(403, "forbidden", f"this token lacks the scope {wanted}")
+        return grant
+
+    def _may_read(self, grant: Grant, *members: bytes | None) -> bool:
+        if grant.allows(Scope.AUDIT):
+            return True
+        own = grant.member
+        return own is not None and any(
+            member is not None and hmac.compare_digest(own, member) for member in members
+        )
+
+    # --- transactions ------------------------------------------------------------------------
+
+    async def submit(self, request: web.Request) -> web.Response:
+        """Admit transactions; with ?wait=SECONDS, answer when they are in blocks."""
+        grant = self._require(request, Scope.SUBMIT)
+        seconds = _seconds(request)
+        if request.content_type != CONTENT_TYPE:
+            raise Problem(415, "media-type", f"the body must be {CONTENT_TYPE}")
+        try:
+            raws = decode(await request.read(), Raws, kind="list of transactions")
+        except LedgerError as error:
+            raise Problem(400, "malformed", str(error)) from None
+        self._require_ready()
+        results = await self._submitted(grant, raws)
+        if seconds and any(isinstance(result, Pending) for result in results):
+            waiting = [r.id for r in results if isinstance(r, Pending)]
+            outcome = await self._admission.wait(waiting, seconds)
+            results = [
+                outcome.get(r.id, r) if isinstance(r, Pending) else r for r in results
+            ]
+        shown = {"transactions": [_result(result) for result in results]}
+        if all(isinstance(result, Refused) for result in results):
+            statuses = {item["problem"]["status"] for item in shown["transactions"]}
+            status = 429 if statuses == {429} else 422
+            title = "no transaction was admitted"
+            raise Problem(status, "rejected", title, shown["transactions"][0]["problem"]["title"], **shown)
+        pending = any(isinstance(result, Pending) for result in results)
+        return web.json_response(shown, status=202 if pending else 200)
+
+    async def _submitted(self, grant: Grant, raws: Sequence[bytes]) -> list[Result]:
+        """Admit what is new, and tell of what is in the chain already."""
+        results: list[Result | None] = []
+        fresh: list[bytes] = []
+        for raw in raws:
+            known: Result | None = None
+            try:
+                parsed = parse(raw)
+            except LedgerError as error:
+                known = Refused(None, error)
+            else:
+                if grant.member not in (None, parsed.body.sender):
+                    raise Problem(403, "forbidden", "this token sends for another member")
+                known = await self._committed(parsed.id)
+            results.append(known)
+            if known is None:
+                fresh.append(raw)
+        admitted = iter(await self._admission.submit(fresh, gossip=True) if fresh else ())
+        return [next(admitted) if result is None else result for result in results]
+
+    async def _committed(self, transaction_id: bytes) -> Committed | None:
+        if transaction_id in self._mempool or self._chain.place(transaction_id) is None:
+            return None
+        return await self._in_worker(self._chain.committed, transaction_id)
+
+    async def transaction(self, request: web.Request) -> web.Response:
+        """Tell what became of a transaction; with ?wait=SECONDS, once it is in a block."""
+        grant = self._require(request, Scope.READ, Scope.SUBMIT, Scope.AUDIT)
+        id_ = _id(request)
+        waiting = self._mempool.get(id_)
+        if waiting is not None and self._may_read(grant, waiting.body.sender):
+            outcome = await self._admission.wait([id_], _seconds(request))
+            return web.json_response(_result(outcome.get(id_, Pending(waiting.id))))
+        found = await self._committed(id_)
+        if found is None or not self._may_read(grant, found.sender):
+            raise _not_found("transaction", id_)
+        return web.json_response(_result(found))
+
+    # --- claims and settlements --------------------------------------------------------------
+
+    async def list_claims(self, request: web.Request) -> web.Response:
+        """List the claims that concern the token's member, the oldest first, page by page."""
+        grant = self._require(request, Scope.READ, Scope.AUDIT)
+        member = _member(request) or grant.member
+        if member is None or not self._may_read(grant, member):
+            raise Problem(403, "forbidden", "name a ?member= that this token may read")
+        limit = _number(request, "limit", 100, 1, MAX_PAGE)
+        after = _number(request, "cursor", -1, -1, 1 << 62)
+        wanted = request.query.get("state")
+        page = await self._in_worker(self._claims_page, member, after, limit, wanted)
+        return web.json_response(page)
+
+    def _claims_page(
+        self, member: bytes, after: int, limit: int, wanted: str | None
+    ) -> dict[str, object]:
+        found = self._chain.claims_of(member, after=after, limit=limit)
+        shown = [view for _, id_ in found if (view := self._claim_view(id_)) is not None]
+        if wanted is not None:
+            shown = [view for view in shown if view["state"] == wanted]
+        cursor = found[-1][0] if len(found) == limit else None
+        return {"claims": shown, "cursor": cursor}
+
+    async def claim(self, request: web.Request) -> web.Response:
+        """Tell the state of a claim to those whom it concerns."""
+        grant = self._require(request, Scope.READ, Scope.AUDIT)
+        id_ = _id(request)
+        record = claims.load(self._chain.state.state, id_)
+        if record is None or not self._may_read(grant, record.submitter, record.payer):
+            raise _not_found("claim", id_)
+        return web.json_response(self._claim_view(id_))
+
+    def _claim_view(self, id_: bytes) -> dict[str, Any] | None:
+        raise NotImplementedError
+
+    async def settlement(self, request: web.Request) -> web.Response:
+        """Tell the state of a settlement to its two parties."""
+        grant = self._require(request, Scope.READ, Scope.AUDIT)
+        id_ = _id(request)
+        record = settlement.load(self._chain.state.state, id_)
+        if record is None or not self._may_read(grant, record.payer, record.beneficiary):
+            raise _not_found("settlement", id_)
+        return web.json_response({"id": id_.hex()} | _shown(record))
+
+    # --- the record --------------------------------------------------------------------------
+
+    async def block(self, request: web.Request) -> web.Response:
+        """Show a block's header and certificate; its transactions' ids to those who read all."""
+        grant = self._require(request, Scope.READ, Scope.AUDIT)
+        name = request.match_info["height"]
+        height = self._chain.height if name == "latest" else _digits(name, "height")
+        if not 1 <= height <= self._chain.height:
+            raise Problem(404, "not-found", f"there is no block {height} yet")
+        committed = await self._in_worker(self._chain.block, height)
+        return web.json_response(_block(committed, with_ids=grant.allows(Scope.AUDIT)))
+
+    async def receipt(self, request: web.Request) -> web.Response:
+        """Give the receipt of one call: what an outsider needs to check it."""
+        grant = self._require(request, Scope.READ, Scope.AUDIT)
+        id_ = _id(request)
+        position = _digits(request.match_info["position"], "position")
+        receipt = await self._in_worker(self._chain.receipt, id_, position)
+        if receipt is None or not self._may_read(grant, *self._concerned(receipt.entry)):
+            raise _not_found("entry", id_)
+        return web.Response(text=receipt_json(receipt), content_type="application/json")
+
+    async def chain(self, request: web.Request) -> web.StreamResponse:
+        """Stream the blocks from a height on, framed as in the segment files."""
+        self._require(request, Scope.AUDIT)
+        first = _number(request, "from", 1, 1, 1 << 62)
+        last = self._chain.height
+        response = web.StreamResponse(headers={"Content-Type": "application/octet-stream",
+                                               "Depoli-Height": str(last)})  # fmt: skip
+        await response.prepare(request)
+        for height in range(first, last + 1):
+            await response.write(framed(await self._in_worker(self._chain.record, height)))
+        await response.write_eof()
+        return response
+
+    # --- the network -------------------------------------------------------------------------
+
+    async def status(self, request: web.Request) -> web.Response:
+        """Tell where this node is."""
+        self._require(request, *Scope)
+        header, replica = self._chain.header, self._replica
+        return web.json_response(
+            {
+                "chain_id": header.chain_id.hex(),
+                "height": header.height,
+                "hash": header.hash.hex(),
+                "time": header.time,
+                "round": replica.round,
+                "log_size": header.log_size,
+                "mempool": len(self._mempool),
+                "peers": replica.peers(),
+                "fenced": replica.is_fenced,
+                "ready": not replica.not_ready(),
+            }
+        )
+
+    async def validators(self, request: web.Request) -> web.Response:
+        """List who votes on the next block."""
+        self._require(request, *Scope)
+        state = self._chain.state
+        return web.json_response(
+            {
+                "height": state.header.height + 1,
+                "quorum": state.validators.quorum,
+                "validators": [_shown(validator) for validator in state.validators.members],
+            }
+        )
+
+    async def members(self, request: web.Request) -> web.Response:
+        """List the organisations of the network and their public keys."""
+        self._require(request, *Scope)
+        return web.json_response({"members": [_shown(m) for m in self._genesis.genesis.members]})
+
+    async def genesis(self, request: web.Request) -> web.Response:
+        """Give the signed genesis."""
+        self._require(request, *Scope)
+        return web.Response(text=self._genesis_json, content_type="application/json")
+
+    # --- small things ------------------------------------------------------------------------
+
+    def _require_ready(self) -> None:
+        if reasons := self._replica.not_ready():
+            raise Problem(503, "not-ready", "this node is not ready", "; ".join(reasons))
+
+    async def _in_worker(self, doing: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401
+        return await asyncio.get_running_loop().run_in_executor(self._worker, doing, *arguments)
+
+
+def _result(result: Result) -> dict[str, Any]:
+    match result:
+        case Committed():
+            return {
+                "id": result.id.hex(),
+                "status": "committed",
+                "height": result.height,
+                "time": result.time,
+                "outcomes": [_outcome(outcome) for outcome in result.outcomes],
+            }
+        case Pending():
+            return {"id": result.id.hex(), "status": "pending"}
+        case Refused():
+            shown = {} if result.id is None else {"id": result.id.hex()}
+            return shown | {"status": "rejected", "problem": problems.problem_of(result.error)}
+
+
+def _outcome(outcome: Outcome) -> dict[str, object]:
+    if outcome.code == 0:
+        return {"code": 0, "name": "APPLIED", "evidence": []}
+    refusal = Refusal(outcome.code)
+    return {
+        "code": outcome.code,
+        "name": refusal.name,
+        "text": refusal.text,
+        "evidence": list(outcome.evidence),
+    }
+
+
+def _block(committed: CommittedBlock, *, with_ids: bool) -> dict[str, object]:
+    header: Header = committed.block.header
+    certificate: CommitCertificate = committed.certificate
+    shown: dict[str, object] = {
+        "hash": header.hash.hex(),
+        "header": _shown(header),
+        "certificate": _shown(certificate),
+        "transactions": len(committed.block.body.transactions),
+    }
+    if with_ids:
+        raws = committed.block.body.transactions
+        shown["transaction_ids"] = [transactions.parse(raw).id.hex() for raw in raws]
+    return shown
+
+
+def _shown(value: object) -> Any:  # noqa: ANN401
+    """Return a record as JSON shows it: fields by name, bytes in hexadecimal."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, msgspec.Struct):
+        return {name: _shown(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, tuple):
+        return [_shown(item) for item in value]
+    return value
+
+
+def _not_found(kind: str, id_: bytes) -> Problem:
+    return Problem(404, "not-found", f"there is no {kind} {id_.hex()} that this token may read")
+
+
+def _id(request: web.Request) -> bytes:
+    text = request.match_info["id"]
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        value = b""
+    if len(value) != 32 or value.hex() != text:  # noqa: PLR2004
+        raise Problem(400, "malformed", "an id is 64 hexadecimal digits in lower case")
+    return value
+
+
+def _member(request: web.Request) -> bytes | None:
+    text = request.query.get("member")
+    if text is None:
+        return None
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise Problem(400, "malformed", "a member is 32 hexadecimal digits") from None
+
+
+def _seconds(request: web.Request) -> int:
+    return _number(request, "wait", 0, 0, MAX_WAIT_S)
+
+
+def _number(request: web.Request, name: str, default: int, low: int, high: int) -> int:
+    text = request.query.get(name)
+    if text is None:
+        return default
+    value = _digits(text, name)
+    if not low <= value <= high:
+        raise Problem(400, "malformed", f"{name} must be from {low} to {high}")
+    return value
+
+
+def _digits(text: str, name: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 20):  # noqa: PLR2004
+        raise Problem(400, "malformed", f"{name} must be a whole number")
+    return int(text)

@@ -1,0 +1,343 @@
+"""The chain on this node's disk: segment files that are the truth, and a store derived from them.
+
+A block is durable when its record is in the segments; the store follows without being synced, with
+the height that it has applied in the same batch, and blocks above that are executed again at start.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from contracts import calls
+from contracts.execute import ChainState, Executed, Signatures, execute
+from contracts.genesis import Genesis, start
+from contracts.state import Reader
+from ledger import merkle
+from ledger.block import Body, CommittedBlock, Header
+from ledger.certificate import CommitCertificate
+from ledger.digest import SUM_BYTES, StateDigest
+from ledger.encoding import Struct, decode, encode
+from ledger.entry import APPLIED, Entry, Outcome
+from ledger.errors import LedgerError, Mismatch
+from ledger.hashing import Hash
+from ledger.heads import Head, Heads
+from ledger.receipt import Receipt
+from ledger.segments import Segments
+from ledger.store import Store, open_store
+from ledger.transaction import created_id, parse
+from ledger.validators import MEMBER_ID_BYTES, MemberId, ValidatorSet
+
+_STATE: Final = b"s"  # + key of a contract -> its value
+_NODE: Final = b"n"  # + level u8 + index u64 -> node of the log
+_TRANSACTION: Final = b"t"  # + id -> encoded Place
+_CLAIM: Final = b"c"  # + member + entry number u64 -> id of a claim that concerns the member
+_HEAD: Final = b"h"  # + member -> encoded Head
+_TIP: Final = b"tip"  # -> encoded Tip
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A transaction is in a block."""
+
+    id: Hash
+    sender: bytes
+    height: int
+    time: int  # of the block, unix seconds
+    outcomes: tuple[Outcome, ...]  # one per call
+
+
+class Place(Struct):
+    """Where a transaction is: its height and the number in the log of its first entry."""
+
+    height: int
+    first: int
+
+
+class Tip(Struct):
+    """What the store has applied, and what execution goes on from."""
+
+    header: Header
+    certificate: CommitCertificate | None
+    peaks: tuple[bytes, ...]
+    state_sum: bytes
+    validators: ValidatorSet  # of the next height
+    next_validators: ValidatorSet  # of the one after
+
+
+class _State:
+    """The contracts' view of the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._store.get(_STATE + key)
+
+    def scan(self, prefix: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        found = self._store.scan(_STATE + prefix, limit)
+        return [(key[len(_STATE) :], value) for key, value in found]
+
+
+class Chain:
+    """A chain that grows by one committed block at a time."""
+
+    def __init__(self, genesis: Genesis, segments: Segments, store: Store) -> None:
+        self.genesis = genesis
+        self._segments, self._store = segments, store
+        self._reader: Reader = _State(store)
+        self.certificate: CommitCertificate | None = None  # of the last block
+        self.state = start(genesis).chain(self._reader)
+
+    @classmethod
+    def open(
+        cls, directory: Path, genesis: Genesis, signatures: Signatures, *, engine: str | None = None
+    ) -> "Chain":
+        """Return the chain in `directory`, made from `genesis` where there is none yet.
+
+        Blocks that the store has not applied are executed again. Raises `StoreDamaged`,
+        `StoreLocked`, and `Mismatch` where the store is of another chain or a block executes to
+        something else than its header says.
+        """
+        segments = Segments.open(directory / "segments", chain_id=genesis.chain_id)
+        store = open_store(directory / "state", engine)
+        chain = cls(genesis, segments, store)
+        tip = store.get(_TIP)
+        if tip is None:
+            beginning = start(genesis)
+            chain._apply(beginning, Body(None, (), ()), None)
+        else:
+            chain._load(decode(tip, Tip))
+        for height in range(chain.height + 1, segments.last_height + 1):
+            committed = chain.block(height)
+            executed = chain.execute(committed.block.body, committed.block.header, signatures)
+            chain._apply(executed, committed.block.body, committed.certificate)
+        return chain
+
+    @property
+    def header(self) -> Header:
+        """The header of the last block."""
+        return self.state.header
+
+    @property
+    def height(self) -> int:
+        """The height of the last block, 0 before the first."""
+        return self.state.header.height
+
+    def execute(self, body: Body, header: Header, signatures: Signatures) -> Executed:
+        """Return what `body` does on top of the last block.
+
+        Raises `Mismatch` where that is not what `header` says, `Inadmissible` where a transaction
+        may not be in it.
+        """
+        executed = execute(
+            self.state,
+            body,
+            time=header.time,
+            proposer=header.proposer,
+            built_round=header.built_round,
+            signatures=signatures,
+        )
+        executed.verify_header(header)
+        return executed
+
+    def build(
+        self,
+        raws: Sequence[bytes],
+        *,
+        time: int,
+        proposer: bytes,
+        built_round: int,
+        signatures: Signatures,
+    ) -> tuple[Executed, Sequence[tuple[Transaction, Inadmissible]]]:
+        """Return a block on the last one, and what could not be in it of `raws` and why."""
+        executed = execute(
+            self.state,
+            Body(self.certificate, (), tuple(raws)),
+            time=time,
+            proposer=proposer,
+            built_round=built_round,
+            signatures=signatures,
+            skip_invalid=True,
+        )
+        return executed, executed.skipped
+
+    def require_parent_commit(self, certificate: CommitCertificate | None) -> None:
+        """Raise unless `certificate` is one of the last block: it need not be the one held here."""
+        parent = self.header
+        if certificate == self.certificate:
+            return
+        if certificate is None or self.certificate is None:
+            raise Mismatch("parent certificate", self.certificate is not None, certificate is not None)
+        if (certificate.height, certificate.block_id) != (parent.height, parent.hash):
+            raise Mismatch("parent certificate", parent.hash, certificate.block_id)
+        certificate.verify(parent.chain_id, self._signers)
+
+    def commit(self, executed: Executed, body: Body, certificate: CommitCertificate) -> None:
+        """Make a decided block durable, then apply it. Raises OSError: then it is not decided."""
+        record = CommittedBlock(executed.block(body), certificate, executed.outcomes)
+        self._segments.append(encode(record))
+        self._segments.sync()
+        self._apply(executed, body, certificate)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._store.close()
+        self._segments.close()
+
+    def record(self, height: int) -> bytes:
+        """Return the encoded `CommittedBlock` at `height`, which must be there."""
+        return self._segments.read(height)
+
+    def records(self, first: int) -> Iterator[bytes]:
+        """Yield the encoded `CommittedBlock`s from height `first` to what was last when asked."""
+        for height in range(first, self.height + 1):
+            yield self._segments.read(height)
+
+    def block(self, height: int) -> CommittedBlock:
+        """Return the block at `height`, which must be there."""
+        return decode(self.record(height), CommittedBlock)
+
+    def place(self, transaction_id: bytes) -> Place | None:
+        """Return where a transaction is in the chain, None where it is not."""
+        found = self._store.get(_TRANSACTION + transaction_id)
+        return None if found is None else decode(found, Place)
+
+    def committed(self, transaction_id: bytes) -> Committed | None:
+        """Return what became of a transaction in the chain, None where it is not."""
+        place = self.place(transaction_id)
+        if place is None:
+            return None
+        entries = self._entries(self.block(place.height), transaction_id, place)
+        first = entries[0]
+        outcomes = tuple(entry.outcome for entry in entries)
+        return Committed(Hash(transaction_id), first.sender, first.height, first.time, outcomes)
+
+    def claims_of(self, member: bytes, *, after: int, limit: int) -> list[tuple[int, Hash]]:
+        """Return (entry number, id) of claims that concern `member`, in order, above `after`."""
+        prefix = _CLAIM + member
+        found = self._store.scan(prefix, limit, after=prefix + after.to_bytes(8))
+        return [(int.from_bytes(key[-8:]), Hash(value)) for key, value in found]
+
+    def receipt(self, transaction_id: bytes, position: int) -> Receipt | None:
+        """Return the receipt of one call of a transaction, None where it is not in the chain."""
+        place = self.place(transaction_id)
+        if place is None:
+            return None
+        committed = self.block(place.height)
+        header = committed.block.header
+        entries = _entries(committed, transaction_id, place.first - _first_entry(committed))
+        if position >= len(entries):
+            return None
+        index = place.first + position
+        proof = merkle.inclusion_proof(index, header.log_size, self._node)
+        return Receipt(
+            entry=entries[position],
+            log_index=index,
+            proof=proof,
+            header=header,
+            certificate=committed.certificate,
+            changes=(),
+        )
+
+    def _node(self, level: int, index: int) -> Hash:
+        found = self._store.get(_node_key(level, index))
+        assert found is not None, "a log node is missing from the store"
+        return Hash(found)
+
+    def _load(self, tip: Tip) -> None:
+        if tip.header.chain_id != self.state.header.chain_id:
+            raise Mismatch("chain id", self.state.header.chain_id, tip.header.chain_id)
+        heads = {
+            MemberId(key[-MEMBER_ID_BYTES:]): decode(value, Head)
+            for key, value in _scan_all(self._store, _HEAD)
+        }
+        self.certificate = tip.certificate
+        self.state = ChainState(
+            header=tip.header,
+            log=merkle.Frontier(tip.header.log_size, tuple(Hash(peak) for peak in tip.peaks)),
+            heads=Heads(heads),
+            digest=StateDigest.parse(tip.state_sum),
+            validators=tip.validators,
+            next_validators=tip.next_validators,
+            parameters=self.genesis.parameters,
+            state=self._reader,
+        )
+
+    def _apply(self, executed: Executed, body: Body, certificate: CommitCertificate | None) -> None:
+        after = executed.chain(self._reader)
+        batch: dict[bytes, bytes | None] = {
+            _STATE + key: value for key, value in executed.changes.items()
+        }
+        batch |= {_node_key(level, index): node for level, index, node in executed.log_nodes}
+        batch |= {
+            _HEAD + member: encode(head)
+            for member in dict.fromkeys(m for group in executed.concerned for m in group)
+            if (head := after.heads.get(member)) is not None
+        }
+        batch |= _index(executed, after.log.size - len(executed.entries))
+        batch[_TIP] = encode(
+            Tip(
+                after.header,
+                certificate,
+                after.log.peaks,
+                after.digest.to_bytes(),
+                after.validators,
+                after.next_validators,
+            )
+        )
+        self._store.write(batch)
+        self.state, self.certificate = after, certificate
+
+
+def _index(executed: Executed, first: int) -> dict[bytes, bytes]:
+    """Return what is looked up by transaction and by member, derived from the entries."""
+    found: dict[bytes, bytes] = {}
+    height = executed.header.height
+    for number, (entry, members) in enumerate(
+        zip(executed.entries, executed.concerned, strict=True), first
+    ):
+        if entry.position == 0:
+            found[_TRANSACTION + entry.transaction] = encode(Place(height, number))
+        if entry.call[1] == calls.ClaimSubmit.KIND and entry.outcome.code == APPLIED:
+            claim = created_id(entry.transaction, entry.position)
+            for member in members:
+                found[_CLAIM + member + number.to_bytes(8)] = claim
+    return found
+
+
+def _entries(committed: CommittedBlock, transaction_id: bytes, first: int) -> list[Entry]:
+    """Return the entries of one transaction, made again from its block."""
+    header = committed.block.header
+    for raw in committed.block.body.transactions:
+        transaction = parse(raw)
+        if transaction.id == transaction_id:
+            return [
+                Entry(
+                    header.height,
+                    first + position,
+                    header.time,
+                    transaction.body.sender,
+                    transaction_id,
+                    position,
+                    call,
+                    committed.outcomes[first + position],
+                )
+                for position, call in enumerate(transaction.body.calls)
+            ]
+    raise AssertionError("the store names a transaction that its block does not hold")
+
+
+def _first_entry(committed: CommittedBlock) -> int:
+    return committed.block.header.log_size - len(committed.outcomes)
+
+
+def _node_key(level: int, index: int) -> bytes:
+    return _NODE + level.to_bytes(1) + index.to_bytes(8)
+
+
+def _scan_all(store: Store, prefix: bytes) -> Iterable[tuple[bytes, bytes]]:
+    after = b""
+    while found := store.scan(prefix, 4096, after=after):
+        yield from found
+        after = found[-1][0]

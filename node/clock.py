@@ -1,0 +1,13 @@
+"""The one place that tells the time."""
+
+import time
+
+
+def now_ms() -> int:
+    """Return the wall clock in milliseconds since 1970, as header times are judged by."""
+    return time.time_ns() // 1_000_000
+
+
+def monotonic() -> float:
+    """Return seconds that only ever grow, for durations."""
+    return time.monotonic()

@@ -1,0 +1,297 @@
+"""What this node says to its peers and hears from them: votes, transactions, blocks, who is ahead."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, Protocol
+
+from consensus import messages
+from consensus.errors import ConsensusError
+from consensus.interface import Received
+from consensus.messages import Message, Status
+from ledger.block import MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS, Outline
+from ledger.encoding import decode, encode
+from ledger.errors import Mismatch
+from ledger.transaction import Transaction, parse
+from node import clock
+from node.admission import Admission
+from node.chain import Chain
+from node.log import Log
+from node.mempool import Mempool
+from node.p2p import Channel, Link, Network, Transactions
+from node.signatures import VerifiedSignatures
+from node.sync import (
+    MAX_BLOCKS,
+    Blocks,
+    Candidate,
+    Pull,
+    PullBlocks,
+    PullCandidate,
+    Pulled,
+    PullMempool,
+    PullTransactions,
+    parse_pull,
+    parse_reply,
+)
+
+STATUS_ACTIVE_S: Final = 0.25  # at most so often, where something changed
+STATUS_IDLE_S: Final = 5.0  # a heartbeat; links time out after node.p2p.IDLE_S
+BEHIND_AFTER_S: Final = 0.2  # one block behind is mostly a certificate under way
+SYNC_PATIENCE_S: Final = 5.0  # then another peer is asked
+REPLY_BYTES: Final = 4 << 20
+VERIFIED_AT_ONCE: Final = 2  # signatures that are cheaper to verify here than in a thread
+
+
+class Machine(Protocol):
+    """What the exchange asks of the replica."""
+
+    async def hear(self, event: Received) -> None:
+        """Take a verified message, when there is room for it."""
+
+    async def take_blocks(self, link: Link, records: tuple[bytes, ...]) -> None:
+        """Take decided blocks that were asked for, when there is room for them."""
+
+    def take_candidate(self, outline: Outline) -> None:
+        """Take a block of the open height that was asked for."""
+
+    def take_transaction(self, transaction: Transaction) -> None:
+        """Take a transaction that a block of the open height needs."""
+
+    def candidate(self, block_id: bytes) -> Outline | None:
+        """Return a valid block of the open height."""
+
+    def transaction(self, leaf: bytes) -> Transaction | None:
+        """Return a transaction that waits or that a block of the open height holds."""
+
+    def status(self) -> Status:
+        """Return where agreement stands at this node."""
+
+
+class Exchange:
+    """The receiver of all links."""
+
+    def __init__(
+        self,
+        *,
+        chain: Chain,
+        mempool: Mempool,
+        admission: Admission,
+        machine: Machine,
+        signatures: VerifiedSignatures,
+        in_worker: Callable[..., Coroutine[Any, Any, Any]],
+        log: Log,
+    ) -> None:
+        self._chain, self._mempool, self._admission = chain, mempool, admission
+        self._machine, self._signatures = machine, signatures
+        self._in_worker, self._log = in_worker, log
+        self._heights: dict[bytes, int] = {}  # the height that each peer is deciding, by node key
+        self._asked: tuple[bytes, float] | None = None  # for blocks: whom, and until when we wait
+        self._replies: set[asyncio.Task[None]] = set()
+        self.network: Network | None = None
+
+    @property
+    def links(self) -> dict[bytes, Link]:
+        """The links that are up, by node key."""
+        return {} if self.network is None else self.network.links
+
+    def heights(self) -> dict[bytes, int]:
+        """Return the height that each linked peer is deciding, by node key."""
+        return self._heights
+
+    # --- out ---------------------------------------------------------------------------------
+
+    def send(self, message: Message, to: int | None) -> None:
+        """Send a message to everyone, or to the peer that a `Received` named."""
+        payload = messages.encode(message)
+        signer, round_ = getattr(message, "signer", None), getattr(message, "round", 0)
+        slot = (type(message).__name__, signer, message.height, round_)
+        links = self.links.values() if to is None else filter(None, [self._link_of(to)])
+        for link in links:
+            link.send_consensus(slot, payload)
+
+    def pull(self, validator: int, pull: Pull) -> bool:
+        """Ask a validator for something; return whether there is a link to ask on."""
+        link = self._link_of(validator)
+        if link is None:
+            return False
+        link.send_pull(encode(pull))
+        return True
+
+    def send_block(self, to: int, height: int) -> None:
+        """Send a decided block to a peer that is behind."""
+        link = self._link_of(to)
+        if link is not None and height <= self._chain.height:
+            self._reply_later(self._reply_blocks(link, height, height))
+
+    async def heartbeat(self) -> None:
+        """Tell peers where agreement stands: soon after it changed, and now and then."""
+        last, sent = b"", 0.0
+        while True:
+            await asyncio.sleep(STATUS_ACTIVE_S)
+            status = messages.encode(self._machine.status())
+            if status != last or clock.monotonic() - sent > STATUS_IDLE_S:
+                last, sent = status, clock.monotonic()
+                for link in self.links.values():
+                    link.send_consensus("status", status)
+
+    # --- in ----------------------------------------------------------------------------------
+
+    def linked(self, link: Link) -> None:
+        """Learn that a peer is there: tell it where we are."""
+        assert link.hello is not None
+        self._heights[link.peer.node_key] = link.hello.height + 1
+        link.send_consensus("status", messages.encode(self._machine.status()))
+        self.check_behind()
+
+    def unlinked(self, link: Link) -> None:
+        """Learn that a peer is gone."""
+        self._heights.pop(link.peer.node_key, None)
+        if self._asked is not None and self._asked[0] == link.peer.node_key:
+            self._asked = None
+            self.check_behind()
+
+    async def received(self, link: Link, channel: Channel, payload: bytes) -> None:
+        """Take a frame of a peer. Raises `LedgerError`: the link is closed."""
+        match channel:
+            case Channel.CONSENSUS:
+                await self._take_message(link, payload)
+            case Channel.TRANSACTIONS:
+                raws = decode(payload, Transactions).raws
+                await self._admission.submit(raws, gossip=False)
+            case Channel.PULL:
+                self._answer(link, payload)
+            case Channel.REPLY:
+                await self._take_reply(link, payload)
+            case Channel.HELLO:
+                raise Mismatch("frame", "no second hello", "hello")
+
+    async def _take_message(self, link: Link, payload: bytes) -> None:
+        try:
+            message = messages.decode(payload)
+            sender = self._sender(link)
+            if isinstance(message, Status):
+                self._learn_height(link, message.height)
+            elif not await self._verified(link, message):
+                return
+        except ConsensusError as error:
+            raise Mismatch("consensus message", "a well-formed one", str(error)) from None
+        await self._machine.hear(Received(message, sender))
+
+    async def _verified(self, link: Link, message: Message) -> bool:
+        """Return whether a message is of a height that matters; raise where it is not signed so."""
+        state, height = self._chain.state, self._chain.height + 1
+        if message.height > height + 1:
+            self._learn_height(link, message.height)
+        if message.height not in (height, height + 1):
+            return message.height < height  # it is only answered
+        validators = state.validators if message.height == height else state.next_validators
+        triples = messages.signatures(message, state.header.chain_id, validators)
+        if len(triples) > VERIFIED_AT_ONCE:
+            await self._in_worker(self._signatures.verify_all, triples, "consensus message")
+        else:
+            self._signatures.verify_all(triples, "consensus message")
+        return True
+
+    async def _take_reply(self, link: Link, payload: bytes) -> None:
+        match parse_reply(payload):
+            case Pulled(raws):
+                for raw in raws:
+                    self._machine.take_transaction(parse(raw))
+            case Candidate(outline):
+                self._machine.take_candidate(outline)
+            case Blocks(records):
+                await self._machine.take_blocks(link, records)
+
+    def _answer(self, link: Link, payload: bytes) -> None:
+        match parse_pull(payload):
+            case PullTransactions(leaves):
+                raws = self._raws(map(self._machine.transaction, leaves))
+                if raws:
+                    link.send_reply(encode(Pulled(raws)))
+            case PullCandidate(block_id):
+                if (outline := self._machine.candidate(block_id)) is not None:
+                    link.send_reply(encode(Candidate(outline)))
+            case PullBlocks(first, last):
+                self._reply_later(self._reply_blocks(link, first, last))
+            case PullMempool():
+                waiting = self._mempool.oldest(MAX_BLOCK_TRANSACTIONS, MAX_BLOCK_BYTES)
+                if raws := self._raws(waiting):
+                    link.send_transactions(encode(Transactions(raws)))
+
+    def _raws(self, found: Iterable[Transaction | None]) -> tuple[bytes, ...]:
+        raws: list[bytes] = []
+        size = 0
+        for transaction in found:
+            if transaction is not None:
+                size += len(transaction.raw)
+                if size > REPLY_BYTES:
+                    break
+                raws.append(transaction.raw)
+        return tuple(raws)
+
+    def _reply_later(self, replying: Coroutine[Any, Any, None]) -> None:
+        if len(self._replies) > 2 * len(self.links):  # every peer has an answer under way
+            replying.close()
+            return
+        task = asyncio.get_running_loop().create_task(replying)
+        self._replies.add(task)
+        task.add_done_callback(self._replies.discard)
+
+    async def _reply_blocks(self, link: Link, first: int, last: int) -> None:
+        records: list[bytes] = []
+        size = 0
+        top = min(last, self._chain.height, first + MAX_BLOCKS - 1)
+        for height in range(max(first, 1), top + 1):
+            record = await self._in_worker(self._chain.record, height)
+            size += len(record)
+            if records and size > REPLY_BYTES:
+                break
+            records.append(record)
+        if records:
+            link.send_reply(encode(Blocks(tuple(records))))
+
+    # --- who is ahead ------------------------------------------------------------------------
+
+    def _learn_height(self, link: Link, height: int) -> None:
+        known = self._heights.get(link.peer.node_key, 0)
+        self._heights[link.peer.node_key] = height
+        own = self._chain.height + 1
+        if height > own + 1:
+            self.check_behind()
+        elif height > own and height > known:
+            asyncio.get_running_loop().call_later(BEHIND_AFTER_S, self.check_behind)
+
+    def blocks_came(self, link: Link) -> None:
+        """Learn that what a peer sent of its blocks has been handled; go on where more is lacking."""
+        if self._asked is not None and self._asked[0] == link.peer.node_key:
+            self._asked = None
+        self.check_behind()
+
+    def check_behind(self) -> None:
+        """Ask the peer that is furthest ahead for the blocks that we lack, unless one is asked."""
+        if self._asked is not None and clock.monotonic() < self._asked[1]:
+            return
+        own = self._chain.height + 1
+        slow = None if self._asked is None else self._asked[0]
+        self._asked = None
+        ahead = [(key != slow, height, key) for key, height in self._heights.items() if height > own]
+        if not ahead or self.network is None:
+            return
+        _, height, key = max(ahead)
+        if (link := self.network.link_to(key)) is not None:
+            self._asked = (key, clock.monotonic() + SYNC_PATIENCE_S)
+            link.send_pull(encode(PullBlocks(own, min(height - 1, own + MAX_BLOCKS - 1))))
+
+    # --- names -------------------------------------------------------------------------------
+
+    def _sender(self, link: Link) -> int:
+        """Return the index of the validator behind `link`; a negative number for an observer."""
+        for index, validator in enumerate(self._chain.state.validators.members):
+            if validator.node_key == link.peer.node_key:
+                return index
+        return -1 - int.from_bytes(link.peer.node_key[:4])
+
+    def _link_of(self, sender: int) -> Link | None:
+        for link in self.links.values():
+            if self._sender(link) == sender:
+                return link
+        return None

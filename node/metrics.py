@@ -1,0 +1,63 @@
+"""What a monitoring system reads: counts and levels, nothing of any claim."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from contracts.execute import Executed
+from ledger.entry import APPLIED
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """The figures of one node, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.height = Gauge("depoli_height", "Height of the last block", registry=registry)
+        self.round = Gauge("depoli_round", "Round of the height under way", registry=registry)
+        self.mempool = Gauge("depoli_mempool_transactions", "Waiting", registry=registry)
+        self.mempool_bytes = Gauge("depoli_mempool_bytes", "Waiting", registry=registry)
+        self.peers = Gauge("depoli_peers_linked", "Links that are up", registry=registry)
+        self.fenced = Gauge(
+            "depoli_fenced", "1 while this validator may not sign", registry=registry
+        )
+        self.transactions = Counter(
+            "depoli_transactions", "Transactions in decided blocks", registry=registry
+        )
+        self.entries = Counter(
+            "depoli_entries", "Calls in decided blocks", ["outcome"], registry=registry
+        )
+        self.rejected = Counter(
+            "depoli_transactions_rejected", "Refused at the door", ["reason"], registry=registry
+        )
+        self.rounds_above_zero = Counter(
+            "depoli_late_blocks", "Blocks not decided in round 0", registry=registry
+        )
+        self.evidence = Counter(
+            "depoli_evidence", "Contradictions that were found", ["kind"], registry=registry
+        )
+        self.execute_seconds = Histogram(
+            "depoli_execute_seconds", "Executing a block", registry=registry
+        )
+        self.commit_seconds = Histogram(
+            "depoli_commit_seconds", "Making a decided block durable", registry=registry
+        )
+        self.journal_seconds = Histogram(
+            "depoli_journal_seconds", "Making promises durable", registry=registry
+        )
+
+    def count_block(self, executed: Executed) -> None:
+        """Count a decided block."""
+        header = executed.header
+        self.height.set(header.height)
+        self.transactions.inc(len({entry.transaction for entry in executed.entries}))
+        self.rounds_above_zero.inc(header.built_round > 0)
+        applied = sum(entry.outcome.code == APPLIED for entry in executed.entries)
+        self.entries.labels("applied").inc(applied)
+        self.entries.labels("refused").inc(len(executed.entries) - applied)
+
+    def text(self) -> bytes:
+        """Return the Prometheus exposition."""
+        return generate_latest(self._registry)

@@ -1,0 +1,45 @@
+"""Signatures that this node has verified, so that none is verified twice.
+
+Verifying releases the interpreter's lock, so many are verified in a worker thread while the event
+loop goes on.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from hashlib import sha256
+from threading import Lock
+from typing import Final
+
+from ledger import keys
+from ledger.transaction import Transaction
+
+REMEMBERED: Final = 200_000  # a key takes some 150 bytes: 30 MB at most
+
+
+class VerifiedSignatures:
+    """A bounded memory of good signatures; bad ones are verified, and refused, every time."""
+
+    def __init__(self, remembered: int = REMEMBERED) -> None:
+        self._remembered = remembered
+        self._good: OrderedDict[bytes, None] = OrderedDict()
+        self._lock = Lock()  # the event loop and the workers share it
+
+    def verify(self, transaction: Transaction, public: bytes) -> None:
+        """Raise `BadSignature` unless `transaction` is signed under `public`."""
+        self.verify_raw(public, transaction.signed_message, transaction.signature, "transaction")
+
+    def verify_all(self, triples: Iterable[tuple[bytes, bytes, bytes]], what: str) -> None:
+        """Raise `BadSignature` unless every (public key, message, signature) verifies."""
+        for public, message, signature in triples:
+            self.verify_raw(public, message, signature, what)
+
+    def verify_raw(self, public: bytes, message: bytes, signature: bytes, what: str) -> None:
+        """Raise `BadSignature` unless `signature` is of `message` under `public`."""
+        name = sha256(public + signature + message).digest()  # key and signature: fixed length
+        if name in self._good:
+            return
+        keys.verify(public, message, signature, what=what)
+        with self._lock:
+            self._good[name] = None
+            if len(self._good) > self._remembered:
+                self._good.popitem(last=False)

@@ -1,0 +1,104 @@
+"""What nodes ask of each other beside votes: transactions, candidate blocks, and decided blocks."""
+
+from typing import Annotated, Final, TypeAlias, cast
+
+import msgspec
+
+from contracts.execute import Executed, Signatures
+from ledger.block import Body, CommittedBlock, Height, Outline
+from ledger.certificate import CommitCertificate
+from ledger.encoding import Struct, decode
+from ledger.errors import Mismatch
+from ledger.transaction import MAX_TRANSACTION_BYTES
+from ledger.validators import Bytes32
+from node.chain import Chain
+
+MAX_BLOCKS: Final = 256  # that are asked for at once; an answer may be shorter, by bytes
+MAX_RECORD_BYTES: Final = 8 << 20
+
+
+class PullTransactions(Struct, tag=1):
+    """Send the transactions with these leaf hashes."""
+
+    leaves: Annotated[tuple[Bytes32, ...], msgspec.Meta(min_length=1, max_length=4096)]
+
+
+class PullCandidate(Struct, tag=2):
+    """Send the outline of this block of the open height."""
+
+    block_id: Bytes32
+
+
+class PullBlocks(Struct, tag=3):
+    """Send the decided blocks of these heights, or as many from the first as fit."""
+
+    first: Height
+    last: Height
+
+
+class PullMempool(Struct, tag=4):
+    """Send the transactions that wait at your node."""
+
+
+Pull: TypeAlias = PullTransactions | PullCandidate | PullBlocks | PullMempool
+
+
+class Pulled(Struct, tag=1):
+    """Transactions that were asked for."""
+
+    raws: Annotated[
+        tuple[Annotated[bytes, msgspec.Meta(max_length=MAX_TRANSACTION_BYTES)], ...],
+        msgspec.Meta(max_length=4096),
+    ]
+
+
+class Candidate(Struct, tag=2):
+    """A block of the open height; its transactions are pulled as those of a proposal."""
+
+    outline: Outline
+
+
+class Blocks(Struct, tag=3):
+    """Encoded `CommittedBlock`s of consecutive heights."""
+
+    records: Annotated[
+        tuple[Annotated[bytes, msgspec.Meta(max_length=MAX_RECORD_BYTES)], ...],
+        msgspec.Meta(min_length=1, max_length=MAX_BLOCKS),
+    ]
+
+
+Reply: TypeAlias = Pulled | Candidate | Blocks
+
+
+def parse_pull(payload: bytes) -> Pull:
+    """Return what a peer asks for, or raise `Malformed`."""
+    return decode(payload, cast("type[Pull]", Pull), kind="request")
+
+
+def parse_reply(payload: bytes) -> Reply:
+    """Return what a peer answers, or raise `Malformed`."""
+    return decode(payload, cast("type[Reply]", Reply), kind="reply")
+
+
+def verified_block(
+    chain: Chain, record: bytes, signatures: Signatures
+) -> tuple[Executed, Body, CommitCertificate] | None:
+    """Return the next block of `chain` from a peer's `record`, or None where it has it already.
+
+    The certificate is verified before anything is executed. Raises `LedgerError` or `Inadmissible`
+    where the record is not the next block, or not one that a quorum decided.
+    """
+    committed = decode(record, CommittedBlock)
+    header, certificate = committed.block.header, committed.certificate
+    if header.height <= chain.height:
+        return None
+    if header.height != chain.height + 1:
+        raise Mismatch("height", chain.height + 1, header.height)
+    if (certificate.height, certificate.block_id) != (header.height, header.hash):
+        raise Mismatch("certificate", header.hash, certificate.block_id)
+    certificate.verify(chain.header.chain_id, chain.state.validators)
+    body = committed.block.body
+    executed = chain.execute(body, header, signatures)
+    if executed.outcomes != committed.outcomes:
+        raise Mismatch("outcomes", len(executed.outcomes), len(committed.outcomes))
+    return executed, body, certificate
