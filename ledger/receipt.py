@@ -1,0 +1,99 @@
+"""A receipt: all that an outsider needs to see that a call was recorded, and with what outcome.
+
+It starts from two facts that the outsider knows otherwise, the chain id and the validators of the
+genesis, and follows the validators from there. It says that a quorum committed a log that holds the
+entry; it does not say that nothing happened to the same claim since.
+"""
+
+import json
+from typing import Annotated, Final
+
+import msgspec
+
+from ledger.block import Header
+from ledger.certificate import CommitCertificate
+from ledger.encoding import U63_MAX, Struct, decode
+from ledger.entry import Entry
+from ledger.errors import Malformed, Mismatch
+from ledger.merkle import verify_inclusion
+from ledger.plain import load_json, parse_plain, plain
+from ledger.validators import Bytes32, ValidatorSet
+
+MAX_CHANGES: Final = 1024  # changes of validators since genesis
+MAX_JSON_LENGTH: Final = 64 << 20  # each change can hold a hundred validators and signatures
+FORMAT: Final = "depoli/receipt/1"
+
+
+class Change(Struct):
+    """A block after which others vote: its header names them, those before them signed it."""
+
+    header: Header
+    certificate: CommitCertificate
+    validators: ValidatorSet  # from the next height on
+
+
+class Receipt(Struct):
+    """An entry, its place in the log of a committed block, and how to come to trust that block."""
+
+    entry: Entry
+    log_index: Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]  # number of the entry since genesis
+    proof: Annotated[tuple[Bytes32, ...], msgspec.Meta(max_length=63)]  # RFC 6962, 2.1.1
+    header: Header  # of the entry's block or any later one
+    certificate: CommitCertificate
+    changes: Annotated[tuple[Change, ...], msgspec.Meta(max_length=MAX_CHANGES)]  # all, in order
+
+    def verify(self, chain_id: bytes, validators: ValidatorSet) -> None:
+        """Raise `LedgerError` naming the first false fact; `validators` are those of height 1."""
+        height = 0
+        for change in self.changes:
+            _verify_block(change.header, change.certificate, chain_id, validators, above=height)
+            change.validators.verify_hash(change.header.next_validators_hash)
+            height, validators = change.header.height, change.validators
+        _verify_block(self.header, self.certificate, chain_id, validators, above=height)
+        if self.entry.height > self.header.height:
+            raise Mismatch("height of the entry", f"up to {self.header.height}", self.entry.height)
+        if self.entry.height == self.header.height and self.entry.time != self.header.time:
+            raise Mismatch("time of the entry", self.header.time, self.entry.time)
+        leaf = self.entry.leaf()
+        verify_inclusion(
+            self.header.log_root, self.header.log_size, self.log_index, leaf, self.proof
+        )
+
+
+def to_json(receipt: Receipt) -> str:
+    """Return the receipt as a JSON object, for a file that people keep."""
+    return json.dumps({"format": FORMAT, **plain(receipt)}, indent=1)
+
+
+def parse_json(text: str) -> Receipt:
+    """Return the receipt in this JSON, or raise `Malformed`. It is not verified yet."""
+    value = load_json(text, kind="receipt", max_length=MAX_JSON_LENGTH)
+    if not isinstance(value, dict) or value.pop("format", None) != FORMAT:
+        raise Malformed("receipt", f"not an object with format {FORMAT}")
+    return parse_plain(value, Receipt)
+
+
+def parse(data: bytes) -> Receipt:
+    """Return the receipt that `encode` wrote, or raise `Malformed`. It is not verified yet."""
+    return decode(data, Receipt)
+
+
+def _verify_block(
+    header: Header,
+    certificate: CommitCertificate,
+    chain_id: bytes,
+    validators: ValidatorSet,
+    *,
+    above: int,
+) -> None:
+    for field, expected, found in (
+        ("chain id of the header", chain_id, header.chain_id),
+        ("height of the certificate", header.height, certificate.height),
+        ("block of the certificate", header.hash, certificate.block_id),
+        ("validators of the header", validators.hash, header.validators_hash),
+    ):
+        if found != expected:
+            raise Mismatch(field, expected, found)
+    if header.height <= above:
+        raise Mismatch("height of the header", f"above {above}", header.height)
+    certificate.verify(chain_id, validators)
