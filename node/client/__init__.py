@@ -1,1 +1,1 @@
-"""The people's side: vault, documents, disclosures, lots and the HTTP client. No server is in it."""
+"""The people's side: vault, documents, disclosures, lots and the HTTP client; no server."""

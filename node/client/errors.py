@@ -33,7 +33,7 @@ class NotReadable(ClientError):
 
 
 class Refused(ClientError):
-    """A rule refuses what was typed, before anything is kept or sent; `field` is where it stands."""
+    """A rule refuses what was typed, before anything is kept or sent; `field` is where."""
 
     exit_code = REJECTED
 

@@ -19,6 +19,11 @@ _FORM: Final = r"[1-478]\d{2}(?:0[1-9]|1[0-2]|[2-9]\d)(?:\d{2}|2[AB])\d{6}"
 _NUMBER: Final = re.compile(rf"(?=({_FORM})(\d\d)?)", re.ASCII)
 _WORD: Final = re.compile(r"[A-Za-z0-9+/_\-]{16,}={0,2}")  # base64 of 13 characters has 18
 _HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2}){13,}")
+# Random identifiers hold 13 digits in a row by chance, one in a few hundred; in hexadecimal they
+# are looked at all the same.
+_IDENTIFIER: Final = re.compile(
+    r"(urn:uuid:)?[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-f]{32}|[0-9a-f]{64}"
+)
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z][A-Za-z_]{0,39}")
 
 
@@ -50,7 +55,8 @@ def require_none(value: object, field: str) -> None:
 
 
 def _readings(text: str) -> Iterator[str]:
-    yield text
+    if not _IDENTIFIER.fullmatch(text):
+        yield text
     for word in _HEX.findall(text):
         yield bytes.fromhex(word).decode("ascii", errors="replace")
     for word in _WORD.findall(text):

@@ -125,7 +125,13 @@ def load_home(folder: Path) -> Home:
 
 
 def create_home(
-    folder: Path, *, node: str, member: bytes, label: str, key_file: str, **places: Any  # noqa: ANN401
+    folder: Path,
+    *,
+    node: str,
+    member: bytes,
+    label: str,
+    key_file: str,
+    **places: Any,  # noqa: ANN401
 ) -> Home:
     """Write `client.toml` and a new vault key to `folder`, and return the home.
 

@@ -1,0 +1,112 @@
+"""JSON that people's software writes, read strictly: exact decimals, bounded, no name twice."""
+
+import datetime as dt
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, NoReturn
+
+from node.client.errors import NotReadable, Refused
+
+MAX_FILE_BYTES: Final = 1 << 20  # a claim has about two thousand
+_REFERENCE: Final = re.compile(r"[A-Z0-9-]{1,20}")
+_SHOWN: Final = 40  # characters of a name in a message
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def parse_object(data: bytes, name: str) -> dict[str, Any]:
+    """Return the JSON object in `data`, numbers exact; raise `NotReadable`. `name` is the file."""
+    if len(data) > MAX_FILE_BYTES:
+        raise NotReadable(f"{name} is longer than {MAX_FILE_BYTES} bytes")
+    try:
+        value = json.loads(
+            data.decode("utf-8-sig"),  # Windows programs like to write the mark
+            parse_float=Decimal,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_pairs,
+        )
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        reason = str(error) if isinstance(error, json.JSONDecodeError | _Strict) else "not UTF-8"
+        if isinstance(error, RecursionError | ArithmeticError):
+            reason = "nested too deep, or with a number out of all range"
+        raise NotReadable(f"{name} is not a JSON file: {reason}") from None
+    if not isinstance(value, dict):
+        raise NotReadable(f"{name} holds no JSON object")
+    return value
+
+
+class _Strict(ValueError):
+    """JSON that Python would read and others read otherwise."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _Strict(f"{name} is no number of JSON")
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise _Strict("a name stands twice in one object")
+    return result
+
+
+def require_names(
+    value: Mapping[str, object], known: frozenset[str], field: str, *, required: frozenset[str]
+) -> None:
+    """Raise `Refused` if a name of `value` is not known, or a required one is not there."""
+    for name in value:
+        if name not in known:
+            shown = name if name.isidentifier() and len(name) <= _SHOWN else "a name"
+            raise Refused(
+                field, f"{shown} is not expected here", hint=f"known: {', '.join(sorted(known))}"
+            )
+    for name in sorted(required - value.keys()):
+        raise Refused(f"{field}.{name}", "is missing")
+
+
+def as_object(value: object, field: str) -> dict[str, Any]:
+    """Return `value` if it is a JSON object, else raise `Refused`."""
+    if not isinstance(value, dict):
+        raise Refused(field, "must be a JSON object")
+    return value
+
+
+def as_list(value: object, field: str, *, limit: int) -> list[Any]:
+    """Return `value` if it is a JSON array of at most `limit` items, else raise `Refused`."""
+    if not isinstance(value, list):
+        raise Refused(field, "must be a list")
+    if len(value) > limit:
+        raise Refused(field, f"has {len(value)} items, at most {limit}")
+    return value
+
+
+def as_integer(value: object, field: str, *, unit: str) -> int:
+    """Return `value` if it is a whole number, else raise `Refused`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Refused(field, f"must be a whole number of {unit}")
+    return value
+
+
+def as_choice(value: object, field: str, choices: tuple[str, ...]) -> str:
+    """Return `value` if it is one of `choices`, else raise `Refused`."""
+    if not isinstance(value, str) or value not in choices:
+        raise Refused(field, f"must be {' or '.join(choices)}")
+    return value
+
+
+def as_reference(value: object, field: str) -> str:
+    """Return `value` if it is 1 to 20 of A-Z, 0-9 and -, else raise `Refused`."""
+    if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
+        raise Refused(field, "must be 1 to 20 capital letters, digits and dashes")
+    return value
+
+
+def as_date(value: object, field: str) -> str:
+    """Return `value` if it is a day written YYYY-MM-DD, else raise `Refused`."""
+    if isinstance(value, str) and _DATE.fullmatch(value):
+        try:
+            return dt.date.fromisoformat(value).isoformat()
+        except ValueError:
+            pass
+    raise Refused(field, "must be a day such as 2026-11-23")

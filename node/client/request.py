@@ -1,0 +1,215 @@
+"""A claim as the shop's software hands it over: one file with prescription, codes and amounts.
+
+`{"format": "depoli/claim/1", "prescription": …, "prescription_reference": …, "secret": …,
+"claim": {"reference", "payer", "leg", "codes": {"right", "left", "frame", "supplements"},
+"amounts": {"lenses", "frame"}, "invoice_date", "insured", "authorisation"}}`
+
+The prescription is a FHIR R4 VisionPrescription; its reference is the shop's own, the claim's where
+it is not given; the secret has 64 hexadecimal digits and stands where it came with the prescription.
+Amounts are cents.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from node.client import nomenclature, screening
+from node.client.errors import Refused
+from node.client.fhir import Prescription, parse_prescription
+from node.client.nomenclature import Codes
+from node.client.reading import (
+    as_choice,
+    as_date,
+    as_integer,
+    as_list,
+    as_object,
+    as_reference,
+    parse_object,
+    require_names,
+)
+
+FORMAT: Final = "depoli/claim/1"
+PRESCRIPTION_FORMAT: Final = "depoli/prescription/1"
+LEGS: Final = ("base", "complementary")  # in the order of their numbers on the chain
+AMOUNT_MAX: Final = 10_000_00  # cents; more than any pair of glasses costs
+SECRET_BYTES: Final = 32
+_TOP: Final = frozenset(("format", "prescription", "prescription_reference", "secret", "claim"))
+_HANDED: Final = frozenset(("format", "prescription", "reference", "secret"))
+_CLAIM: Final = frozenset(
+    (
+        "reference",
+        "payer",
+        "leg",
+        "codes",
+        "amounts",
+        "invoice_date",
+        "insured",
+        "authorisation",
+    )
+)
+_CODES: Final = frozenset(("right", "left", "frame", "supplements"))
+_AMOUNTS: Final = frozenset(("lenses", "frame"))
+_PAYER: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")  # a label, or an id in hex
+
+
+@dataclass(frozen=True, slots=True)
+class HandedPrescription:
+    """A prescription, the shop's reference of it, and its secret where it came with one."""
+
+    reference: str | None
+    prescription: Prescription
+    secret: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """One claim that may be submitted: every rule at the door holds."""
+
+    reference: str
+    prescribed: HandedPrescription
+    payer: str  # label or member id in hexadecimal
+    leg: int  # 0 base, 1 complementary
+    codes: Codes
+    lenses_cents: int
+    frame_cents: int | None  # None where no frame is claimed
+    invoice_date: str  # YYYY-MM-DD
+    insured: str | None  # the payer's own reference of the insured
+    authorisation: str | None  # number the payer gave
+
+    @property
+    def amount_cents(self) -> int:
+        """What is claimed in all."""
+        return self.lenses_cents + (self.frame_cents or 0)
+
+
+def parse_claim(data: bytes, name: str, *, today: str) -> ClaimRequest:
+    """Return the claim in a file's bytes; raise `NotReadable` or `Refused`. `name` is the file."""
+    document = parse_object(data, name)
+    screening.require_none(document, "file")
+    require_names(document, _TOP, "file", required=frozenset(("format", "prescription", "claim")))
+    if document["format"] != FORMAT:
+        raise Refused("file.format", f"must be {FORMAT}")
+    claim = as_object(document["claim"], "claim")
+    required = frozenset(("reference", "payer", "leg", "codes", "amounts", "invoice_date"))
+    require_names(claim, _CLAIM, "claim", required=required)
+    reference = as_reference(claim["reference"], "claim.reference")
+    prescription = parse_prescription(document["prescription"])
+    handed = HandedPrescription(
+        as_reference(document.get("prescription_reference", reference), "prescription_reference"),
+        prescription,
+        _parse_secret(document.get("secret")),
+    )
+    codes = _parse_codes(claim["codes"])
+    nomenclature.current().require_valid(codes)
+    _require_prescribed(codes, prescription)
+    lenses_cents, frame_cents = _parse_amounts(claim["amounts"], with_frame=codes.frame is not None)
+    invoice_date = as_date(claim["invoice_date"], "claim.invoice_date")
+    if invoice_date > today:
+        raise Refused("claim.invoice_date", f"{invoice_date} is still to come")
+    if invoice_date < prescription.written:
+        raise Refused(
+            "claim.invoice_date", f"is before the prescription, written {prescription.written}"
+        )
+    insured, authorisation = (
+        as_reference(claim[key], f"claim.{key}") if claim.get(key) is not None else None
+        for key in ("insured", "authorisation")
+    )
+    if insured is None and authorisation is None:
+        raise Refused(
+            "claim.insured",
+            "is missing, and so is an authorisation: the payer cannot know whose claim it is",
+            hint="give the payer's own reference of the insured, or the number it authorised",
+        )
+    payer = claim["payer"]
+    if not isinstance(payer, str) or not _PAYER.fullmatch(payer):
+        raise Refused("claim.payer", "must be the payer's label, or its id of 32 digits")
+    return ClaimRequest(
+        reference,
+        handed,
+        payer,
+        LEGS.index(as_choice(claim["leg"], "claim.leg", LEGS)),
+        codes,
+        lenses_cents,
+        frame_cents,
+        invoice_date,
+        insured,
+        authorisation,
+    )
+
+
+def parse_handed(data: bytes, name: str, *, today: str) -> HandedPrescription:
+    """Return the prescription in a file: a bare VisionPrescription, or one with its secret.
+
+    Raises `NotReadable`, `Refused`.
+    """
+    document = parse_object(data, name)
+    screening.require_none(document, "file")
+    reference = secret = None
+    resource: object = document
+    if document.get("format") == PRESCRIPTION_FORMAT:
+        required = frozenset(("format", "prescription"))
+        require_names(document, _HANDED, "file", required=required)
+        resource = document["prescription"]
+        secret = _parse_secret(document.get("secret"))
+        if document.get("reference") is not None:
+            reference = as_reference(document["reference"], "reference")
+    prescription = parse_prescription(resource)
+    if prescription.written > today:
+        raise Refused("prescription.dateWritten", f"{prescription.written} is still to come")
+    return HandedPrescription(reference, prescription, secret)
+
+
+def _parse_secret(value: object) -> bytes | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and re.fullmatch(f"[0-9a-f]{{{2 * SECRET_BYTES}}}", value):
+        return bytes.fromhex(value)
+    raise Refused("secret", f"must be {2 * SECRET_BYTES} hexadecimal digits, lower case")
+
+
+def _parse_codes(value: object) -> Codes:
+    codes = as_object(value, "codes")
+    require_names(codes, _CODES, "codes", required=frozenset())
+    supplements = as_list(codes.get("supplements") or [], "codes.supplements", limit=16)
+
+    def code(item: object, field: str) -> str:
+        if not isinstance(item, str):
+            raise Refused(field, "must be a grouping code such as VU2")
+        return item
+
+    right, left, frame = (
+        code(codes[key], f"codes.{key}") if codes.get(key) is not None else None
+        for key in ("right", "left", "frame")
+    )
+    return Codes(
+        right, left, frame, tuple(sorted(code(item, "codes.supplements") for item in supplements))
+    )
+
+
+def _require_prescribed(codes: Codes, prescription: Prescription) -> None:
+    """Raise `Refused` if a lens is claimed that the prescription does not call for."""
+    for side, lens in nomenclature.current().lenses(codes).items():
+        correction = prescription.correction(side)
+        if correction is None:
+            raise Refused(
+                f"codes.{side}", f"{lens.code} is claimed, but no {side} lens is prescribed"
+            )
+        if lens.design == "multifocal" and correction.addition is None:
+            raise Refused(
+                f"codes.{side}", f"{lens.code} is multifocal, but no addition is prescribed"
+            )
+
+
+def _parse_amounts(value: object, *, with_frame: bool) -> tuple[int, int | None]:
+    amounts: dict[str, Any] = as_object(value, "amounts")
+    required = _AMOUNTS if with_frame else frozenset(("lenses",))
+    require_names(amounts, _AMOUNTS, "amounts", required=required)
+    if not with_frame and amounts.get("frame") is not None:
+        raise Refused("amounts.frame", "an amount for a frame, but no code of a frame")
+    cents = {part: as_integer(amounts[part], f"amounts.{part}", unit="cents") for part in required}
+    for part, amount in cents.items():
+        if not 0 <= amount <= AMOUNT_MAX:
+            raise Refused(f"amounts.{part}", f"must lie between 0 and {AMOUNT_MAX} cents")
+    if not sum(cents.values()):
+        raise Refused("amounts", "nothing is claimed: they add up to 0")
+    return cents["lenses"], cents.get("frame")
