@@ -28,6 +28,7 @@ _NOUNS: Final = {
     "receipt": "Export and verify the proof that an entry is on the chain.",
     "audit": "Export the chain and verify it from genesis.",
 }
+_INTERRUPTED: Final = 130  # as shells report Ctrl-C, which click makes an Abort
 _MESSAGE_CHARACTERS: Final = 600  # a message may quote input; a screen is not to be flooded
 
 
@@ -103,8 +104,6 @@ class Nouns(click.Group):
             if os.environ.get("DEPOLI_DEBUG") == "1":
                 raise
             _explain(error)
-        except KeyboardInterrupt:
-            sys.exit(130)  # as a shell reports SIGINT
         sys.exit(result if isinstance(result, int) else Exit.OK)
 
 
@@ -116,7 +115,7 @@ def _explain(error: BaseException) -> NoReturn:
         case click.exceptions.Exit():
             sys.exit(error.exit_code)
         case click.Abort():
-            _fail("stopped", "")
+            sys.exit(_INTERRUPTED)
         case click.exceptions.NoArgsIsHelpError():
             click.echo(error.format_message(), err=True)
             sys.exit(Exit.USAGE)
