@@ -99,6 +99,7 @@ class Process:
             return None
         try:
             if _lock(descriptor, shared=True):  # two who look do not take each other for a node
+                _reap(descriptor)
                 return None
             # Empty for an instant while another command starts it.
             if not _until(lambda: os.fstat(descriptor).st_size > 0, ANSWER_S):
@@ -122,16 +123,26 @@ class Process:
             os.close(descriptor)
         return True
 
+    def ask_to_stop(self) -> None:
+        """Tell the node to end, without waiting for it."""
+        self._signal(signal.SIGTERM)
+
+    def await_end(self, seconds: float = STOP_S) -> bool:
+        """Wait for a node that was asked to stop; return False where it had to be killed."""
+        ended = _until(lambda: self.pid() is None, seconds)
+        if not ended:
+            self.kill()
+        return ended
+
     def stop(self, seconds: float = STOP_S) -> bool:
-        """Ask the node to end and wait; return False where it had to be killed after `seconds`."""
-        if self._signal(signal.SIGTERM, seconds):
-            return True
-        self.kill()
-        return False
+        """Make the node end; return False where it had to be killed after `seconds`."""
+        self.ask_to_stop()
+        return self.await_end(seconds)
 
     def kill(self) -> None:
         """End the node at once, as a power cut would."""
-        ended = self._signal(signal.SIGKILL, ANSWER_S)
+        self._signal(signal.SIGKILL)
+        ended = _until(lambda: self.pid() is None, ANSWER_S)
         assert ended, "a process survived SIGKILL"
 
     def is_ready(self) -> bool:
@@ -176,17 +187,11 @@ class Process:
             ),
         )
 
-    def _signal(self, number: signal.Signals, seconds: float) -> bool:
-        """Send a signal where the node runs; return whether it has ended after `seconds`."""
+    def _signal(self, number: signal.Signals) -> None:
         pid = self.pid()
-        if pid is None:
-            return True
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-        ended = _until(lambda: self.pid() is None, seconds)
-        with contextlib.suppress(ChildProcessError):  # a child only of who started it
-            os.waitpid(pid, os.WNOHANG)
-        return ended
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 def wait_ready(processes: Iterable[Process], seconds: float = READY_S) -> None:
@@ -249,6 +254,14 @@ def _lock(descriptor: int, *, shared: bool = False) -> bool:
             raise
         return False
     return True
+
+
+def _reap(descriptor: int) -> None:
+    """Take leave of an ended node where this process is its parent, so that no zombie stays."""
+    text = os.read(descriptor, 32)
+    if text.strip().isdigit():
+        with contextlib.suppress(ChildProcessError):  # somebody else's child, or reaped before
+            os.waitpid(int(text), os.WNOHANG)
 
 
 def _until(condition: Callable[[], bool], seconds: float) -> bool:

@@ -35,6 +35,13 @@ class BadTokenFile(Usage):
         super().__init__(f"{path}: {reason}", hint="remove that token and make a new one")
 
 
+class BadLabel(Usage):
+    """A label cannot stand in the file."""
+
+    def __init__(self) -> None:
+        super().__init__(f"a label has at most {MAX_LABEL_CHARACTERS} printable characters")
+
+
 class Scope(StrEnum):
     """What a token allows."""
 
@@ -52,6 +59,10 @@ class Grant:
     member: MemberId | None  # whose entries it reads
     scopes: frozenset[Scope]
     label: str  # for the operator's eyes
+
+    def __post_init__(self) -> None:
+        if len(self.label) > MAX_LABEL_CHARACTERS or not self.label.isprintable():
+            raise BadLabel
 
     def allows(self, scope: Scope) -> bool:
         """Return whether this grant holds `scope`."""

@@ -81,4 +81,4 @@ def _cell(value: object) -> str:
 def _plain(value: object) -> object:
     if isinstance(value, bytes):
         return value.hex()
-    raise TypeError(f"{type(value).__name__} has no place in JSON output")
+    raise TypeError(type(value).__name__)  # tidy: what json.dumps expects of a default

@@ -1,0 +1,191 @@
+"""`depoli node`: make, run and look at one node."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from node.cli.output import emit, fields, json_option
+from node.config import Address, Mode, Unfit, load_config, parse_address
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path)
+
+
+class AddressType(click.ParamType[Address]):
+    """host:port."""
+
+    name = "host:port"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Address:
+        """Return the address, or fail with what is wrong with it."""
+        try:
+            return value if isinstance(value, Address) else parse_address(value)
+        except Unfit as error:
+            self.fail(f"'{value}' {error}", param, ctx)
+
+
+@click.group()
+def node() -> None:
+    """Initialise, run and look at a node."""
+
+
+@node.command()
+@click.option("--data", required=True, type=_FOLDER, help="The node's folder, made here.")
+@click.option("--genesis", required=True, type=_FILE, help="The signed genesis of the chain.")
+@click.option("--keys", required=True, type=_FOLDER, help="Folder of your *.seed files.")
+@click.option("--mode", type=click.Choice([*Mode]), default=Mode.VALIDATOR, show_default=True)
+@click.option(
+    "--listen",
+    type=AddressType(),
+    default="127.0.0.1:7600",
+    show_default=True,
+    help="Where other nodes reach this one.",
+)
+@click.option(
+    "--api",
+    type=AddressType(),
+    default="127.0.0.1:7680",
+    show_default=True,
+    help="Where the HTTP API answers.",
+)
+@click.option(
+    "--admin",
+    type=AddressType(),
+    default="127.0.0.1:7690",
+    show_default=True,
+    help="Where health and metrics answer; loopback only.",
+)
+@click.option(
+    "--peer",
+    "peers",
+    multiple=True,
+    metavar="LABEL=HOST:PORT",
+    help="Where another member's node is reached; once for each.",
+)
+@click.option(
+    "--first-start",
+    is_flag=True,
+    help="This chain has not begun: these keys have signed nothing for it, anywhere.",
+)
+@json_option
+@click.pass_context
+def init(
+    context: click.Context,
+    data: Path,
+    genesis: Path,
+    keys: Path,
+    mode: Mode,
+    listen: Address,
+    api: Address,
+    admin: Address,
+    peers: tuple[str, ...],
+    *,
+    first_start: bool,
+) -> None:  # fmt: skip
+    """Make the folder of a node, once the genesis is verified and found to hold your keys."""
+    from node.initialise import Settings, initialise  # noqa: PLC0415  (brings the contracts)
+
+    settings = Settings(
+        Mode(mode), keys, listen, api, admin, dict(map(_parse_peer, peers)), first_start
+    )
+    made = initialise(data, genesis, settings)
+    result = {
+        "data": str(data),
+        "chain_id": made.chain_id,
+        "member": made.member,
+        "label": made.label,
+        "mode": mode,
+        "changed": made.is_new,
+    }
+    emit(
+        context,
+        result,
+        lambda: f"{fields(result)}\n\nRun it with: depoli node run --config {data}",
+    )
+
+
+@node.command()
+@click.option("--config", required=True, type=_FILE, help="config.toml, or the node's folder.")
+def run(config: Path) -> None:
+    """Run a node until it is told to stop. It logs JSON lines on standard error."""
+    from node.keystore import load_node_keys  # noqa: PLC0415
+    from node.server import serve  # noqa: PLC0415  (brings the whole node)
+
+    settings = load_config(config)
+    asyncio.run(serve(settings, load_node_keys(settings.keys, settings.mode)))
+
+
+@node.command()
+@click.option("--config", required=True, type=_FILE, help="config.toml, or the node's folder.")
+@json_option
+@click.pass_context
+def status(context: click.Context, config: Path) -> None:
+    """Ask the running node how it is."""
+    from node.process import Process  # noqa: PLC0415
+
+    value = Process("", load_config(config).home).status()
+    emit(context, value, lambda: fields(value))
+
+
+@node.group()
+def token() -> None:
+    """Give programs access to the HTTP API of this node."""
+
+
+@token.command("new")
+@click.option("--config", required=True, type=_FILE, help="config.toml, or the node's folder.")
+@click.option(
+    "--scope",
+    "scopes",
+    required=True,
+    multiple=True,
+    type=click.Choice(["read", "submit", "audit", "admin"]),
+    help="Once for each.",
+)
+@click.option("--member", metavar="LABEL|ID", help="Whose entries the token reads.")
+@click.option("--label", default="", help="What the token is for, in your words.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="New file for the token; only its hash is kept.",
+)
+@json_option
+@click.pass_context
+def token_new(
+    context: click.Context,
+    config: Path,
+    scopes: tuple[str, ...],
+    member: str | None,
+    label: str,
+    out: Path,
+) -> None:  # fmt: skip
+    """Write a new token to a file that only you can read."""
+    from node import ceremony  # noqa: PLC0415
+    from node.initialise import give_token  # noqa: PLC0415
+    from node.tokens import Scope  # noqa: PLC0415
+
+    if "read" in scopes and member is None:
+        raise click.UsageError("the scope read needs --member: it reads what concerns a member")
+    settings = load_config(config)
+    id_ = None if member is None else ceremony.find(settings.genesis, member).member
+    granted = frozenset(map(Scope, scopes))
+    give_token(settings.tokens, out, member=id_, scopes=granted, label=label)
+    emit(
+        context,
+        {"token_file": str(out), "member": id_, "scopes": sorted(granted), "label": label},
+        lambda: f"The token is in {out}. Restart the node to let it in.",
+    )
+
+
+def _parse_peer(text: str) -> tuple[str, Address]:
+    label, equals, address = text.partition("=")
+    if not equals or not label:
+        raise click.BadParameter(f"'{text}' must be LABEL=HOST:PORT", param_hint="--peer")
+    try:
+        return label, parse_address(address)
+    except Unfit as error:
+        raise click.BadParameter(f"'{text}' {error}", param_hint="--peer") from None
