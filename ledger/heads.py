@@ -53,7 +53,11 @@ class HeadProof(Struct):
 
     def verify(self, root: bytes, member: bytes) -> Head | None:
         """Return the head of `member` under `root`, None if it has none; raise `BadProof`."""
+        if len(member) != MEMBER_ID_BYTES:
+            raise BadProof(f"a member id has {MEMBER_ID_BYTES} bytes, not {len(member)}")
         path, depth = int.from_bytes(member), len(self.siblings)
+        if depth and self.siblings[-1] == NO_HASH:  # a lone member stands where the fork would be
+            raise BadProof("it is longer than the tree is deep")
         if self.found is not None:
             other = int.from_bytes(self.found.member)
             if depth and (path ^ other) >> (DEPTH - depth):

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Final
 
 from ledger.errors import BadProof
-from ledger.hashing import Hash
+from ledger.hashing import HASH_BYTES, Hash
 
 EMPTY_ROOT: Final = Hash(sha256(b"").digest())
 
@@ -119,6 +119,7 @@ def verify_inclusion(
     """Raise `BadProof` unless `leaf` is number `index` of the tree (RFC 9162, 2.1.3.2)."""
     if not 0 <= index < size:
         raise BadProof(f"index {index} outside a tree of {size}")
+    _require_hashes(leaf, *proof)
     node, last = index, size - 1
     hash_ = Hash(leaf)
     for sibling in proof:
@@ -146,6 +147,7 @@ def verify_consistency(
     """
     if not 0 <= old <= new:
         raise BadProof(f"a tree of {new} cannot follow one of {old}")
+    _require_hashes(old_root, new_root, *proof)
     if old in (0, new):
         if proof:
             raise BadProof("too long")
@@ -177,6 +179,12 @@ def verify_consistency(
         raise BadProof("too short")
     if first != old_root or second != new_root:
         raise BadProof("it leads to other roots")
+
+
+def _require_hashes(*hashes: bytes) -> None:
+    """Raise `BadProof` at another length: a longer left half could stand in for a right one."""
+    if any(len(hash_) != HASH_BYTES for hash_ in hashes):
+        raise BadProof("not all of it are hashes")
 
 
 def _split(n: int) -> int:
