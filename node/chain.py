@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from contracts import calls
+from contracts.errors import Inadmissible
 from contracts.execute import ChainState, Executed, Signatures, execute
 from contracts.genesis import Genesis, start
 from contracts.state import Reader
 from ledger import merkle
-from ledger.block import Body, CommittedBlock, Header
+from ledger.block import Block, Body, CommittedBlock, Header
 from ledger.certificate import CommitCertificate
 from ledger.digest import SUM_BYTES, StateDigest
 from ledger.encoding import Struct, decode, encode
@@ -25,7 +26,7 @@ from ledger.heads import Head, Heads
 from ledger.receipt import Receipt
 from ledger.segments import Segments
 from ledger.store import Store, open_store
-from ledger.transaction import created_id, parse
+from ledger.transaction import Transaction, created_id, parse
 from ledger.validators import MEMBER_ID_BYTES, MemberId, ValidatorSet
 
 _STATE: Final = b"s"  # + key of a contract -> its value
@@ -61,6 +62,7 @@ class Tip(Struct):
     certificate: CommitCertificate | None
     peaks: tuple[bytes, ...]
     state_sum: bytes
+    signers: ValidatorSet  # of the last block
     validators: ValidatorSet  # of the next height
     next_validators: ValidatorSet  # of the one after
 
@@ -88,6 +90,7 @@ class Chain:
         self._reader: Reader = _State(store)
         self.certificate: CommitCertificate | None = None  # of the last block
         self.state = start(genesis).chain(self._reader)
+        self._signers = self.state.validators  # of the last block
 
     @classmethod
     def open(
@@ -175,7 +178,7 @@ class Chain:
 
     def commit(self, executed: Executed, body: Body, certificate: CommitCertificate) -> None:
         """Make a decided block durable, then apply it. Raises OSError: then it is not decided."""
-        record = CommittedBlock(executed.block(body), certificate, executed.outcomes)
+        record = CommittedBlock(Block(executed.header, body), certificate, executed.outcomes)
         self._segments.append(encode(record))
         self._segments.sync()
         self._apply(executed, body, certificate)
@@ -252,7 +255,7 @@ class Chain:
             MemberId(key[-MEMBER_ID_BYTES:]): decode(value, Head)
             for key, value in _scan_all(self._store, _HEAD)
         }
-        self.certificate = tip.certificate
+        self.certificate, self._signers = tip.certificate, tip.signers
         self.state = ChainState(
             header=tip.header,
             log=merkle.Frontier(tip.header.log_size, tuple(Hash(peak) for peak in tip.peaks)),
@@ -265,7 +268,7 @@ class Chain:
         )
 
     def _apply(self, executed: Executed, body: Body, certificate: CommitCertificate | None) -> None:
-        after = executed.chain(self._reader)
+        after, signers = executed.chain(self._reader), self.state.validators
         batch: dict[bytes, bytes | None] = {
             _STATE + key: value for key, value in executed.changes.items()
         }
@@ -282,12 +285,13 @@ class Chain:
                 certificate,
                 after.log.peaks,
                 after.digest.to_bytes(),
+                signers,
                 after.validators,
                 after.next_validators,
             )
         )
         self._store.write(batch)
-        self.state, self.certificate = after, certificate
+        self.state, self.certificate, self._signers = after, certificate, signers
 
 
 def _index(executed: Executed, first: int) -> dict[bytes, bytes]:

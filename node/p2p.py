@@ -213,7 +213,7 @@ class Network:
         *,
         seed: bytes,
         node_key: bytes,
-        listen: tuple[str, int],
+        listen: tuple[str, int] | None,
         peers: Iterable[Peer],
         hello: Callable[[], Hello],
         receiver: Receiver,
@@ -228,10 +228,9 @@ class Network:
 
     async def run(self) -> None:
         """Keep a link to every peer until cancelled."""
-        server = await asyncio.start_server(
-            self._accepted, *self._listen, ssl=self._server_tls, ssl_handshake_timeout=HANDSHAKE_S
-        )
-        async with server, asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as tasks:
+            if self._listen is not None:
+                tasks.create_task(self._accept(*self._listen))
             for peer in self._peers.values():
                 if peer.address is not None and self._dials(peer):
                     tasks.create_task(self._dial(peer, *peer.address))
@@ -241,7 +240,15 @@ class Network:
         return self.links.get(node_key)
 
     def _dials(self, peer: Peer) -> bool:
-        return self._node_key < peer.node_key
+        """Return whether this node calls `peer`: of two that listen, the one with the lower key."""
+        return self._listen is None or self._node_key < peer.node_key
+
+    async def _accept(self, host: str, port: int) -> None:
+        server = await asyncio.start_server(
+            self._accepted, host, port, ssl=self._server_tls, ssl_handshake_timeout=HANDSHAKE_S
+        )
+        async with server:
+            await server.serve_forever()
 
     async def _dial(self, peer: Peer, host: str, port: int) -> None:
         failures = 0

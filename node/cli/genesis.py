@@ -1,10 +1,11 @@
 """`depoli genesis`: organisations agree on how a chain begins, each with keys that stay with it."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from node.cli.output import emit, json_option, note, table
+from node.cli.output import emit, fields, json_option, note, table
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DRAFT = click.argument("draft", type=_FILE)
@@ -118,5 +119,22 @@ def show(context: click.Context, file: Path) -> None:
     emit(context, result, lambda: _human(result))
 
 
-def _verified(result: dict[str, object]) -> str:
+def _human(result: dict[str, Any]) -> str:
+    rows = [
+        (
+            each["label"],
+            each["family"],
+            each["country"],
+            each["member"],
+            "validator" if each["validates"] else "",
+        )
+        for each in result["members"]
+    ]
+    return (
+        f"{table(('label', 'family', 'country', 'member', 'runs'), rows)}\n\n"
+        f"{fields({name: result[name] for name in ('network', 'time', 'chain_id')})}"
+    )
+
+
+def _verified(result: dict[str, Any]) -> str:
     return f"{_human(result)}\n\nsigned by every validator"

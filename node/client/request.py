@@ -4,9 +4,9 @@
 "claim": {"reference", "payer", "leg", "codes": {"right", "left", "frame", "supplements"},
 "amounts": {"lenses", "frame"}, "invoice_date", "insured", "authorisation"}}`
 
-The prescription is a FHIR R4 VisionPrescription; its reference is the shop's own, the claim's where
-it is not given; the secret has 64 hexadecimal digits and stands where it came with the prescription.
-Amounts are cents.
+The prescription is a FHIR R4 VisionPrescription; its reference is the shop's own, and that of the
+claim where it is not given; the secret has 64 hexadecimal digits and stands where it came with the
+prescription. Amounts are cents.
 """
 
 import re

@@ -1,0 +1,72 @@
+"""What an auditor is told: what is false and where, or why there is nothing to judge yet."""
+
+from typing import ClassVar
+
+
+class AuditError(Exception):
+    """Base of this package's refusals: one sentence of what is wrong, `hint` of what to do."""
+
+    exit_code: ClassVar[int] = 1  # as node.errors.Exit numbers them
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class FalseFact(AuditError):
+    """The first thing in an export that is not so: where, which field, what should be there."""
+
+    exit_code = 4
+
+    def __init__(
+        self, field: str, expected: object, found: object, *, height: int | None, place: str = ""
+    ) -> None:
+        where = "before the first block" if height is None else f"block {height}"
+        where += f", {place}" if place else ""
+        expected, found = _shown(expected), _shown(found)
+        super().__init__(f"{where}: {field}: expected {expected}, found {found}")
+        self.height, self.place, self.field = height, place, field
+        self.expected, self.found = expected, found
+
+
+class OtherChain(AuditError):
+    """The file to extend holds another chain than the one that is offered."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"the file holds another chain: {reason}", hint="choose another file with -o"
+        )
+
+
+class BadStream(AuditError):
+    """A node sent something else than the chain."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"the node did not send its chain: {reason}", hint="what was read is kept; try again"
+        )
+
+
+class Refused(AuditError):
+    """A node answers, but not to this token."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(
+            f"the node refuses ({status}): {detail}",
+            hint="the token needs a scope that reads the whole chain: an auditor's or validator's",
+        )
+
+
+class Unreachable(AuditError):
+    """Nobody answers at the address, or the line broke."""
+
+    exit_code = 13
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(
+            f"{url}: {reason}", hint="is the node running? what was read is kept; try again"
+        )
+
+
+def _shown(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,167 @@
+"""Write the chain of a node, running or stopped, into one file that anybody can verify.
+
+An export is `MAGIC`, a record of the signed genesis, and a record of each committed block from
+height 1 (docs/format.md, section 19). It is written beside the file that was asked for and takes
+its place when it is whole; what an interrupted export had read is kept and gone on from.
+"""
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import aiohttp
+
+from contracts.genesis import SignedGenesis
+from ledger.block import CommittedBlock, Header
+from ledger.encoding import decode, encode
+from ledger.errors import LedgerError
+from ledger.segments import Segments
+from node.audit.errors import BadStream, OtherChain, Refused, Unreachable
+from node.audit.records import MAGIC, Records, frame, split_frames
+from node.audit.report import Progress
+
+MAX_GENESIS_BYTES: Final = 4 << 20
+_CHUNK_BYTES: Final = 256 << 10
+_LINE_SILENT_S: Final = 60  # a node that says nothing for so long is gone
+
+Show = Callable[[Progress], None]
+
+
+class Writer:
+    """An export that grows; use it as a context, and `finish` it, or its beginning is kept."""
+
+    def __init__(self, path: Path, genesis: SignedGenesis) -> None:
+        self._path, self._partial = path, path.with_name(path.name + ".partial")
+        self._chain_id = genesis.genesis.chain_id
+        self._tip: Header | None = None
+        if not self._partial.exists() and path.exists():
+            shutil.copyfile(path, self._partial)  # extend what is there
+        self._file: BinaryIO = self._partial.open("ab+")
+        try:
+            self._resume(genesis)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()
+
+    @property
+    def height(self) -> int:
+        """The last block's height, 0 before the first."""
+        return 0 if self._tip is None else self._tip.height
+
+    @property
+    def size(self) -> int:
+        """Bytes written."""
+        return self._file.tell()
+
+    def append(self, payload: bytes) -> None:
+        """Add the block in `payload`; raise `BadStream` unless it is the next one."""
+        try:
+            header = decode(payload, CommittedBlock).block.header
+        except LedgerError as error:
+            raise BadStream(str(error)) from None
+        if header.height != self.height + 1:
+            raise BadStream(f"block {header.height} after block {self.height}")
+        if header.chain_id != self._chain_id:
+            raise OtherChain(f"block {header.height} says its chain is {header.chain_id.hex()}")
+        if self._tip is not None and header.parent != self._tip.hash:
+            raise OtherChain(f"block {header.height} does not follow block {self._tip.height}")
+        self._file.write(frame(payload))
+        self._tip = header
+
+    def finish(self) -> None:
+        """Put the whole file in its place."""
+        self._file.flush()
+        self._file.close()
+        self._partial.replace(self._path)
+
+    def _resume(self, genesis: SignedGenesis) -> None:
+        """Find the last whole block of what is there, and cut off what follows it."""
+        self._file.seek(0)
+        records = Records(self._file)
+        end = 0
+        with suppress(LedgerError):
+            records.read_magic()
+            found = next(records, None)
+            if found is not None and found != encode(genesis):
+                raise OtherChain("its genesis document is not the one of the node")
+            if found is not None:
+                end = records.offset
+                for payload in records:
+                    self._tip = decode(payload, CommittedBlock).block.header
+                    end = records.offset
+        self._file.truncate(end)
+        self._file.seek(end)
+        if end == 0:
+            self._file.write(MAGIC + frame(encode(genesis)))
+
+
+def copy_blocks(writer: Writer, directory: Path, show: Show) -> None:
+    """Append what a stopped node's segment files have. Raises what `Segments` raises."""
+    segments = Segments.open(directory)
+    try:
+        for payload in segments.iterate(writer.height + 1):
+            writer.append(payload)
+            show(Progress(writer.height, writer.size))
+    finally:
+        segments.close()
+
+
+async def fetch_chain(
+    session: aiohttp.ClientSession, url: str, writer: Writer, show: Show
+) -> None:
+    """Append what the node at `url` has now.
+
+    Raises `BadStream`, `OtherChain`, `Refused`, `Unreachable`; what was read until then is kept.
+    """
+    async with _get(session, f"{url}/v1/chain?from={writer.height + 1}") as response:
+        last, buffer = response.headers.get("Depoli-Height", ""), b""
+        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+            try:
+                payloads, buffer = split_frames(buffer + chunk)
+            except LedgerError as error:
+                raise BadStream(str(error)) from None
+            for payload in payloads:
+                writer.append(payload)
+                show(Progress(writer.height, writer.size))
+    if buffer or str(writer.height) != last:
+        raise BadStream(f"it ends after block {writer.height} of {last or 'an unknown number'}")
+
+
+async def fetch_genesis(session: aiohttp.ClientSession, url: str) -> bytes:
+    """Return the genesis document that the node at `url` serves, as JSON. Raises as above."""
+    async with _get(session, f"{url}/v1/genesis") as response:
+        content = await response.content.read(MAX_GENESIS_BYTES + 1)
+        while content and not response.content.at_eof() and len(content) <= MAX_GENESIS_BYTES:
+            content += await response.content.read(MAX_GENESIS_BYTES + 1)
+    if len(content) > MAX_GENESIS_BYTES:
+        raise BadStream("its genesis document is too long")
+    return content
+
+
+def open_session(token: str) -> aiohttp.ClientSession:
+    """Return a session that shows `token`; close it after use."""
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_LINE_SILENT_S)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return aiohttp.ClientSession(headers=headers, timeout=timeout)
+
+
+@asynccontextmanager
+async def _get(
+    session: aiohttp.ClientSession, url: str
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    try:
+        async with session.get(url, allow_redirects=False) as response:
+            if response.status != 200:  # noqa: PLR2004 - OK
+                detail = (await response.content.read(2048)).decode(errors="replace")
+                raise Refused(response.status, detail)
+            yield response
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise Unreachable(url, str(error) or type(error).__name__) from None

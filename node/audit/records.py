@@ -1,0 +1,75 @@
+"""The records of an export: the framing of the segment files, behind a line that names the format.
+
+A record is u32 length, u32 CRC32C of the payload, payload; integers are big-endian.
+"""
+
+from collections.abc import Iterator
+from typing import BinaryIO, Final
+
+import google_crc32c
+
+from ledger.errors import Malformed, Mismatch
+
+MAGIC: Final = b"depoli/export/1\n"
+MAX_RECORD_BYTES: Final = 64 << 20  # a block's bytes, and the outcomes of all calls it may hold
+_FRAME_BYTES: Final = 8
+
+
+def frame(payload: bytes) -> bytes:
+    """Return `payload` as a record."""
+    return len(payload).to_bytes(4) + google_crc32c.value(payload).to_bytes(4) + payload
+
+
+def split_frames(data: bytes) -> tuple[list[bytes], bytes]:
+    """Return the payloads of the whole records in `data`, and what is left. Raises as `Records`."""
+    payloads, offset = [], 0
+    while len(data) - offset >= _FRAME_BYTES:
+        end = offset + _FRAME_BYTES + _length(data[offset : offset + 4])
+        if end > len(data):
+            break
+        payloads.append(_payload(data[offset:end]))
+        offset = end
+    return payloads, data[offset:]
+
+
+class Records(Iterator[bytes]):
+    """Payloads read from a file, in order. Raises `Malformed`, or `Mismatch` of the checksum."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.offset = 0  # where the next record begins
+
+    def read_magic(self) -> None:
+        """Read the line that every export begins with; raise `Mismatch`."""
+        found = self._file.read(len(MAGIC))
+        if found != MAGIC:
+            raise Mismatch("first line", MAGIC, found)
+        self.offset = len(MAGIC)
+
+    def __next__(self) -> bytes:
+        """Return the next payload."""
+        head = self._file.read(_FRAME_BYTES)
+        if not head:
+            raise StopIteration
+        length = _length(head[:4]) if len(head) == _FRAME_BYTES else 0
+        body = self._file.read(length)
+        if len(head) + len(body) < _FRAME_BYTES + length or not length:
+            raise Malformed("record", f"the file ends within the record at byte {self.offset}")
+        payload = _payload(head + body)
+        self.offset += _FRAME_BYTES + length
+        return payload
+
+
+def _length(data: bytes) -> int:
+    length = int.from_bytes(data)
+    if not 1 <= length <= MAX_RECORD_BYTES:
+        raise Malformed("record", f"a length of {length}, not 1 to {MAX_RECORD_BYTES}")
+    return length
+
+
+def _payload(record: bytes) -> bytes:
+    payload = record[_FRAME_BYTES:]
+    expected, found = record[4:_FRAME_BYTES], google_crc32c.value(payload).to_bytes(4)
+    if expected != found:
+        raise Mismatch("checksum of the record", expected, found)
+    return payload

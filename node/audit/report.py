@@ -1,0 +1,119 @@
+"""What a verified chain holds, in counts that an auditor can compare with what he was told."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from ledger.block import Body, Header
+from ledger.entry import APPLIED, Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an export or a verification is."""
+
+    height: int
+    done: int  # bytes of the file
+    total: int = 0  # bytes of the file, 0 where that is not known
+    calls: int = 0  # executed
+
+
+@dataclass
+class Activity:
+    """What one member did, what came of it, and how much concerned it."""
+
+    label: str
+    transactions: int = 0
+    applied: int = 0
+    refused: int = 0
+    concerned: int = 0  # entries in its own chain, made by itself or by others
+    proposed: int = 0  # blocks
+
+
+@dataclass
+class Report:
+    """Counts over the blocks that were verified."""
+
+    chain_id: bytes
+    header: Header  # of the last block verified
+    members: dict[bytes, Activity]
+    first_time: int = 0  # unix seconds
+    transactions: int = 0
+    entries: int = 0
+    signatures: int = 0
+    seconds: float = 0.0  # that the verification took
+    calls: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+    late: list[int] = field(default_factory=list)  # heights built in a round above 0
+    evidence: list[int] = field(default_factory=list)  # heights that carry evidence
+
+    def add(
+        self,
+        header: Header,
+        body: Body,
+        entries: Sequence[tuple[Entry, str, str, Sequence[bytes]]],
+    ) -> None:
+        """Count a block; each entry with the names of its call and outcome, and whom it concerns."""
+        self.header = header
+        self.first_time = self.first_time or header.time
+        self.transactions += len(body.transactions)
+        self.entries += len(entries)
+        if header.built_round:
+            self.late.append(header.height)
+        if body.evidence:
+            self.evidence.append(header.height)
+        self._of(header.proposer).proposed += 1
+        for entry, call, outcome, concerned in entries:
+            self.calls[call] += 1
+            sender = self._of(entry.sender)
+            sender.transactions += entry.position == 0
+            if entry.outcome.code == APPLIED:
+                sender.applied += 1
+            else:
+                sender.refused += 1
+                self.refusals[outcome] += 1
+            for member in concerned:
+                self._of(member).concerned += 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {
+            "verified": True,
+            "chain_id": self.chain_id.hex(),
+            "height": self.header.height,
+            "header": self.header.hash.hex(),
+            "first_time": self.first_time,
+            "last_time": self.header.time,
+            "log_size": self.header.log_size,
+            "log_root": self.header.log_root.hex(),
+            "state_digest": self.header.state_digest.hex(),
+            "transactions": self.transactions,
+            "entries": self.entries,
+            "signatures": self.signatures,
+            "seconds": round(self.seconds, 3),
+            "calls": dict(sorted(self.calls.items())),
+            "refusals": dict(sorted(self.refusals.items())),
+            "exceptions": {"late_blocks": self.late, "blocks_with_evidence": self.evidence},
+            "members": [
+                {
+                    "member": member.hex(),
+                    "label": activity.label,
+                    "transactions": activity.transactions,
+                    "applied": activity.applied,
+                    "refused": activity.refused,
+                    "concerned": activity.concerned,
+                    "proposed": activity.proposed,
+                }
+                for member, activity in sorted(self.members.items())
+            ],
+        }
+
+    def _of(self, member: bytes) -> Activity:
+        return self.members.setdefault(member, Activity(""))
+
+
+def when(time: int) -> str:
+    """Return unix seconds as people read them."""
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

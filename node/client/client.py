@@ -1,0 +1,283 @@
+"""The HTTP client of a node's `/v1` API: what is sent, what is asked, and errors that say what to do.
+
+The node may be another organisation's: its answers are bounded and parsed, and what matters in them
+is verified elsewhere (`disclosure`, receipts), never believed.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Literal, Self, TypeVar
+
+import aiohttp
+import msgspec
+
+from ledger.encoding import encode
+from node.client.errors import ClientError, NetworkRefused, NotFound, Unreachable
+
+MAX_ANSWER_BYTES: Final = 64 << 20
+MAX_BATCH: Final = 1024  # transactions in one request
+MAX_BATCH_BYTES: Final = 3 << 20  # a node takes bodies of 4 MiB
+MAX_WAIT_S: Final = 60
+CONNECT_S: Final = 10
+ANSWER_S: Final = 30  # beyond what the node was asked to wait
+PAGE: Final = 500
+_MESSAGE: Final = 300  # characters of a node's words that are shown
+
+T = TypeVar("T")
+
+
+class BadAnswer(ClientError):
+    """A node's answer is not what its API promises."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(
+            f"{url} answers what no node of this version answers: {reason}",
+            hint="look at `node` in client.toml, and compare versions with the node's operator",
+        )
+
+
+class CallOutcome(msgspec.Struct, frozen=True):
+    """What became of one call; code 0 is applied."""
+
+    code: int
+    name: str
+    evidence: tuple[int, ...] = ()
+    text: str = ""
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """RFC 9457 problem details, what we show of them."""
+
+    title: str = ""
+    status: int = 0
+    detail: str = ""
+    type: str = ""
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """What a node says of a transaction."""
+
+    status: Literal["pending", "committed", "rejected"]
+    id: str | None = None  # in hexadecimal; None where the node could not read it
+    height: int | None = None
+    time: int | None = None
+    outcomes: tuple[CallOutcome, ...] = ()
+    problem: Trouble | None = None
+
+
+class _Submitted(msgspec.Struct, frozen=True):
+    transactions: tuple[Sent, ...]
+
+
+class ClaimView(msgspec.Struct, frozen=True):
+    """A claim as it stands on the chain, bytes in hexadecimal."""
+
+    id: str
+    submitter: str
+    payer: str
+    leg: int
+    prescription: str
+    document: str
+    amount: str
+    state: str
+    marks: tuple[Any, ...] = ()
+    accepted_amount: str | None = None
+    reason: int | str | None = None
+    settlement: str | None = None
+    height: int | None = None
+    time: int | None = None
+    transaction: str | None = None
+    position: int | None = None
+
+
+class _ClaimPage(msgspec.Struct, frozen=True):
+    claims: tuple[ClaimView, ...]
+    cursor: int | str | None = None
+
+
+class NodeClient:
+    """One node's API, as one member with its token. Use it in an `async with` statement."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url.rstrip("/")
+        self._token = token
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the connection pool; nothing is sent yet."""
+        self._session = aiohttp.ClientSession(
+            headers={"Authorization": f"Bearer {self._token}"},
+            # No redirect and no proxy: the token goes to the node that was named, and nowhere else.
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def submit(self, raws: Sequence[bytes], *, wait: int = 0) -> list[Sent]:
+        """Send transactions, in as many requests as they need; say what became of each, in order.
+
+        Sending one again changes nothing. `wait` is in seconds, for each request. Raises
+        `Unreachable`, `NetworkRefused` (429: the node's queue is full), `ClientError`.
+        """
+        results: list[Sent] = []
+        for batch in _batches(raws):
+            query = {"wait": str(min(wait, MAX_WAIT_S))}
+            status, body = await self._ask(
+                "POST", "/transactions", query, data=encode(tuple(batch)), allow=(200, 202, 422)
+            )
+            answer = self._parse(body, _Submitted).transactions if _has(body) else ()
+            if len(answer) != len(batch):
+                if status >= 400:  # noqa: PLR2004
+                    raise self._problem(status, body)
+                raise BadAnswer(self._url, f"{len(answer)} results for {len(batch)} transactions")
+            results += answer
+        return results
+
+    async def transaction(self, id_: bytes, *, wait: int = 0) -> Sent:
+        """Return what became of a transaction; raise `NotFound`."""
+        query = {"wait": str(min(wait, MAX_WAIT_S))}
+        return await self._get(f"/transactions/{id_.hex()}", Sent, query)
+
+    async def claim(self, id_: bytes) -> ClaimView:
+        """Return a claim; raise `NotFound`."""
+        return await self._get(f"/claims/{id_.hex()}", ClaimView)
+
+    async def claims(self, state: str | None = None) -> AsyncIterator[ClaimView]:
+        """Yield the claims that concern the token's member, oldest first, of one state or of all."""
+        cursor: int | str | None = None
+        while True:
+            query = {"limit": str(PAGE)}
+            if state is not None:
+                query["state"] = state
+            if cursor is not None:
+                query["cursor"] = str(cursor)
+            page = await self._get("/claims", _ClaimPage, query)
+            for claim in page.claims:
+                yield claim
+            if page.cursor is None or page.cursor == cursor:
+                return
+            cursor = page.cursor
+
+    async def settlement(self, id_: bytes) -> dict[str, Any]:
+        """Return a settlement; raise `NotFound`."""
+        return await self._get(f"/settlements/{id_.hex()}", dict[str, Any])
+
+    async def receipt(self, transaction_id: bytes, position: int) -> bytes:
+        """Return the receipt of one call as the JSON file that outsiders check."""
+        path = f"/receipts/{transaction_id.hex()}/{position}"
+        return (await self._ask("GET", path, {}))[1]
+
+    async def status(self) -> dict[str, Any]:
+        """Return where the node is: height, header, time, chain id."""
+        return await self._get("/status", dict[str, Any])
+
+    async def _get(self, path: str, type_: type[T], query: Mapping[str, str] | None = None) -> T:
+        return self._parse((await self._ask("GET", path, query or {}))[1], type_)
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        data: bytes | None = None,
+        allow: tuple[int, ...] = (200,),
+    ) -> tuple[int, bytes]:
+        """Return status and body of an answer whose status is allowed; raise for every other."""
+        assert self._session is not None  # used inside `async with`
+        wait = int(query.get("wait", "0"))
+        timeout = aiohttp.ClientTimeout(total=wait + ANSWER_S, connect=CONNECT_S)
+        headers = {"Content-Type": "application/msgpack"} if data is not None else {}
+        try:
+            async with self._session.request(
+                method,
+                f"{self._url}/v1{path}",
+                params=query,
+                data=data,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
+            ) as response:
+                status = response.status
+                body = await response.content.read(MAX_ANSWER_BYTES + 1)
+                while len(body) <= MAX_ANSWER_BYTES and not response.content.at_eof():
+                    body += await response.content.read(MAX_ANSWER_BYTES + 1 - len(body))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise Unreachable(
+                f"no node answers at {self._url} ({_short(error)})",
+                hint="start it, or correct `node` in client.toml; sending again does no harm",
+            ) from None
+        if len(body) > MAX_ANSWER_BYTES:
+            raise BadAnswer(self._url, f"more than {MAX_ANSWER_BYTES} bytes")
+        if status not in allow:
+            raise self._problem(status, body)
+        return status, body
+
+    def _parse(self, body: bytes, type_: type[T]) -> T:
+        try:
+            return msgspec.json.decode(body, type=type_)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise BadAnswer(self._url, str(error)[:_MESSAGE]) from None
+
+    def _problem(self, status: int, body: bytes) -> ClientError:
+        try:
+            trouble = msgspec.json.decode(body, type=Trouble)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            trouble = Trouble(title=f"HTTP status {status}")
+        words = (f"{trouble.title}: {trouble.detail}" if trouble.detail else trouble.title)[
+            :_MESSAGE
+        ]
+        match status:
+            case 401:
+                return ClientError(
+                    f"the node at {self._url} does not know this token",
+                    hint="ask its operator for one, and put it in the file that token_file names",
+                )
+            case 404:
+                return NotFound(words)
+            case 413:
+                return ClientError(words, hint="send fewer transactions at once")
+            case 422:
+                return NetworkRefused(words)
+            case 429:
+                return NetworkRefused(
+                    f"the node's queue is full ({words})", hint="wait, and run the same again"
+                )
+            case 503:
+                return Unreachable(
+                    f"the node at {self._url} is not ready: {words}",
+                    hint="wait until it is; sending again does no harm",
+                )
+            case _:
+                return ClientError(f"the node at {self._url} refuses: {words}")
+
+
+def _batches(raws: Sequence[bytes]) -> list[list[bytes]]:
+    """Return `raws` in parts that fit one request each."""
+    batches: list[list[bytes]] = []
+    size = 0
+    for raw in raws:
+        if not batches or len(batches[-1]) == MAX_BATCH or size + len(raw) > MAX_BATCH_BYTES:
+            batches.append([])
+            size = 0
+        batches[-1].append(raw)
+        size += len(raw) + 5  # the longest length of a byte string
+    return batches
+
+
+def _has(body: bytes) -> bool:
+    return b'"transactions"' in body
+
+
+def _short(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    return "it took too long" if isinstance(error, TimeoutError) else text[:_MESSAGE]
