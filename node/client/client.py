@@ -1,4 +1,4 @@
-"""The HTTP client of a node's `/v1` API: what is sent, what is asked, and errors that say what to do.
+"""The HTTP client of a node's `/v1` API; its errors say what to do.
 
 The node may be another organisation's: its answers are bounded and parsed, and what matters in them
 is verified elsewhere (`disclosure`, receipts), never believed.
@@ -152,7 +152,7 @@ class NodeClient:
         return await self._get(f"/claims/{id_.hex()}", ClaimView)
 
     async def claims(self, state: str | None = None) -> AsyncIterator[ClaimView]:
-        """Yield the claims that concern the token's member, oldest first, of one state or of all."""
+        """Yield the claims that concern the token's member, oldest first; of one state, or all."""
         cursor: int | str | None = None
         while True:
             query = {"limit": str(PAGE)}

@@ -85,7 +85,7 @@ class ClaimRequest:
 def parse_claim(data: bytes, name: str, *, today: str) -> ClaimRequest:
     """Return the claim in a file's bytes; raise `NotReadable` or `Refused`. `name` is the file."""
     document = parse_object(data, name)
-    screening.require_none(document, "file")
+    screening.require_none(document)
     require_names(document, _TOP, "file", required=frozenset(("format", "prescription", "claim")))
     if document["format"] != FORMAT:
         raise Refused("file.format", f"must be {FORMAT}")
@@ -143,7 +143,7 @@ def parse_handed(data: bytes, name: str, *, today: str) -> HandedPrescription:
     Raises `NotReadable`, `Refused`.
     """
     document = parse_object(data, name)
-    screening.require_none(document, "file")
+    screening.require_none(document)
     reference = secret = None
     resource: object = document
     if document.get("format") == PRESCRIPTION_FORMAT:

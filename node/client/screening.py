@@ -32,12 +32,13 @@ def holds_number(text: str) -> bool:
     return any(_holds_plain(reading) for reading in _readings(text))
 
 
-def require_none(value: object, field: str) -> None:
+def require_none(value: object, field: str = "") -> None:
     """Raise `SocialSecurityNumber` if a string, number or name anywhere in `value` holds one."""
     match value:
         case dict():
             for name, item in value.items():
-                inside = f"{field}.{name if _PLAIN_NAME.fullmatch(name) else '…'}"
+                shown = name if _PLAIN_NAME.fullmatch(name) else "…"
+                inside = f"{field}.{shown}" if field else shown
                 if holds_number(name):
                     raise SocialSecurityNumber(inside)
                 require_none(item, inside)
