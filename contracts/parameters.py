@@ -1,0 +1,27 @@
+"""What the members may set by governance; until that exists, genesis sets it once."""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from ledger.block import MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS
+from ledger.encoding import Struct
+
+_HOUR_MS: Final = 3_600_000
+_DAY_S: Final = 86_400
+
+
+class Parameters(Struct):
+    """The parameters of a chain; each has its unit in its name."""
+
+    min_interval_ms: Annotated[int, msgspec.Meta(ge=0, le=_HOUR_MS)] = 20  # between two blocks
+    base_timeout_ms: Annotated[int, msgspec.Meta(ge=100, le=_HOUR_MS)] = 1_000  # of round 0
+    clock_precision_ms: Annotated[int, msgspec.Meta(ge=1, le=_HOUR_MS)] = 500
+    message_delay_ms: Annotated[int, msgspec.Meta(ge=1, le=_HOUR_MS)] = 2_000
+    max_block_bytes: Annotated[int, msgspec.Meta(ge=1 << 16, le=MAX_BLOCK_BYTES)] = 2 << 20
+    max_block_transactions: Annotated[int, msgspec.Meta(ge=1, le=MAX_BLOCK_TRANSACTIONS)] = 2_048
+    max_block_calls: Annotated[int, msgspec.Meta(ge=256, le=1 << 16)] = 8_192
+    # Units of calls.cost_of; 8 µs each: a full block executes in about half a second.
+    max_block_cost: Annotated[int, msgspec.Meta(ge=1 << 14, le=1 << 20)] = 1 << 16
+    max_expired_removals: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)] = 4_096  # ids per block
+    dispute_window_s: Annotated[int, msgspec.Meta(ge=0, le=3_650 * _DAY_S)] = 30 * _DAY_S

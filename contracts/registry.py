@@ -1,0 +1,146 @@
+"""The members and their keys. They come from genesis until governance admits others."""
+
+from enum import IntEnum
+from functools import lru_cache
+from typing import Annotated, Final
+
+import msgspec
+
+from contracts.errors import (
+    KeyInUse,
+    KeyNotForTransactions,
+    KeyNotInForce,
+    SenderNotAdmitted,
+    UnknownKey,
+    UnknownSender,
+)
+from contracts.state import Overlay, Reader
+from ledger.encoding import U63_MAX, Struct, decode, encode
+from ledger.errors import BadKey
+from ledger.hashing import Domain, hash_of
+from ledger.keys import Algorithm, KeyId, PublicKey, Role, key_id, parse_public_key
+from ledger.validators import MEMBER_ID_BYTES, MemberId
+
+_MEMBER: Final = b"m"  # + member -> Member
+_KEY: Final = b"k"  # + member + key id -> Key
+_USED: Final = b"u"  # + public key -> member; never removed: a key has one owner for ever
+
+Height = Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]
+Country = Annotated[bytes, msgspec.Meta(min_length=2, max_length=2)]  # ISO 3166-1 alpha-2, ASCII
+
+
+class Family(IntEnum):
+    """What kind of organisation a member is."""
+
+    OPTICIAN = 1
+    OPERATOR = 2  # of third-party payment
+    INSURER = 3
+    AUDITOR = 4
+    PRESCRIBER = 5
+
+
+class Status(IntEnum):
+    """Where a member stands."""
+
+    ADMITTED = 1
+    SUSPENDED = 2
+    REMOVED = 3
+
+
+class Member(Struct):
+    """A member, by its id."""
+
+    family: Family
+    country: Country
+    status: Status
+
+
+class Key(Struct):
+    """A key of a member, by member and key id; in force at heights [from_height, until_height)."""
+
+    role: Role
+    algorithm: Algorithm
+    public: Annotated[bytes, msgspec.Meta(min_length=32, max_length=33)]
+    from_height: Height
+    until_height: Height | None
+
+
+def member_id(transaction_key: bytes) -> MemberId:
+    """Return the id of the member whose first transaction key this is."""
+    return MemberId(hash_of(Domain.MEMBER, transaction_key)[:MEMBER_ID_BYTES])
+
+
+def member(state: Reader, id_: bytes) -> Member | None:
+    """Return the member with this id, None where there is none."""
+    found = state.get(_MEMBER + id_)
+    return None if found is None else _parse_member(found)
+
+
+def admitted(state: Reader, id_: bytes) -> Member | None:
+    """Return the member with this id if it is in good standing."""
+    found = member(state, id_)
+    return found if found is not None and found.status is Status.ADMITTED else None
+
+
+def sender(state: Reader, id_: bytes) -> Member:
+    """Return the member who sends a transaction; raise `UnknownSender`, `SenderNotAdmitted`."""
+    found = member(state, id_)
+    if found is None:
+        raise UnknownSender(id_)
+    if found.status is not Status.ADMITTED:
+        raise SenderNotAdmitted(id_, found.status.name.lower())
+    return found
+
+
+def transaction_key(state: Reader, owner: bytes, id_: bytes, height: int) -> PublicKey:
+    """Return the key that signs a transaction of `owner` at `height`.
+
+    Raises `UnknownKey`, `KeyNotForTransactions`, `KeyNotInForce`.
+    """
+    found = state.get(_KEY + owner + id_)
+    if found is None:
+        raise UnknownKey(owner, id_)
+    key = _parse_key(found)
+    if key.role is not Role.TRANSACTION:
+        raise KeyNotForTransactions(id_, key.role.name.lower())
+    if height < key.from_height or (key.until_height is not None and height >= key.until_height):
+        raise KeyNotInForce(id_, height)
+    return PublicKey(key.public)
+
+
+def admit(state: Overlay, id_: MemberId, family: Family, country: bytes) -> None:
+    """Make `id_` a member. It must not be one."""
+    assert state.get(_MEMBER + id_) is None
+    state.put(_MEMBER + id_, encode(Member(family, country, Status.ADMITTED)))
+
+
+def register(
+    state: Overlay, owner: MemberId, role: Role, algorithm: Algorithm, public: bytes, height: int
+) -> KeyId:
+    """Give `owner` a key, in force from `height` on; return the key's id.
+
+    Raises `ledger.errors.BadKey` where it is of an algorithm that is not in use, not canonical or
+    of low order, `KeyInUse` where anybody ever registered it for anything.
+    """
+    if algorithm is not Algorithm.ED25519:
+        raise BadKey(f"{algorithm.name} is reserved: every key is Ed25519 so far")
+    key = parse_public_key(public)
+    if state.get(_USED + key) is not None:
+        raise KeyInUse(key)
+    id_ = key_id(role, algorithm, key)
+    state.put(_KEY + owner + id_, encode(Key(role, algorithm, key, height, None)))
+    state.put(_USED + key, owner)
+    return id_
+
+
+# Few values, read by every transaction: what they encode is remembered.
+
+
+@lru_cache(maxsize=4096)
+def _parse_member(data: bytes) -> Member:
+    return decode(data, Member)
+
+
+@lru_cache(maxsize=16384)
+def _parse_key(data: bytes) -> Key:
+    return decode(data, Key)

@@ -1,0 +1,193 @@
+"""A small network to try the rules on: seeds, a genesis, a chain in memory."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final
+
+from contracts import calls
+from contracts.calls import Call, ClaimSubmit, Leg, Mark, MarkLock, Part, PrescriptionCommit
+from contracts.commitment import Opening, blinding_from, lock_of, mark_of
+from contracts.execute import ChainState, DirectSignatures, Executed, execute
+from contracts.genesis import Founder, Genesis, MemberKey, start
+from contracts.parameters import Parameters
+from contracts.registry import Family
+from ledger.block import Body
+from ledger.hashing import Hash
+from ledger.keys import Algorithm, Role, SigningKey, key_id
+from ledger.transaction import Transaction, Unsigned, created_id, sign
+from ledger.validators import MemberId
+
+TIME: Final = 1_790_000_000
+VALIDATOR_ROLES: Final = (Role.TRANSACTION, Role.CONSENSUS, Role.CHECKPOINT, Role.TLS)
+FAMILIES: Final = {
+    "federation": Family.OPTICIAN,
+    "operator": Family.OPERATOR,
+    "insurer": Family.INSURER,
+    "mutual": Family.INSURER,
+    "shop": Family.OPTICIAN,
+    "rival": Family.OPTICIAN,
+    "auditor": Family.AUDITOR,
+    "doctor": Family.PRESCRIBER,
+}
+VALIDATORS: Final = ("federation", "operator", "insurer", "mutual")
+
+
+class Memory:
+    """A state in memory."""
+
+    def __init__(self) -> None:
+        self.pairs: dict[bytes, bytes] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.pairs.get(key)
+
+    def scan(self, prefix: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        ordered = sorted(self.pairs)
+        first = bisect_left(ordered, prefix)
+        found = [key for key in ordered[first : first + limit] if key.startswith(prefix)]
+        return [(key, self.pairs[key]) for key in found]
+
+    def apply(self, changes: dict[bytes, bytes | None]) -> None:
+        for key, value in changes.items():
+            if value is None:
+                del self.pairs[key]  # a removal of what is not there is a fault
+            else:
+                self.pairs[key] = value
+
+
+def key_of(name: str, role: Role = Role.TRANSACTION) -> SigningKey:
+    return SigningKey(sha256(f"{name}/{role.name}".encode()).digest())
+
+
+def id_of(name: str) -> MemberId:
+    found = next(member for member in genesis().members if member.label == name)
+    return found.id
+
+
+def founder(name: str) -> Founder:
+    roles = VALIDATOR_ROLES if name in VALIDATORS else (Role.TRANSACTION,)
+    keys = tuple(MemberKey(role, Algorithm.ED25519, key_of(name, role).public) for role in roles)
+    return Founder(name.encode(), FAMILIES[name], b"FR", keys)
+
+
+def genesis(parameters: Parameters | None = None) -> Genesis:
+    names = tuple(FAMILIES)
+    return Genesis(
+        version=1,
+        network=b"test",
+        time=TIME,
+        parameters=parameters or Parameters(),
+        members=tuple(founder(name) for name in names),
+        validators=tuple(names.index(name) for name in VALIDATORS),
+    )
+
+
+def opening(amount: int, name: str) -> Opening:
+    uniform = sha256(name.encode()).digest() + sha256(name.encode()[::-1]).digest()
+    return Opening(amount, blinding_from(uniform))
+
+
+def bytes32(name: str) -> bytes:
+    return sha256(name.encode()).digest()
+
+
+@dataclass
+class World:
+    """A chain that grows by the blocks one gives it."""
+
+    parameters: Parameters = field(default_factory=Parameters)
+
+    def __post_init__(self) -> None:
+        beginning = start(genesis(self.parameters))
+        self.state = Memory()
+        self.state.apply(beginning.changes)
+        self.chain: ChainState = beginning.chain(self.state)
+        self.nonce = 0
+        self.ids = {name: id_of(name) for name in FAMILIES}
+
+    @property
+    def chain_id(self) -> bytes:
+        return self.chain.header.chain_id
+
+    def transaction(
+        self, sender: str, *sent: Call, valid_for: int = 3600, nonce: bytes | None = None
+    ) -> Transaction:
+        self.nonce += 1
+        key = key_of(sender)
+        body = Unsigned(
+            1,
+            self.chain_id,
+            self.ids[sender],
+            key_id(Role.TRANSACTION, Algorithm.ED25519, key.public),
+            self.chain.header.time + valid_for,
+            nonce or self.nonce.to_bytes(16),
+            tuple(calls.encode_call(call) for call in sent),
+        )
+        return sign(body, key)
+
+    def execute(
+        self,
+        transactions: Sequence[Transaction],
+        *,
+        after: int = 1,
+        skip_invalid: bool = False,
+    ) -> Executed:
+        body = Body(None, (), tuple(transaction.raw for transaction in transactions))
+        return execute(
+            self.chain,
+            body,
+            time=self.chain.header.time + after,
+            proposer=self.ids["federation"],
+            built_round=0,
+            signatures=DirectSignatures(),
+            skip_invalid=skip_invalid,
+        )
+
+    def block(self, *transactions: Transaction, after: int = 1) -> Executed:
+        executed = self.execute(transactions, after=after)
+        self.state.apply(executed.changes)
+        self.chain = executed.chain(self.state)
+        return executed
+
+    def call(self, sender: str, call: Call, *, after: int = 1) -> int:
+        """Put one call into a block of its own; return the code of its outcome."""
+        return self.block(self.transaction(sender, call), after=after).outcomes[0].code
+
+    def prescribe(self, shop: str, name: str) -> bytes:
+        """Commit a prescription; return its commitment."""
+        commitment = bytes32(name)
+        assert self.call(shop, PrescriptionCommit(commitment)) == 0
+        return commitment
+
+    def lock(self, shop: str, *marks: Mark) -> None:
+        locks = [MarkLock(lock_of(self.chain_id, self.ids[shop], mark.mark)) for mark in marks]
+        executed = self.block(self.transaction(shop, *locks))
+        assert all(outcome.code == 0 for outcome in executed.outcomes)
+
+    def submission(self, name: str, *, payer: str = "insurer", amount: int = 10_000) -> ClaimSubmit:
+        """Return the call of a claim named `name`; nothing is committed or locked yet."""
+        return ClaimSubmit(
+            self.ids[payer],
+            Leg.COMPLEMENTARY,
+            bytes32(name),
+            bytes32("document of " + name),
+            opening(amount, name).commitment(),
+            (mark(name),),
+            None,
+            None,
+        )
+
+    def submit(self, name: str, *, shop: str = "shop", payer: str = "insurer") -> Hash:
+        """Bring a claim into the chain; return its id."""
+        self.prescribe(shop, name)
+        self.lock(shop, mark(name))
+        transaction = self.transaction(shop, self.submission(name, payer=payer))
+        executed = self.block(transaction)
+        assert executed.outcomes[0].code == 0
+        return created_id(transaction.id, 0)
+
+
+def mark(name: str, part: Part = Part.LENSES) -> Mark:
+    return Mark(part, mark_of(bytes32("secret of " + name), Leg.COMPLEMENTARY, part, 0))
