@@ -56,7 +56,8 @@ class HeadProof(Struct):
         if len(member) != MEMBER_ID_BYTES:
             raise BadProof(f"a member id has {MEMBER_ID_BYTES} bytes, not {len(member)}")
         path, depth = int.from_bytes(member), len(self.siblings)
-        if depth and self.siblings[-1] == NO_HASH:  # a lone member stands where the fork would be
+        # A fork with an empty half would hold two members or more in the other: it cannot be last.
+        if depth > DEPTH or (depth and self.siblings[-1] == NO_HASH):
             raise BadProof("it is longer than the tree is deep")
         if self.found is not None:
             other = int.from_bytes(self.found.member)
