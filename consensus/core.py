@@ -191,7 +191,7 @@ class Core:
         )
 
     def __len__(self) -> int:
-        """Return how many messages, blocks and marks are held: bounded by c · n."""
+        """Return how many messages, blocks and verdicts are held: bounded by c · n."""
         held: tuple[Sized, ...] = (
             self._book,
             self._said,
@@ -199,7 +199,6 @@ class Core:
             self._valid,
             self._untimely,
             self._reported,
-            self._done,
             self._future,
         )
         return sum(len(part) for part in held)

@@ -4,7 +4,8 @@ Evidence is judged with the chain id and the validators of its height alone, so 
 every node and to the auditor, whenever it is looked at.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise, product
 from typing import TypeAlias, cast
 
 from consensus.errors import BadEvidence, ConsensusError, MalformedMessage
@@ -179,15 +180,26 @@ def audit(messages: Iterable[Message]) -> tuple[Evidence, ...]:
     for message in messages:
         for statement in statements(message):
             mine = said.setdefault((statement.height, statement.signer), {})
-            mine.setdefault(signing_bytes(statement, b""), statement)
+            mine.setdefault(_content(statement), statement)
     found: dict[Offence, Evidence] = {}
     for _, mine in sorted(said.items()):
-        ordered = [statement for _, statement in sorted(mine.items())]
-        for position, one in enumerate(ordered):
-            for other in ordered[:position]:
-                if (evidence := contradiction(one, other)) is not None:
-                    found.setdefault(offence(evidence), evidence)
+        for one, other in _suspects([statement for _, statement in sorted(mine.items())]):
+            if (evidence := contradiction(one, other)) is not None:
+                found.setdefault(offence(evidence), evidence)
     return tuple(found.values())
+
+
+def _suspects(mine: Sequence[Statement]) -> Iterator[tuple[Statement, Statement]]:
+    """Yield the pairs among one signer's different statements that may contradict each other."""
+    slots: dict[tuple[str, int], list[Statement]] = {}
+    for statement in mine:
+        slots.setdefault((type(statement).__name__, statement.round), []).append(statement)
+    changes = [statement for statement in mine if isinstance(statement, RoundChange)]
+    for (kind, round_), same in slots.items():
+        yield from pairwise(same)
+        if kind == Commit.__name__:
+            yield from product(same, slots.get((Prepare.__name__, round_), []))
+            yield from product(same, changes)
 
 
 def _accused(evidence: Evidence) -> Statement | BadProposal:

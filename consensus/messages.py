@@ -193,7 +193,7 @@ class Status(Struct, tag=6):
     held: Annotated[tuple[Held, ...], msgspec.Meta(max_length=MAX_STATUS_ROUNDS)]
     wishes: Annotated[
         tuple[Round, ...], msgspec.Meta(max_length=MAX_VALIDATORS)
-    ]  # highest round change held of each validator, 0 for none
+    ]  # highest round that each validator was heard to ask for, 0 for none
 
 
 Message: TypeAlias = Proposal | Prepare | Commit | RoundChange | Decided | Status

@@ -51,6 +51,8 @@ class Book:
         self._slots: dict[type[Signed], list[dict[int, Signed]]] = {
             kind: [{} for _ in validators.members] for kind in _KINDS
         }
+        self._wishes = [0] * len(validators)  # highest round change seen of each signer
+        self._committed: CommitCertificate | None = None
 
     def __len__(self) -> int:
         """Return how many messages are held: at most 24 for each validator."""
@@ -66,9 +68,18 @@ class Book:
     def add(self, message: Signed) -> None:
         """Take `message` in, if its slot is free and there is room for its round."""
         rounds = self._slots[type(message)][message.signer]
-        if message.round not in rounds:
-            rounds[message.round] = message
-            self._trim(type(message), rounds)
+        if message.round in rounds:
+            return
+        rounds[message.round] = message
+        self._trim(type(message), rounds)
+        if isinstance(message, RoundChange):
+            self._wishes[message.signer] = max(self._wishes[message.signer], message.round)
+        elif isinstance(message, Commit) and self._committed is None:
+            seals = self._seals(Commit, message.round, message.block_id)
+            if len(seals) >= self._validators.quorum:
+                self._committed = CommitCertificate(
+                    self._height, message.round, message.block_id, seals
+                )
 
     def conflicts(self, statement: Statement) -> tuple[Evidence, ...]:
         """Return what `statement` and the messages that are held prove against its signer."""
@@ -94,16 +105,7 @@ class Book:
 
     def commit_quorum(self) -> CommitCertificate | None:
         """Return the certificate of a block that a quorum committed in one round, any round."""
-        tally: dict[tuple[int, bytes], int] = {}
-        for rounds in self._rounds(Commit):
-            for commit in rounds.values():
-                key = (commit.round, commit.block_id)
-                tally[key] = tally.get(key, 0) + 1
-        for (round_, block_id), count in sorted(tally.items()):
-            if count >= self._validators.quorum:
-                seals = self._seals(Commit, round_, block_id)
-                return CommitCertificate(self._height, round_, block_id, seals)
-        return None
+        return self._committed
 
     def round_changes(self, round_: int) -> tuple[RoundChange, ...]:
         """Return the round changes for exactly this round, by signer."""
@@ -115,7 +117,7 @@ class Book:
 
     def wish_rank(self, k: int) -> int:
         """Return the k-th highest of the signers' highest wishes; 0 if fewer than k wish."""
-        return sorted(self._wishes(), reverse=True)[k - 1]
+        return sorted(self._wishes, reverse=True)[k - 1]
 
     def held(self) -> tuple[Held, ...]:
         """Return what is held of each round, as a `Status` says it."""
@@ -130,8 +132,8 @@ class Book:
         )
 
     def wishes(self) -> tuple[int, ...]:
-        """Return the highest round change held of each validator, 0 for none."""
-        return tuple(self._wishes())
+        """Return the highest round that each validator asked for, 0 for none."""
+        return tuple(self._wishes)
 
     def missing(self, status: Status, *, leads: bool) -> Iterator[Signed]:
         """Yield what is held here, its sender lacks, and its sender's book would take.
@@ -147,10 +149,11 @@ class Book:
             )
             if lacking and proposals[0].round >= max(status.round, status.wish):
                 yield proposals[0]
-        for signer, wish in enumerate(self._wishes()):
+        for signer, wish in enumerate(self._wishes):
             theirs = status.wishes[signer] if signer < len(status.wishes) else 0
-            if wish > max(theirs, status.round):
-                yield self._slots[RoundChange][signer][wish]
+            rounds = self._slots[RoundChange][signer]
+            if wish > max(theirs, status.round) and wish in rounds:
+                yield rounds[wish]
         if leads:
             theirs_now = held.get(status.round, nothing).round_changes
             for change in self.round_changes(status.round):
@@ -165,9 +168,6 @@ class Book:
 
     def _rounds(self, kind: type[M]) -> list[dict[int, M]]:
         return self._slots[kind]  # type: ignore[return-value]  # each list holds one kind
-
-    def _wishes(self) -> list[int]:
-        return [max(rounds, default=0) for rounds in self._slots[RoundChange]]
 
     def _seals(self, kind: type[V], round_: int, block_id: bytes) -> tuple[Seal, ...]:
         return tuple(

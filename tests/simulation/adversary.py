@@ -1,0 +1,316 @@
+"""Validators that break the rules: twins, evil leaders and evil voters.
+
+An evil validator hears everything that anyone sends. When it leads it proposes with exactly one
+defect, because a proposal with two is refused for the wrong reason; otherwise it votes for whatever
+is known, claims what it likes, and sends what no encoding forbids. It signs only with its own key.
+"""
+
+from collections import defaultdict
+from random import Random
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from consensus.core import Core
+from consensus.messages import (
+    UNPREPARED,
+    Commit,
+    Decided,
+    Held,
+    Justification,
+    Message,
+    Prepare,
+    PreparedCertificate,
+    Proposal,
+    RoundChange,
+    Statement,
+    Status,
+    signing_bytes,
+)
+from ledger.block import Outline
+from ledger.certificate import CommitCertificate, Seal
+from ledger.hashing import NO_HASH
+from tests.simulation.packets import Block, Packet, WantBlock
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+M = TypeVar("M", Proposal, Prepare, Commit, RoundChange)
+NO_SIGNATURE = bytes(64)
+ACT_EVERY_MS = 250
+
+
+class TwinCore(Core):
+    """The honest rules, twice under one key: it does not mind what its twin signed."""
+
+    def _recognise(self, statement: Statement) -> None:
+        pass
+
+
+class Library:
+    """All that was said at one height."""
+
+    def __init__(self) -> None:
+        self.outlines: dict[bytes, Outline] = {}
+        self.prepares: dict[tuple[int, bytes], dict[int, bytes]] = defaultdict(dict)
+        self.commits: dict[tuple[int, bytes], dict[int, bytes]] = defaultdict(dict)
+        self.changes: dict[int, dict[int, list[RoundChange]]] = defaultdict(dict)
+        self.top = 0
+
+    def take(self, message: Message) -> None:
+        match message:
+            case Proposal():
+                self.outlines[message.block_id] = message.outline
+            case Prepare():
+                self.prepares[(message.round, message.block_id)][message.signer] = message.signature
+            case Commit():
+                self.commits[(message.round, message.block_id)][message.signer] = message.signature
+            case RoundChange():
+                mine = self.changes[message.round].setdefault(message.signer, [])
+                if message not in mine:
+                    mine.append(message)
+            case _:
+                return
+        if message.round < 1000:
+            self.top = max(self.top, message.round)
+
+    def prepared(self, height: int, quorum: int) -> list[PreparedCertificate]:
+        """Return a true certificate for everything that a quorum prepared, lowest round first."""
+        return [
+            PreparedCertificate(height, round_, block_id, _seals(signatures))
+            for (round_, block_id), signatures in sorted(self.prepares.items())
+            if len(signatures) >= quorum
+        ]
+
+
+class Evil:
+    """One validator that sends whatever may hurt."""
+
+    def __init__(self, world: "World", key: int, rng: Random) -> None:
+        self.world, self.key, self.peer, self.rng = world, key, key, rng
+        self.public = world.publics[key]
+        self.library: dict[int, Library] = defaultdict(Library)
+        self.withheld: set[bytes] = set()
+        self.quiet = False
+
+    def start(self) -> None:
+        self.world.after(self.rng.randint(1, ACT_EVERY_MS), self._act)
+
+    def overhear(self, packet: Packet) -> None:
+        if isinstance(packet, Proposal | Prepare | Commit | RoundChange):
+            self.library[packet.height].take(packet)
+        elif isinstance(packet, Block):
+            self.library[packet.outline.header.height].outlines[packet.outline.header.hash] = (
+                packet.outline
+            )
+
+    def receive(self, source: int, packet: Packet) -> None:
+        if isinstance(packet, WantBlock) and packet.block_id not in self.withheld:
+            for library in list(self.library.values()):
+                if packet.block_id in library.outlines:
+                    self._send(source, Block(library.outlines[packet.block_id]))
+
+    # --- what it does -------------------------------------------------------------------------
+
+    def _act(self) -> None:
+        if self.quiet:
+            return
+        self.world.after(self.rng.randint(1, 2 * ACT_EVERY_MS), self._act)
+        height = self.rng.choice([shell.height for shell in self.world.honest])
+        if self.rng.random() < 0.05:
+            height = max(1, height + self.rng.choice([-1, 1]))
+        index = self.world.validators(height).index_of(self.public)
+        if index is None:
+            return
+        for action in self.rng.sample([self._vote, self._change, self._lead, self._lie], 2):
+            action(height, index)
+
+    def _vote(self, height: int, index: int) -> None:
+        library = self.library[height]
+        known = [*library.outlines]
+        if not known:
+            return
+        for _ in range(self.rng.randint(1, 4)):
+            block_id = self.rng.choice(known)
+            round_ = self.rng.randint(0, library.top + 1)
+            kind = self.rng.choice([Prepare, Commit])
+            self._scatter(self._signed(kind(height, round_, block_id, index, NO_SIGNATURE)))
+
+    def _change(self, height: int, index: int) -> None:
+        library, rng = self.library[height], self.rng
+        spam = rng.randrange(2, 1 << 31)
+        round_ = rng.choice([library.top, library.top + 1, rng.randint(1, library.top + 2), spam])
+        self._scatter(self._claim(height, index, max(1, round_)))
+
+    def _claim(self, height: int, index: int, round_: int) -> RoundChange:
+        """Ask for a round, locked on nothing, on something true, or on a lie."""
+        library, rng = self.library[height], self.rng
+        true = [c for c in library.prepared(height, self._quorum(height)) if c.round < round_]
+        certificate = None
+        match rng.randrange(4):
+            case 0 if true:
+                certificate = rng.choice(true)
+            case 1 if library.outlines:
+                certificate = self._forged(height, index, rng.randrange(round_))
+        lock = UNPREPARED if certificate is None else certificate.round
+        block_id = NO_HASH if certificate is None else certificate.block_id
+        return self._signed(
+            RoundChange(height, round_, lock, block_id, certificate, index, NO_SIGNATURE)
+        )
+
+    def _forged(self, height: int, index: int, round_: int) -> PreparedCertificate:
+        """Return a certificate whose every signature is real, and which shows no quorum."""
+        library, rng = self.library[height], self.rng
+        block_id = rng.choice([*library.outlines])
+        mine = self._signed(Prepare(height, round_, block_id, index, NO_SIGNATURE))
+        quorum = self._quorum(height)
+        if rng.random() < 0.5:  # the same signer again and again
+            seals = (Seal(index, mine.signature),) * quorum
+        elif rng.random() < 0.5:  # too few
+            seals = _seals(library.prepares[(round_, block_id)] | {index: mine.signature})
+            seals = seals[: quorum - 1]
+        else:  # a quorum, for something else
+            other = rng.choice(library.prepared(height, quorum) or [None])
+            if other is not None:
+                return other
+            seals = (Seal(index, mine.signature),)
+        return PreparedCertificate(height, round_, block_id, seals)
+
+    def _lie(self, height: int, index: int) -> None:
+        """Claim to know nothing, or too much; say that something is decided that is not."""
+        library, rng = self.library[height], self.rng
+        bits = bytes([rng.randrange(256)])
+        held = Held(rng.randrange(8), proposal=False, prepares=bits, commits=b"", round_changes=b"")
+        status = Status(
+            max(1, height + rng.choice([-1, 0, 0, 1, 9])),
+            rng.randrange(library.top + 2),
+            0,
+            NO_HASH,
+            (held,),
+            (),
+        )
+        self._scatter(status)
+        if library.outlines:
+            outline = rng.choice([*library.outlines.values()])
+            block_id, round_ = outline.header.hash, rng.randint(0, library.top)
+            mine = self._signed(Commit(height, round_, block_id, index, NO_SIGNATURE))
+            known = library.commits[(round_, block_id)] | {index: mine.signature}
+            quorum = self._quorum(height)
+            seals = _seals(known)[: quorum - 1]
+            if rng.random() < 0.5:
+                seals = tuple(sorted((*seals, *(seals * quorum)), key=lambda s: s.validator))
+            seals = seals[: self.world.plan.n]
+            certificate = CommitCertificate(height, round_, block_id, seals)
+            self._scatter(Decided(outline.header, certificate))
+
+    def _lead(self, height: int, index: int) -> None:
+        validators, library = self.world.validators(height), self.library[height]
+        rounds = [r for r in range(library.top + 2) if validators.leader(height, r) == index]
+        if self.rng.random() < 0.1:
+            rounds = [self.rng.randint(0, library.top + 1)]  # though it is not its turn
+        for round_ in rounds[-1:]:
+            for _ in range(self.rng.choice([1, 1, 2])):
+                proposal = self._proposal(height, index, round_)
+                if proposal is not None:
+                    self._scatter(proposal)
+
+    def _proposal(self, height: int, index: int, round_: int) -> Proposal | None:
+        rng, library, world = self.rng, self.library[height], self.world
+        quorum = self._quorum(height)
+        parent = world.oracle.decided.get(height - 1, NO_HASH)
+        leaves = (rng.randbytes(32),) * rng.randint(0, 1)
+        fresh = world.block(height, round_, self.key, parent, leaves)
+        match rng.randrange(6):
+            case 0:
+                world.spoil(fresh)
+            case 1:
+                self.withheld.add(fresh.header.hash)
+        library.outlines[fresh.header.hash] = fresh
+        if round_ == 0:
+            return self._offer(index, 0, fresh, None)
+        changes = self._changes(height, index, round_)
+        claimed = [c for c in changes if c.prepared_round != UNPREPARED]
+        true = library.prepared(height, quorum)
+        top = max(claimed, key=lambda c: c.prepared_round, default=None)
+        certificate = None if top is None else top.certificate
+        outline = fresh if top is None else library.outlines.get(top.prepared_id)
+        defect = rng.choice(
+            ["none", "none", "bare", "rounds", "heights", "cherry", "lowest", "any", "forged", "short", "doubled", "fresh"]
+        )
+        match defect:
+            case "bare":
+                return self._offer(index, round_, fresh, None)
+            case "rounds":
+                other = rng.choice([r for r in library.changes if r != round_] or [round_])
+                changes = self._changes(height, index, other, own=False)
+                outline, certificate = fresh, None
+            case "heights":
+                past = self.library[height - 1].changes
+                changes = [theirs[0] for theirs in past.get(round_, {}).values()]
+                outline, certificate = fresh, None
+            case "cherry":
+                changes = sorted(changes, key=lambda c: c.prepared_round)[:quorum]
+                outline, certificate = fresh, None
+            case "lowest" if claimed:
+                low = min(claimed, key=lambda c: c.prepared_round)
+                outline, certificate = library.outlines.get(low.prepared_id), low.certificate
+            case "any" if true:
+                certificate = rng.choice(true)
+                outline = library.outlines.get(certificate.block_id)
+            case "forged" if library.outlines:
+                forged = self._forged(height, index, rng.randrange(round_))
+                lie = RoundChange(
+                    height, round_, forged.round, forged.block_id, None, index, NO_SIGNATURE
+                )
+                changes = [c for c in changes if c.signer != index] + [self._signed(lie)]
+                outline, certificate = library.outlines.get(forged.block_id), forged
+            case "short":
+                changes = changes[: quorum - 1]
+            case "doubled":
+                changes = (changes[: quorum - 1] * quorum)[:quorum]
+            case "fresh":
+                outline, certificate = fresh, None
+        if not changes or outline is None:
+            return None
+        bare = tuple(c.bare() for c in sorted(changes, key=lambda c: c.signer))
+        return self._offer(index, round_, outline, Justification(bare, certificate))
+
+    def _changes(
+        self, height: int, index: int, round_: int, *, own: bool = True
+    ) -> list[RoundChange]:
+        theirs = self.library[height].changes.get(round_, {})
+        chosen = {signer: self.rng.choice(all_) for signer, all_ in sorted(theirs.items())}
+        if own:
+            chosen[index] = self._claim(height, index, round_)
+        return [*chosen.values()]
+
+    def _offer(
+        self, index: int, round_: int, outline: Outline, why: Justification | None
+    ) -> Proposal:
+        return self._signed(Proposal(round_, outline, why, index, NO_SIGNATURE))
+
+    # --- how ----------------------------------------------------------------------------------
+
+    def _signed(self, message: M) -> M:
+        sign = self.world.signer(self.key)
+        signature = sign(signing_bytes(message, self.world.chain_id))
+        signed = msgspec.structs.replace(message, signature=signature)
+        self.world.oracle.signed(self.public, signed)
+        self.overhear(signed)
+        return signed
+
+    def _scatter(self, packet: Packet) -> None:
+        """Send to some, not to others."""
+        for shell in self.world.shells:
+            if self.rng.random() < 0.7:
+                self._send(shell.peer, packet)
+
+    def _send(self, target: int, packet: Packet) -> None:
+        self.world.network.send(self.peer, target, packet)
+
+    def _quorum(self, height: int) -> int:
+        return self.world.validators(height).quorum
+
+
+def _seals(signatures: dict[int, bytes]) -> tuple[Seal, ...]:
+    return tuple(Seal(signer, signature) for signer, signature in sorted(signatures.items()))
