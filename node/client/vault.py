@@ -204,7 +204,8 @@ class Vault:
         row = self._database.execute("SELECT id, salt, opened FROM vault").fetchone()
         if row is None:
             raise VaultDamaged(f"{self._path} has lost its heading")
-        self._id, salt, opened = row
+        identity, salt, opened = row
+        self._id: bytes = identity
         self._key, self._index_key = _keys(unlock, salt)
         try:
             self._decrypt(opened, self._key, self._id)
