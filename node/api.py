@@ -8,26 +8,22 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Protocol, TypeVar
 
 import msgspec
 from aiohttp import hdrs, web
 
 from contracts import claim as claims
-from contracts import registry, settlement
-from contracts.errors import Refusal
+from contracts import settlement as settlements
 from contracts.genesis import SignedGenesis
-from ledger import transaction as transactions
-from ledger.block import CommittedBlock, Header
-from ledger.certificate import CommitCertificate
 from ledger.encoding import decode
-from ledger.entry import Outcome
 from ledger.errors import LedgerError
+from ledger.plain import plain
 from ledger.receipt import to_json as receipt_json
-from ledger.segments import framed
 from ledger.transaction import MAX_TRANSACTION_BYTES, parse
-from node import problems
+from node import problems, views
 from node.admission import MAX_BATCH, Admission, Committed, Pending, Refused, Result
+from node.audit.records import frame
 from node.chain import Chain
 from node.log import Log
 from node.mempool import Mempool
@@ -48,25 +44,33 @@ T = TypeVar("T")
 GRANT: Final = web.RequestKey("grant", Grant)
 
 
+class Parts(Protocol):
+    """The parts of a node that answer."""
+
+    @property
+    def chain(self) -> Chain: ...  # noqa: D102
+    @property
+    def mempool(self) -> Mempool: ...  # noqa: D102
+    @property
+    def admission(self) -> Admission: ...  # noqa: D102
+    @property
+    def replica(self) -> Replica: ...  # noqa: D102
+    @property
+    def verifier(self) -> Executor: ...  # noqa: D102
+    @property
+    def log(self) -> Log: ...  # noqa: D102
+
+
 class Api:
     """The handlers, over one node's parts."""
 
     def __init__(
-        self,
-        *,
-        chain: Chain,
-        admission: Admission,
-        replica: Replica,
-        mempool: Mempool,
-        genesis: SignedGenesis,
-        genesis_json: str,
-        tokens: TokenBook,
-        worker: Executor,
-        log: Log,
+        self, node: Parts, *, genesis: SignedGenesis, genesis_json: bytes, tokens: TokenBook
     ) -> None:
-        self._chain, self._admission, self._replica = chain, admission, replica
-        self._mempool, self._genesis, self._genesis_json = mempool, genesis, genesis_json
-        self._tokens, self._worker, self._log = tokens, worker, log
+        self._chain, self._mempool = node.chain, node.mempool
+        self._admission, self._replica = node.admission, node.replica
+        self._worker, self._log = node.verifier, node.log
+        self._genesis, self._genesis_json, self._tokens = genesis, genesis_json, tokens
 
     def application(self) -> web.Application:
         """Return the aiohttp application."""
@@ -134,19 +138,20 @@ class Api:
         self._require_ready()
         results = await self._submitted(grant, raws)
         if seconds and any(isinstance(result, Pending) for result in results):
-            waiting = [r.id for r in results if isinstance(r, Pending)]
-            outcome = await self._admission.wait(waiting, seconds)
+            waiting = [each.id for each in results if isinstance(each, Pending)]
+            known = await self._admission.wait(waiting, seconds)
             results = [
-                outcome.get(r.id, r) if isinstance(r, Pending) else r for r in results
+                known.get(each.id, each) if isinstance(each, Pending) else each for each in results
             ]
-        shown = {"transactions": [_result(result) for result in results]}
+        shown = [views.result(result) for result in results]
         if all(isinstance(result, Refused) for result in results):
-            statuses = {item["problem"]["status"] for item in shown["transactions"]}
-            status = 429 if statuses == {429} else 422
+            first = shown[0]["problem"]
+            full = all(each["problem"]["status"] == web.HTTPTooManyRequests.status_code for each in shown)
+            status = first["status"] if full else web.HTTPUnprocessableEntity.status_code
             title = "no transaction was admitted"
-            raise Problem(status, "rejected", title, shown["transactions"][0]["problem"]["title"], **shown)
+            raise Problem(status, "rejected", title, first["title"], transactions=shown)
         pending = any(isinstance(result, Pending) for result in results)
-        return web.json_response(shown, status=202 if pending else 200)
+        return web.json_response({"transactions": shown}, status=202 if pending else 200)
 
     async def _submitted(self, grant: Grant, raws: Sequence[bytes]) -> list[Result]:
         """Admit what is new, and tell of what is in the chain already."""
@@ -180,11 +185,11 @@ class Api:
         waiting = self._mempool.get(id_)
         if waiting is not None and self._may_read(grant, waiting.body.sender):
             outcome = await self._admission.wait([id_], _seconds(request))
-            return web.json_response(_result(outcome.get(id_, Pending(waiting.id))))
+            return web.json_response(views.result(outcome.get(id_, Pending(waiting.id))))
         found = await self._committed(id_)
         if found is None or not self._may_read(grant, found.sender):
             raise _not_found("transaction", id_)
-        return web.json_response(_result(found))
+        return web.json_response(views.result(found))
 
     # --- claims and settlements --------------------------------------------------------------
 
@@ -204,7 +209,9 @@ class Api:
         self, member: bytes, after: int, limit: int, wanted: str | None
     ) -> dict[str, object]:
         found = self._chain.claims_of(member, after=after, limit=limit)
-        shown = [view for _, id_ in found if (view := self._claim_view(id_)) is not None]
+        state = self._chain.state.state
+        records = ((id_, claims.load(state, id_)) for _, id_ in found)
+        shown = [views.claim(state, id_, record) for id_, record in records if record is not None]
         if wanted is not None:
             shown = [view for view in shown if view["state"] == wanted]
         cursor = found[-1][0] if len(found) == limit else None
@@ -217,19 +224,16 @@ class Api:
         record = claims.load(self._chain.state.state, id_)
         if record is None or not self._may_read(grant, record.submitter, record.payer):
             raise _not_found("claim", id_)
-        return web.json_response(self._claim_view(id_))
-
-    def _claim_view(self, id_: bytes) -> dict[str, Any] | None:
-        raise NotImplementedError
+        return web.json_response(views.claim(self._chain.state.state, id_, record))
 
     async def settlement(self, request: web.Request) -> web.Response:
         """Tell the state of a settlement to its two parties."""
         grant = self._require(request, Scope.READ, Scope.AUDIT)
         id_ = _id(request)
-        record = settlement.load(self._chain.state.state, id_)
+        record = settlements.load(self._chain.state.state, id_)
         if record is None or not self._may_read(grant, record.payer, record.beneficiary):
             raise _not_found("settlement", id_)
-        return web.json_response({"id": id_.hex()} | _shown(record))
+        return web.json_response(views.settlement(id_, record))
 
     # --- the record --------------------------------------------------------------------------
 
@@ -241,7 +245,7 @@ class Api:
         if not 1 <= height <= self._chain.height:
             raise Problem(404, "not-found", f"there is no block {height} yet")
         committed = await self._in_worker(self._chain.block, height)
-        return web.json_response(_block(committed, with_ids=grant.allows(Scope.AUDIT)))
+        return web.json_response(views.block(committed, with_ids=grant.allows(Scope.AUDIT)))
 
     async def receipt(self, request: web.Request) -> web.Response:
         """Give the receipt of one call: what an outsider needs to check it."""
@@ -249,7 +253,7 @@ class Api:
         id_ = _id(request)
         position = _digits(request.match_info["position"], "position")
         receipt = await self._in_worker(self._chain.receipt, id_, position)
-        if receipt is None or not self._may_read(grant, *self._concerned(receipt.entry)):
+        if receipt is None or not self._may_read(grant, *self._chain.concerned(receipt.entry)):
             raise _not_found("entry", id_)
         return web.Response(text=receipt_json(receipt), content_type="application/json")
 
@@ -262,7 +266,7 @@ class Api:
                                                "Depoli-Height": str(last)})  # fmt: skip
         await response.prepare(request)
         for height in range(first, last + 1):
-            await response.write(framed(await self._in_worker(self._chain.record, height)))
+            await response.write(frame(await self._in_worker(self._chain.record, height)))
         await response.write_eof()
         return response
 
@@ -295,19 +299,19 @@ class Api:
             {
                 "height": state.header.height + 1,
                 "quorum": state.validators.quorum,
-                "validators": [_shown(validator) for validator in state.validators.members],
+                "validators": [plain(validator) for validator in state.validators.members],
             }
         )
 
     async def members(self, request: web.Request) -> web.Response:
         """List the organisations of the network and their public keys."""
         self._require(request, *Scope)
-        return web.json_response({"members": [_shown(m) for m in self._genesis.genesis.members]})
+        return web.json_response({"members": [plain(m) for m in self._genesis.genesis.members]})
 
     async def genesis(self, request: web.Request) -> web.Response:
         """Give the signed genesis."""
         self._require(request, *Scope)
-        return web.Response(text=self._genesis_json, content_type="application/json")
+        return web.Response(body=self._genesis_json, content_type="application/json")
 
     # --- small things ------------------------------------------------------------------------
 
@@ -317,61 +321,6 @@ class Api:
 
     async def _in_worker(self, doing: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401
         return await asyncio.get_running_loop().run_in_executor(self._worker, doing, *arguments)
-
-
-def _result(result: Result) -> dict[str, Any]:
-    match result:
-        case Committed():
-            return {
-                "id": result.id.hex(),
-                "status": "committed",
-                "height": result.height,
-                "time": result.time,
-                "outcomes": [_outcome(outcome) for outcome in result.outcomes],
-            }
-        case Pending():
-            return {"id": result.id.hex(), "status": "pending"}
-        case Refused():
-            shown = {} if result.id is None else {"id": result.id.hex()}
-            return shown | {"status": "rejected", "problem": problems.problem_of(result.error)}
-
-
-def _outcome(outcome: Outcome) -> dict[str, object]:
-    if outcome.code == 0:
-        return {"code": 0, "name": "APPLIED", "evidence": []}
-    refusal = Refusal(outcome.code)
-    return {
-        "code": outcome.code,
-        "name": refusal.name,
-        "text": refusal.text,
-        "evidence": list(outcome.evidence),
-    }
-
-
-def _block(committed: CommittedBlock, *, with_ids: bool) -> dict[str, object]:
-    header: Header = committed.block.header
-    certificate: CommitCertificate = committed.certificate
-    shown: dict[str, object] = {
-        "hash": header.hash.hex(),
-        "header": _shown(header),
-        "certificate": _shown(certificate),
-        "transactions": len(committed.block.body.transactions),
-    }
-    if with_ids:
-        raws = committed.block.body.transactions
-        shown["transaction_ids"] = [transactions.parse(raw).id.hex() for raw in raws]
-    return shown
-
-
-def _shown(value: object) -> Any:  # noqa: ANN401
-    """Return a record as JSON shows it: fields by name, bytes in hexadecimal."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, msgspec.Struct):
-        return {name: _shown(getattr(value, name)) for name in value.__struct_fields__}
-    if isinstance(value, tuple):
-        return [_shown(item) for item in value]
-    return value
 
 
 def _not_found(kind: str, id_: bytes) -> Problem:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from contracts import calls
+from contracts import claim as claims
+from contracts import settlement as settlements
 from contracts.errors import Inadmissible
 from contracts.execute import ChainState, Executed, Signatures, execute
 from contracts.genesis import Genesis, start
 from contracts.state import Reader
 from ledger import merkle
-from ledger.block import Block, Body, CommittedBlock, Header
+from ledger.block import Body, CommittedBlock, Header
 from ledger.certificate import CommitCertificate
 from ledger.digest import SUM_BYTES, StateDigest
 from ledger.encoding import Struct, decode, encode
@@ -107,14 +109,13 @@ class Chain:
         chain = cls(genesis, segments, store)
         tip = store.get(_TIP)
         if tip is None:
-            beginning = start(genesis)
-            chain._apply(beginning, Body(None, (), ()), None)
+            chain._apply(start(genesis), None)
         else:
             chain._load(decode(tip, Tip))
         for height in range(chain.height + 1, segments.last_height + 1):
             committed = chain.block(height)
             executed = chain.execute(committed.block.body, committed.block.header, signatures)
-            chain._apply(executed, committed.block.body, committed.certificate)
+            chain._apply(executed, committed.certificate)
         return chain
 
     @property
@@ -176,12 +177,12 @@ class Chain:
             raise Mismatch("parent certificate", parent.hash, certificate.block_id)
         certificate.verify(parent.chain_id, self._signers)
 
-    def commit(self, executed: Executed, body: Body, certificate: CommitCertificate) -> None:
+    def commit(self, executed: Executed, certificate: CommitCertificate) -> None:
         """Make a decided block durable, then apply it. Raises OSError: then it is not decided."""
-        record = CommittedBlock(Block(executed.header, body), certificate, executed.outcomes)
+        record = CommittedBlock(executed.block, certificate, executed.outcomes)
         self._segments.append(encode(record))
         self._segments.sync()
-        self._apply(executed, body, certificate)
+        self._apply(executed, certificate)
 
     def close(self) -> None:
         """Close the files."""
@@ -243,6 +244,23 @@ class Chain:
             changes=(),
         )
 
+    def concerned(self, entry: Entry) -> tuple[bytes, ...]:
+        """Return whom an entry concerns: its sender and, where it was applied, its counterparty."""
+        state = self._reader
+        match calls.parse_call(entry.call):
+            case calls.ClaimSubmit(payer=payer):
+                return entry.sender, payer
+            case calls.ClaimAccept(claim=id_) | calls.ClaimReject(claim=id_) | calls.ClaimCancel(claim=id_):
+                found = claims.load(state, id_)
+                return (entry.sender,) if found is None else (found.submitter, found.payer)
+            case calls.SettlementCreate(beneficiary=beneficiary):
+                return entry.sender, beneficiary
+            case calls.SettlementConfirm(settlement=id_):
+                batch = settlements.load(state, id_)
+                return (entry.sender,) if batch is None else (batch.payer, batch.beneficiary)
+            case _:
+                return (entry.sender,)
+
     def _node(self, level: int, index: int) -> Hash:
         found = self._store.get(_node_key(level, index))
         assert found is not None, "a log node is missing from the store"
@@ -267,7 +285,7 @@ class Chain:
             state=self._reader,
         )
 
-    def _apply(self, executed: Executed, body: Body, certificate: CommitCertificate | None) -> None:
+    def _apply(self, executed: Executed, certificate: CommitCertificate | None) -> None:
         after, signers = executed.chain(self._reader), self.state.validators
         batch: dict[bytes, bytes | None] = {
             _STATE + key: value for key, value in executed.changes.items()
@@ -303,7 +321,8 @@ def _index(executed: Executed, first: int) -> dict[bytes, bytes]:
     ):
         if entry.position == 0:
             found[_TRANSACTION + entry.transaction] = encode(Place(height, number))
-        if entry.call[1] == calls.ClaimSubmit.KIND and entry.outcome.code == APPLIED:
+        applied = entry.outcome.code == APPLIED
+        if applied and isinstance(calls.parse_call(entry.call), calls.ClaimSubmit):
             claim = created_id(entry.transaction, entry.position)
             for member in members:
                 found[_CLAIM + member + number.to_bytes(8)] = claim

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final, Protocol
+from concurrent.futures import Executor
+from typing import Any, Final, Protocol, TypeVar
 
 from consensus import messages
 from consensus.errors import ConsensusError
@@ -39,6 +40,8 @@ BEHIND_AFTER_S: Final = 0.2  # one block behind is mostly a certificate under wa
 SYNC_PATIENCE_S: Final = 5.0  # then another peer is asked
 REPLY_BYTES: Final = 4 << 20
 VERIFIED_AT_ONCE: Final = 2  # signatures that are cheaper to verify here than in a thread
+
+T = TypeVar("T")
 
 
 class Machine(Protocol):
@@ -77,12 +80,12 @@ class Exchange:
         admission: Admission,
         machine: Machine,
         signatures: VerifiedSignatures,
-        in_worker: Callable[..., Coroutine[Any, Any, Any]],
+        worker: Executor,
         log: Log,
     ) -> None:
         self._chain, self._mempool, self._admission = chain, mempool, admission
         self._machine, self._signatures = machine, signatures
-        self._in_worker, self._log = in_worker, log
+        self._worker, self._log = worker, log
         self._heights: dict[bytes, int] = {}  # the height that each peer is deciding, by node key
         self._asked: tuple[bytes, float] | None = None  # for blocks: whom, and until when we wait
         self._replies: set[asyncio.Task[None]] = set()
@@ -280,6 +283,9 @@ class Exchange:
         if (link := self.network.link_to(key)) is not None:
             self._asked = (key, clock.monotonic() + SYNC_PATIENCE_S)
             link.send_pull(encode(PullBlocks(own, min(height - 1, own + MAX_BLOCKS - 1))))
+
+    async def _in_worker(self, doing: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401
+        return await asyncio.get_running_loop().run_in_executor(self._worker, doing, *arguments)
 
     # --- names -------------------------------------------------------------------------------
 

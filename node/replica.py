@@ -87,7 +87,6 @@ class Candidate:
     """A valid block of the open height, executed."""
 
     outline: Outline
-    body: Body
     executed: Executed
 
 
@@ -282,7 +281,7 @@ class Replica:
         decided = outputs[-1].decided
         if decided is not None:
             candidate = self._candidates[decided.block_id]
-            await self._commit(candidate.executed, candidate.body, decided.certificate)
+            await self._commit(candidate.executed, decided.certificate)
         for output in outputs:
             for outgoing in output.messages:
                 self.exchange.send(outgoing.message, outgoing.to)
@@ -348,8 +347,7 @@ class Replica:
                 case promises.Said(Proposal() | Prepare() as said):
                     if said.block_id not in self._bodies_kept:
                         self._bodies_kept.add(said.block_id)
-                        kept = self._candidates[said.block_id]
-                        block = Block(kept.outline.header, kept.body)
+                        block = self._candidates[said.block_id].executed.block
                         records.append(Record(height, Kind.BODY, encode(block)))
                 case _:
                     pass
@@ -361,9 +359,9 @@ class Replica:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._disk, self._journal.append, records)
 
-    async def _commit(self, executed: Executed, body: Body, certificate: CommitCertificate) -> None:
+    async def _commit(self, executed: Executed, certificate: CommitCertificate) -> None:
         with self._metrics.commit_seconds.time():
-            await self._in_worker(self._chain.commit, executed, body, certificate)
+            await self._in_worker(self._chain.commit, executed, certificate)
         self._metrics.count_block(executed)
         self.admission.decided(executed)
 
@@ -469,7 +467,7 @@ class Replica:
             if body.evidence:
                 raise Mismatch("evidence", "none", len(body.evidence))
             executed = self._chain.execute(body, outline.header, self._signatures)
-        return Candidate(outline, body, executed)
+        return Candidate(outline, executed)
 
     async def _build(self, round_: int) -> None:
         """Make a block of ours and hand it to the core."""
@@ -478,7 +476,7 @@ class Replica:
         self.admission.dropped(skipped)
         if core is not self._core:
             return
-        if round_ == 0 and candidate.body.is_empty():
+        if round_ == 0 and candidate.executed.body.is_empty():
             self._put_work()
             return
         self._keep(candidate)
@@ -497,8 +495,7 @@ class Replica:
                 built_round=round_,
                 signatures=self._signatures,
             )
-            block = executed.block
-        return Candidate(block.outline(), block.body, executed), skipped
+        return Candidate(executed.block.outline(), executed), skipped
 
     def _keep(self, candidate: Candidate) -> None:
         self._candidates[candidate.outline.header.hash] = candidate

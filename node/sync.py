@@ -5,7 +5,7 @@ from typing import Annotated, Final, TypeAlias, cast
 import msgspec
 
 from contracts.execute import Executed, Signatures
-from ledger.block import Body, CommittedBlock, Height, Outline
+from ledger.block import CommittedBlock, Height, Outline
 from ledger.certificate import CommitCertificate
 from ledger.encoding import Struct, decode
 from ledger.errors import Mismatch
@@ -82,7 +82,7 @@ def parse_reply(payload: bytes) -> Reply:
 
 def verified_block(
     chain: Chain, record: bytes, signatures: Signatures
-) -> tuple[Executed, Body, CommitCertificate] | None:
+) -> tuple[Executed, CommitCertificate] | None:
     """Return the next block of `chain` from a peer's `record`, or None where it has it already.
 
     The certificate is verified before anything is executed. Raises `LedgerError` or `Inadmissible`
@@ -97,8 +97,7 @@ def verified_block(
     if (certificate.height, certificate.block_id) != (header.height, header.hash):
         raise Mismatch("certificate", header.hash, certificate.block_id)
     certificate.verify(chain.header.chain_id, chain.state.validators)
-    body = committed.block.body
-    executed = chain.execute(body, header, signatures)
+    executed = chain.execute(committed.block.body, header, signatures)
     if executed.outcomes != committed.outcomes:
         raise Mismatch("outcomes", len(executed.outcomes), len(committed.outcomes))
-    return executed, body, certificate
+    return executed, certificate
