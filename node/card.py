@@ -10,16 +10,16 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
+from contracts.registry import Family, member_id
 from ledger.errors import BadKey
-from ledger.hashing import Domain, hash_of
 from ledger.keys import Algorithm, PublicKey, Role, parse_public_key
-from ledger.validators import MEMBER_ID_BYTES, MemberId
+from ledger.validators import MemberId
 from node import files, keystore
 from node.errors import Usage, VerificationFailed
 
 FILE_NAME: Final = "member.json"
 FORMAT: Final = "depoli/member/1"
-FAMILIES: Final = ("optician", "operator", "insurer", "auditor", "prescriber")
+FAMILIES: Final = tuple(family.name.lower() for family in Family)
 LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 COUNTRY: Final = re.compile(r"[A-Z]{2}")
 MAX_CARD_BYTES: Final = 64 << 10
@@ -96,11 +96,6 @@ class Card:
                 for role, public in self.keys.items()
             ],
         }
-
-
-def member_id(transaction_key: bytes) -> MemberId:
-    """Return the id of the member whose first transaction key this is."""
-    return MemberId(hash_of(Domain.MEMBER, transaction_key)[:MEMBER_ID_BYTES])
 
 
 def create_card(folder: Path, *, label: str, family: str, country: str, runs: Runs) -> Card:

@@ -1,10 +1,12 @@
 """Make the folder of a node: its configuration, the genesis it follows, who may use it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from contracts.genesis import Founder
+from ledger.keys import Role
 from ledger.validators import MemberId
 from node import ceremony, files, tokens
 from node.config import FILE_NAME, Address, Mode, write_config
@@ -80,9 +82,9 @@ def initialise(folder: Path, genesis_file: Path, settings: Settings) -> Initiali
     text = ceremony.read(genesis_file)
     genesis = ceremony.parse_genesis(text, genesis_file)
     keys = load_node_keys(settings.keys, settings.mode)
-    founders = ceremony.founders(genesis.genesis)
-    ours = _find(founders, keys)
-    others = [each.label for each in founders if each.node_key and each is not ours]
+    members = genesis.genesis.members
+    ours = _find(members, keys)
+    others = [each.label for each in members if each.key(Role.TLS) and each is not ours]
     for name in settings.peers:
         if name not in others:
             raise UnknownPeer(name, others)
@@ -109,7 +111,7 @@ def initialise(folder: Path, genesis_file: Path, settings: Settings) -> Initiali
             label="operator",
         )
     is_new = _settle(folder / FILE_NAME, content)  # last: with it the folder is a node's
-    return Initialised(genesis.chain_id, ours.member, ours.label, is_new)
+    return Initialised(genesis.chain_id, ours.id, ours.label, is_new)
 
 
 def give_token(
@@ -131,15 +133,14 @@ def give_token(
     tokens.add_grant(book, grant)
 
 
-def _find(founders: tuple[ceremony.Founder, ...], keys: NodeKeys) -> ceremony.Founder:
-    """Return the founder with all of our keys, or raise `NotInGenesis` for one that it has not."""
-    ours = next((each for each in founders if each.node_key == keys.node.public), None)
+def _find(members: Sequence[Founder], keys: NodeKeys) -> Founder:
+    """Return the member with all of our keys, or raise `NotInGenesis` for one that it has not."""
+    ours = next((each for each in members if each.key(Role.TLS) == keys.node.public), None)
     if ours is None:
         raise NotInGenesis("node", keys.node.public)
-    if keys.consensus is not None and ours.consensus_key != keys.consensus.public:
-        raise NotInGenesis("consensus", keys.consensus.public)
-    if keys.checkpoint is not None and ours.checkpoint_key != keys.checkpoint.public:
-        raise NotInGenesis("checkpoint", keys.checkpoint.public)
+    for role, key in ((Role.CONSENSUS, keys.consensus), (Role.CHECKPOINT, keys.checkpoint)):
+        if key is not None and ours.key(role) != key.public:
+            raise NotInGenesis(role.name.lower(), key.public)
     return ours
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import shutil
-import sys
 from pathlib import Path
 
 from node import testnet
@@ -57,4 +56,4 @@ def reset() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

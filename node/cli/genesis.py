@@ -34,7 +34,8 @@ def genesis() -> None:
     metavar="LABEL",
     help="A member that validates, in the order of turns; once for each.",
 )
-@click.option("--out", type=_FILE, default=Path("draft.json"), show_default=True)
+@click.option("--out", type=_FILE, default=Path("draft.json"), show_default=True,
+              help="New file for the draft.")
 @json_option
 @click.pass_context
 def draft(
@@ -79,7 +80,8 @@ def sign(context: click.Context, draft: Path, keys: Path, out: Path | None) -> N
 @genesis.command()
 @_DRAFT
 @click.argument("signatures", required=True, nargs=-1, type=_FILE)
-@click.option("--out", type=_FILE, default=Path("genesis.json"), show_default=True)
+@click.option("--out", type=_FILE, default=Path("genesis.json"), show_default=True,
+              help="New file for the signed genesis.")
 @json_option
 @click.pass_context
 def assemble(context: click.Context, draft: Path, signatures: tuple[Path, ...], out: Path) -> None:

@@ -171,7 +171,11 @@ def token_new(
     if "read" in scopes and member is None:
         raise click.UsageError("the scope read needs --member: it reads what concerns a member")
     settings = load_config(config)
-    id_ = None if member is None else ceremony.find(settings.genesis, member).member
+    id_ = (
+        None
+        if member is None
+        else ceremony.find(ceremony.load_genesis(settings.genesis).genesis, member).id
+    )
     granted = frozenset(map(Scope, scopes))
     give_token(settings.tokens, out, member=id_, scopes=granted, label=label)
     emit(
