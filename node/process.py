@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -45,20 +45,22 @@ class Unsupported(NodeError):
 class NodeDied(NodeError):
     """A node ended by itself instead of becoming ready; `tail` holds the end of its log."""
 
-    def __init__(self, label: str, log: Path, tail: Sequence[str]) -> None:
-        last = f": {tail[-1]}" if tail else ""
-        super().__init__(f"node {label} ended{last}", hint=f"its log is {log}")
-        self.tail = tuple(tail)
+    def __init__(self, process: "Process") -> None:
+        self.tail = tuple(process.tail())
+        errors = [line.removeprefix("error: ") for line in self.tail if line.startswith("error: ")]
+        why = (errors or list(self.tail) or ["its log is empty"])[-1]
+        super().__init__(f"node {process.label} ended: {why}", hint=f"its log is {process.log}")
 
 
 class NotReady(NodeError):
     """A node runs, but was not ready in time; `tail` holds the end of its log."""
 
-    def __init__(self, label: str, seconds: float, log: Path, tail: Sequence[str]) -> None:
+    def __init__(self, process: "Process", seconds: float, reason: str) -> None:
         super().__init__(
-            f"node {label} runs but was not ready after {seconds:g} s", hint=f"its log is {log}"
+            f"node {process.label} runs but is not ready after {seconds:g} s: {reason}",
+            hint=f"its log is {process.log}",
         )
-        self.tail = tuple(tail)
+        self.tail = tuple(process.tail())
 
 
 class NoAnswer(Unreachable):
@@ -145,13 +147,17 @@ class Process:
         ended = _until(lambda: self.pid() is None, ANSWER_S)
         assert ended, "a process survived SIGKILL"
 
-    def is_ready(self) -> bool:
-        """Return whether the node says that it takes part."""
+    def not_ready(self, path: str = "/readyz") -> str:
+        """Return why the node does not take part yet, in its words; nothing where it does.
+
+        With "/livez", why it does not answer yet.
+        """
         address = load_config(self.home).admin_listen
         try:
-            return request(address, "/readyz")[0] == http.client.OK
-        except NoAnswer:
-            return False
+            status, body = request(address, path)
+        except NoAnswer as error:
+            return str(error)
+        return "" if status == http.client.OK else body.decode(errors="replace").strip()
 
     def status(self) -> dict[str, Any]:
         """Return what the node says of itself at /v1/status.
@@ -194,15 +200,20 @@ class Process:
                 os.kill(pid, number)
 
 
-def wait_ready(processes: Iterable[Process], seconds: float = READY_S) -> None:
-    """Return when every node is ready; raise `NodeDied` or `NotReady` as soon as one is not."""
+def wait_ready(
+    processes: Iterable[Process], seconds: float = READY_S, *, path: str = "/readyz"
+) -> None:
+    """Return when every node is ready; raise `NodeDied` or `NotReady` as soon as one is not.
+
+    With the path "/livez", when every one answers, though too few run for any to be ready.
+    """
     end = time.monotonic() + seconds
     for process in processes:
-        while not process.is_ready():
+        while reason := process.not_ready(path):
             if process.pid() is None:
-                raise NodeDied(process.label, process.log, process.tail())
+                raise NodeDied(process)
             if time.monotonic() > end:
-                raise NotReady(process.label, seconds, process.log, process.tail())
+                raise NotReady(process, seconds, reason)
             time.sleep(_POLL_S)  # between two looks at the condition
 
 

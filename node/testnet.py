@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ledger.keys import Role
-from ledger.validators import MemberId
+from ledger.validators import MemberId, quorum
 from node import card as cards
 from node import ceremony, files, keystore
 from node.config import Address, Mode, load_config
@@ -165,11 +165,14 @@ class LocalNetwork:
     def start(self, *labels: str, seconds: float = READY_S) -> list[str]:
         """Start these nodes, or all, and wait until each is ready; return which were down.
 
-        Raises `NodeDied`, `NotReady`: the others are left running.
+        Where too few run to decide anything, each only has to answer. Raises `NodeDied`,
+        `NotReady`: the others are left running.
         """
         chosen = self._chosen(labels)
         started = [process.label for process in chosen if process.start()]
-        wait_ready(chosen, seconds)
+        running = sum(process.pid() is not None for process in self.processes)
+        decides = running >= quorum(len(self.processes))
+        wait_ready(chosen, seconds, path="/readyz" if decides else "/livez")
         return started
 
     def stop(self, *labels: str) -> dict[str, bool]:

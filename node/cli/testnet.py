@@ -135,11 +135,12 @@ def status(context: click.Context, directory: Path) -> None:
 
 
 def _row(state: dict[str, Any]) -> tuple[object, ...]:
+    peers = state.get("peers")
     return (
         state["label"],
         state["pid"],
         state.get("height"),
         str(state.get("hash", ""))[:16] or None,
-        state.get("peers"),
+        len(peers) if isinstance(peers, list) else peers,
         state.get("error") or ("" if state["pid"] else "down"),
     )
