@@ -285,7 +285,7 @@ class Api:
                 "round": replica.round,
                 "log_size": header.log_size,
                 "mempool": len(self._mempool),
-                "peers": replica.peers(),
+                "peers": sorted(link.peer.label for link in replica.exchange.links.values()),
                 "fenced": replica.is_fenced,
                 "ready": not replica.not_ready(),
             }

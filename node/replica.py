@@ -171,6 +171,11 @@ class Replica:
         return self._core.status()
 
     @property
+    def round(self) -> int:
+        """The round that the open height is in."""
+        return self._core.round
+
+    @property
     def is_fenced(self) -> bool:
         """Whether this validator may not sign at the open height."""
         return self._index() is not None and not self._may_sign()

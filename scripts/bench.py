@@ -8,6 +8,7 @@ before the clock starts, and what claims rest on (prescriptions, locks of marks)
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -88,23 +89,23 @@ def prepare(sender: Sender, count: int) -> tuple[list[bytes], list[bytes]]:
     """Return the encoded calls that `count` claims rest on, and those claims."""
     before: list[bytes] = []
     claims: list[bytes] = []
-    base = commitment.commit(1, secrets.token_bytes(31) + b"\x00")
-    amount = base
+    amount = commitment.IDENTITY
     for number in range(count):
-        mark = commitment.mark(secrets.token_bytes(32), leg=1, part=0, ordinal=0)
-        lock = commitment.lock(sender.chain_id, sender.member, mark)
+        mark = commitment.mark_of(secrets.token_bytes(32), calls.Leg.COMPLEMENTARY, calls.Part.LENSES, 0)
+        lock = commitment.lock_of(sender.chain_id, sender.member, mark)
         prescription = secrets.token_bytes(32)
         if number % 16 == 0:  # fresh points cost more to make than all the rest
-            amount = commitment.commit(number, secrets.token_bytes(31) + b"\x00")
+            blinding = commitment.blinding_from(secrets.token_bytes(64))
+            amount = commitment.commit(number, blinding)
         before.append(calls.encode_call(calls.PrescriptionCommit(prescription)))
         before.append(calls.encode_call(calls.MarkLock(lock)))
         claim = calls.ClaimSubmit(
             payer=sender.payer,
-            leg=1,
+            leg=calls.Leg.COMPLEMENTARY,
             prescription=prescription,
             document=secrets.token_bytes(32),
             amount=amount,
-            marks=(calls.Mark(0, mark),),
+            marks=(calls.Mark(calls.Part.LENSES, mark),),
             authorisation=None,
             prior=None,
         )
@@ -243,12 +244,16 @@ def main() -> None:
     parser.add_argument("--lot", type=int, default=1, help="claims per signature, 1 to 256")
     parser.add_argument("--seconds", type=int, default=20, help="how long the load lasts")
     parser.add_argument("--validators", type=int, default=4)
+    parser.add_argument("--folder", type=Path, help="keep the network's files and logs here")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     if not 1 <= options.lot <= transactions.MAX_CALLS or options.rate < 1 or options.seconds < 1:
         parser.error("rate and seconds must be positive, lot from 1 to 256")
-    with tempfile.TemporaryDirectory(prefix="depoli-bench-") as folder:
-        network = testnet.create(Path(folder) / "net", validators=options.validators, shops=1)
+    with contextlib.ExitStack() as stack:
+        folder = options.folder or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="depoli-bench-"))
+        )
+        network = testnet.create(folder / "network", validators=options.validators, shops=1)
         say("starting validators")
         try:
             network.start()
