@@ -6,7 +6,7 @@ is verified elsewhere (`disclosure`, receipts), never believed.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 import aiohttp
 import msgspec
@@ -24,6 +24,10 @@ PAGE: Final = 500
 _MESSAGE: Final = 300  # characters of a node's words that are shown
 
 T = TypeVar("T")
+
+
+Hex16 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+Hex32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class BadAnswer(ClientError):
@@ -69,24 +73,51 @@ class _Submitted(msgspec.Struct, frozen=True):
     transactions: tuple[Sent, ...]
 
 
+class MarkView(msgspec.Struct, frozen=True):
+    """A mark and the part of the equipment that it stands for."""
+
+    part: int
+    mark: Hex32
+
+
 class ClaimView(msgspec.Struct, frozen=True):
     """A claim as it stands on the chain, bytes in hexadecimal."""
 
-    id: str
-    submitter: str
-    payer: str
+    id: Hex32
+    submitter: Hex16
+    payer: Hex16
     leg: int
-    prescription: str
-    document: str
-    amount: str
+    prescription: Hex32
+    document: Hex32
+    amount: Hex32
     state: str
-    marks: tuple[Any, ...] = ()
-    accepted_amount: str | None = None
+    marks: tuple[MarkView, ...]
+    accepted_amount: Hex32 | None = None
     reason: int | str | None = None
-    settlement: str | None = None
+    settlement: Hex32 | None = None
     height: int | None = None
     time: int | None = None
-    transaction: str | None = None
+    transaction: Hex32 | None = None
+    position: int | None = None
+
+    @property
+    def due(self) -> str:
+        """The commitment to what is due if it is accepted."""
+        return self.amount if self.accepted_amount is None else self.accepted_amount
+
+
+class SettlementView(msgspec.Struct, frozen=True):
+    """A settlement as it stands on the chain, bytes in hexadecimal."""
+
+    id: Hex32
+    payer: Hex16
+    beneficiary: Hex16
+    claims: tuple[Hex32, ...]
+    sum: Hex32
+    state: str | int
+    height: int | None = None
+    time: int | None = None
+    transaction: Hex32 | None = None
     position: int | None = None
 
 
@@ -167,9 +198,9 @@ class NodeClient:
                 return
             cursor = page.cursor
 
-    async def settlement(self, id_: bytes) -> dict[str, Any]:
+    async def settlement(self, id_: bytes) -> SettlementView:
         """Return a settlement; raise `NotFound`."""
-        return await self._get(f"/settlements/{id_.hex()}", dict[str, Any])
+        return await self._get(f"/settlements/{id_.hex()}", SettlementView)
 
     async def receipt(self, transaction_id: bytes, position: int) -> bytes:
         """Return the receipt of one call as the JSON file that outsiders check."""

@@ -147,6 +147,10 @@ class Vault:
         rows = [(self._hash(kind, name), number) for name in names]
         self._database.executemany("INSERT INTO name (hash, record) VALUES (?, ?)", rows)
 
+    def unname(self, kind: Kind, name: str) -> None:
+        """Let no record be found under this name; what has none is left as it is."""
+        self._database.execute("DELETE FROM name WHERE hash = ?", (self._hash(kind, name),))
+
     def replace(self, number: int, content: bytes) -> None:
         """Put new content in a record, under the same key; raise `KeyError` if there is none."""
         row = self._row(number)

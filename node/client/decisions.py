@@ -1,0 +1,210 @@
+"""What a payer and a beneficiary decide: accept, reject, cancel, settle, confirm.
+
+Each decision is one transaction, kept before it is sent. What a payer accepts it has verified
+before: without a verified disclosure in the vault nothing is accepted.
+"""
+
+import secrets
+from collections.abc import Sequence
+
+from contracts.calls import (
+    MAX_SETTLED,
+    Call,
+    ClaimAccept,
+    ClaimCancel,
+    ClaimReject,
+    Reason,
+    SettlementConfirm,
+    SettlementCreate,
+)
+from contracts.commitment import Opening, blinding_from, sum_openings
+from ledger.encoding import decode, encode
+from ledger.transaction import created_id
+from node.client.client import CallOutcome, NodeClient
+from node.client.disclosure import Disclosed
+from node.client.errors import ClientError, NetworkRefused, NotFound, Refused, Undecided
+from node.client.lots import release
+from node.client.records import (
+    ClaimRecord,
+    Progress,
+    ReceivedRecord,
+    SettlementRecord,
+    find,
+    keep,
+    update,
+)
+from node.client.statements import ACCEPTANCE, SETTLEMENT, Statement
+from node.client.transactions import Decided, Say, Sender, deliver, sign_and_keep
+from node.client.vault import Vault
+
+
+class Office:
+    """A member at work: its vault, its node, its key."""
+
+    def __init__(
+        self, vault: Vault, node: NodeClient, sender: Sender, *, wait_s: int, say: Say
+    ) -> None:
+        self._vault, self._node, self._sender = vault, node, sender
+        self._wait_s, self._say = wait_s, say
+
+    def receive(self, disclosed: Disclosed, file: bytes) -> None:
+        """Keep a disclosure that was verified; what was kept of that claim stays."""
+        with self._vault.changes():
+            name = disclosed.claim.hex()
+            if find(self._vault, ReceivedRecord, name) is None:
+                record = ReceivedRecord(
+                    claim=disclosed.claim,
+                    submitter=disclosed.submitter,
+                    disclosure=file,
+                    opening=encode(disclosed.opening),
+                )
+                keep(self._vault, record, name)
+
+    async def accept(self, claims: Sequence[bytes], cents: int | None = None) -> list[CallOutcome]:
+        """Accept claims, or the one claim for `cents` only; return what became of each.
+
+        Raises `Refused` where one was not verified here, or where `cents` are not less than what
+        is claimed.
+        """
+        with self._vault.changes():
+            calls: list[Call] = []
+            for claim in claims:
+                number, received = self._received(claim)
+                amount = None
+                if cents is not None:
+                    own = _own_opening(received, cents)
+                    received.accepted = encode(own)
+                    update(self._vault, number, received)
+                    amount = own.commitment()
+                calls.append(ClaimAccept(claim, amount))
+            made = sign_and_keep(self._vault, self._sender, calls)
+        return await self._outcomes(made.id)
+
+    async def reject(
+        self, claims: Sequence[bytes], reason: Reason, *, automatic: bool
+    ) -> list[CallOutcome]:
+        """Reject claims for one reason; return what became of each."""
+        return await self._decide([ClaimReject(claim, reason, automatic) for claim in claims])
+
+    async def cancel(self, claim: bytes) -> CallOutcome:
+        """Take a claim back, which frees its marks here and on the chain."""
+        (outcome,) = await self._decide([ClaimCancel(claim)])
+        found = find(self._vault, ClaimRecord, claim.hex())
+        if outcome.code == 0 and found is not None:
+            number, record = found
+            with self._vault.changes():
+                record.progress = Progress.CANCELLED
+                release(self._vault, record)
+                update(self._vault, number, record)
+        return outcome
+
+    def acceptance(self, claim: bytes) -> Statement:
+        """Return what opens the amount that we accepted in part; raise `NotFound`."""
+        _, received = self._received(claim)
+        if received.accepted is None:
+            raise NotFound("this claim was not accepted in part here")
+        opening = decode(received.accepted, Opening)
+        return Statement(ACCEPTANCE, claim, self._sender.member, received.submitter, opening)
+
+    async def settle(self, beneficiary: bytes, claims: Sequence[bytes]) -> SettlementRecord:
+        """Settle accepted claims of one beneficiary together; return what to tell it.
+
+        Raises `Refused` for too many or none, or one that was not verified here, `NetworkRefused`
+        with the chain's reason.
+        """
+        if not 1 <= len(claims) <= MAX_SETTLED:
+            raise Refused(
+                "claims", f"a settlement is of 1 to {MAX_SETTLED} claims, not {len(claims)}"
+            )
+        with self._vault.changes():
+            openings = []
+            for claim in claims:
+                received = self._received(claim)[1]
+                openings.append(decode(received.accepted or received.opening, Opening))
+            call = SettlementCreate(beneficiary, tuple(claims), None)
+            made = sign_and_keep(self._vault, self._sender, [call])
+            record = SettlementRecord(
+                id=created_id(made.id, 0),
+                counterpart=beneficiary,
+                claims=list(claims),
+                opening=encode(sum_openings(openings)),
+                transaction=made.id,
+            )
+            keep(self._vault, record, record.id.hex())
+        (outcome,) = await self._outcomes(made.id)
+        require_applied(outcome)
+        return record
+
+    def settlement_statement(self, settlement: bytes) -> Statement:
+        """Return what opens the sum of a settlement of ours; raise `NotFound`."""
+        found = find(self._vault, SettlementRecord, settlement.hex())
+        if found is None:
+            raise NotFound(f"the vault holds no settlement {settlement.hex()}")
+        record = found[1]
+        opening = decode(record.opening, Opening)
+        return Statement(SETTLEMENT, settlement, self._sender.member, record.counterpart, opening)
+
+    async def confirm(self, statement: Statement) -> CallOutcome:
+        """Confirm a settlement whose statement opens the sum on the chain.
+
+        Raises `NotVerified`: then nothing was confirmed.
+        """
+        view = await self._node.settlement(statement.id)
+        statement.verify(bytes.fromhex(view.sum))
+        with self._vault.changes():
+            if find(self._vault, SettlementRecord, view.id) is None:
+                record = SettlementRecord(
+                    id=statement.id,
+                    counterpart=statement.payer,
+                    claims=[bytes.fromhex(claim) for claim in view.claims],
+                    opening=encode(statement.opening),
+                )
+                keep(self._vault, record, view.id)
+        (outcome,) = await self._decide([SettlementConfirm(statement.id)])
+        return outcome
+
+    async def _decide(self, calls: Sequence[Call]) -> list[CallOutcome]:
+        with self._vault.changes():
+            made = sign_and_keep(self._vault, self._sender, calls)
+        return await self._outcomes(made.id)
+
+    async def _outcomes(self, transaction_id: bytes) -> list[CallOutcome]:
+        results = await deliver(
+            self._vault, self._node, [transaction_id], wait_s=self._wait_s, say=self._say
+        )
+        result = results[transaction_id]
+        if not isinstance(result, Decided):
+            raise Undecided("it was not taken into a block in time", hint="run it again")
+        return list(result.outcomes)
+
+    def _received(self, claim: bytes) -> tuple[int, ReceivedRecord]:
+        found = find(self._vault, ReceivedRecord, claim.hex())
+        if found is None:
+            raise Refused(
+                "claim",
+                f"no disclosure of {claim.hex()} was verified here",
+                hint="depoli disclosure verify FILE, with the file that the shop handed over",
+            )
+        return found
+
+
+def require_applied(outcome: CallOutcome) -> None:
+    """Raise `NetworkRefused` with the chain's reason unless the call was applied."""
+    if outcome.code:
+        raise NetworkRefused(f"{outcome.name}: {outcome.text}" if outcome.text else outcome.name)
+
+
+def _own_opening(received: ReceivedRecord, cents: int) -> Opening:
+    """Return the opening of an amount of our own; the same one if it was made before."""
+    claimed = decode(received.opening, Opening).amount
+    if not 0 <= cents < claimed:
+        raise Refused("amount", f"must be less than what is claimed, {claimed} cents")
+    if received.accepted is not None:
+        before = decode(received.accepted, Opening)
+        if before.amount == cents:
+            return before
+        raise ClientError(
+            f"{before.amount} cents were accepted of this claim before",
+            hint="depoli claim show tells how it stands on the chain",
+        )
+    return Opening(cents, blinding_from(secrets.token_bytes(64)))

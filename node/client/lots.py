@@ -1,0 +1,374 @@
+"""Claims of a shop, one or many: lock what they use, wait, then submit them under one signature.
+
+Each step is written to the vault before it is tried, so that the same lot given again goes on where
+it stopped and submits nothing twice. A single claim is a lot of one.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, TypeVar
+
+from contracts.calls import (
+    Call,
+    ClaimSubmit,
+    Leg,
+    Mark,
+    MarkLock,
+    Part,
+    PrescriptionCommit,
+    parse_call,
+)
+from contracts.commitment import Opening, blinding_from, lock_of, mark_of
+from contracts.errors import Refusal
+from ledger.transaction import MAX_CALLS, created_id, parse
+from ledger.validators import MemberId
+from node.client import documents
+from node.client.client import CallOutcome, NodeClient
+from node.client.errors import NotFound, Refused
+from node.client.records import (
+    ClaimRecord,
+    PrescriptionRecord,
+    Progress,
+    TransactionRecord,
+    find,
+    keep,
+    update,
+)
+from node.client.request import SECRET_BYTES, ClaimRequest, HandedPrescription
+from node.client.transactions import Decided, Lapsed, Say, Sender, deliver, sign_and_keep
+from node.client.vault import Vault
+
+# A lock or commitment that stood before is as good as one that was made now.
+_STANDS: Final = frozenset((0, Refusal.MARK_ALREADY_LOCKED, Refusal.PRESCRIPTION_ALREADY_COMMITTED))
+_CALLS_OF_ONE: Final = 3  # its prescription, two locks
+
+_OPEN: Final = frozenset((Progress.PREPARED, Progress.LOCKED, Progress.SUBMITTED))
+
+PayerOf = Callable[[str], MemberId]
+T = TypeVar("T")
+
+
+def add_prescription(
+    vault: Vault, sender: Sender, handed: HandedPrescription, reference: str
+) -> tuple[PrescriptionRecord, bool]:
+    """Keep a prescription, or find it kept; return it, and whether it is new.
+
+    Call it inside `vault.changes()`. Raises `Refused` where the reference names another one.
+    """
+    found = find(vault, PrescriptionRecord, reference)
+    if found is not None:
+        kept = found[1]
+        same = kept.prescription == handed.prescription
+        if not same or handed.secret not in {None, kept.secret}:
+            raise Refused(
+                "prescription_reference",
+                f"another prescription is kept under {reference}",
+                hint="give this one a reference of its own",
+            )
+        return kept, False
+    secret = handed.secret or secrets.token_bytes(SECRET_BYTES)
+    document = documents.issue_prescription(handed.prescription, secret, sender.key)
+    record = PrescriptionRecord(
+        reference=reference,
+        prescription=handed.prescription,
+        secret=secret,
+        document=str(document),
+        commitment=document.commitment,
+    )
+    keep(vault, record, reference)
+    return record, True
+
+
+def prepare(vault: Vault, sender: Sender, request: ClaimRequest, payer_of: PayerOf) -> int:
+    """Make a claim's documents and keep them, or find the claim kept; return its number.
+
+    Call it inside `vault.changes()`. Raises `Refused` where the reference names another claim, or
+    where what is claimed is claimed already, `NotFound` for a payer nobody knows.
+    """
+    payer = payer_of(request.payer)
+    reference = request.prescribed.reference or request.reference
+    prescription, _ = add_prescription(vault, sender, request.prescribed, reference)
+    found = find(vault, ClaimRecord, request.reference)
+    if found is not None:
+        _require_same(found[1], request, payer, reference)
+        return found[0]
+    leg = Leg(request.leg)
+    parts = [Part.LENSES] if request.frame_cents is None else [Part.LENSES, Part.FRAME]
+    marks = {part: mark_of(prescription.secret, leg, part, 0) for part in parts}
+    for part, mark in marks.items():
+        holder = find(vault, ClaimRecord, _mark_name(mark))
+        if holder is not None:
+            raise Refused(
+                "claim",
+                f"the {part.name.lower()} of prescription {reference} are claimed already, under"
+                f" {holder[1].reference}",
+                hint=f"cancel that claim first: depoli claim cancel {holder[1].reference}",
+            )
+    document = documents.issue_claim(request, prescription.commitment, sender.key)
+    record = ClaimRecord(
+        reference=request.reference,
+        prescription_reference=reference,
+        payer=payer,
+        leg=leg,
+        codes=request.codes,
+        lenses_cents=request.lenses_cents,
+        frame_cents=request.frame_cents,
+        invoice_date=request.invoice_date,
+        insured=request.insured,
+        authorisation=request.authorisation,
+        document=str(document),
+        commitment=document.commitment,
+        blinding=blinding_from(secrets.token_bytes(64)),
+        marks={int(part): mark for part, mark in marks.items()},
+    )
+    return keep(vault, record, record.reference, *map(_mark_name, marks.values()))
+
+
+def opening_of(claim: ClaimRecord) -> Opening:
+    """Return what opens the commitment to the amount of a claim."""
+    return Opening(claim.amount_cents, claim.blinding)
+
+
+async def submit(
+    vault: Vault,
+    node: NodeClient,
+    sender: Sender,
+    references: Sequence[str],
+    *,
+    wait_s: int,
+    say: Say,
+) -> list[ClaimRecord]:
+    """Bring prepared claims onto the chain; return what became of each, in order.
+
+    Raises what `deliver` raises; then the same again goes on where it stopped.
+    """
+    # Whoever waits an hour for a node signs anew; whoever waits three has another trouble.
+    for _ in range(3):
+        _sign_locks(vault, sender, references)
+        await _settle_locks(vault, node, sender, references, wait_s=wait_s, say=say)
+        _sign_claims(vault, sender, references)
+        await _settle_claims(vault, node, references, wait_s=wait_s, say=say)
+        if not any(claim.progress in _OPEN for _, claim in _all(vault, references)):
+            break
+    return [claim for _, claim in _all(vault, references)]
+
+
+def load(vault: Vault, name: str) -> tuple[int, ClaimRecord]:
+    """Return number and claim of this reference, or id in hexadecimal; raise `NotFound`."""
+    found = find(vault, ClaimRecord, name)
+    if found is None:
+        raise NotFound(f"the vault holds no claim {name}", hint="depoli claim list shows all")
+    return found
+
+
+def release(vault: Vault, claim: ClaimRecord) -> None:
+    """Let another claim of the shop use the marks of this one."""
+    for mark in claim.marks.values():
+        vault.unname(ClaimRecord.KIND, _mark_name(mark))
+
+
+def _sign_locks(vault: Vault, sender: Sender, references: Sequence[str]) -> None:
+    """Sign what commits prescriptions and locks marks, for the claims that need it."""
+    with vault.changes():
+        todo = [
+            (number, claim)
+            for number, claim in _all(vault, references)
+            if claim.progress is Progress.PREPARED and claim.lock_transaction is None
+        ]
+        # A claim's calls stay together, so that one transaction says all of its outcomes.
+        for batch in _batches(todo, MAX_CALLS // _CALLS_OF_ONE):
+            calls: dict[bytes, Call] = {}
+            for _, claim in batch:
+                prescription = _prescription(vault, claim)[1]
+                if not prescription.is_committed:
+                    calls[prescription.commitment] = PrescriptionCommit(prescription.commitment)
+                calls |= {lock: MarkLock(lock) for lock in _locks(sender, claim)}
+            made = sign_and_keep(vault, sender, list(calls.values()))
+            for number, claim in batch:
+                claim.lock_transaction = made.id
+                update(vault, number, claim)
+
+
+async def _settle_locks(
+    vault: Vault,
+    node: NodeClient,
+    sender: Sender,
+    references: Sequence[str],
+    *,
+    wait_s: int,
+    say: Say,
+) -> None:
+    """Send them, and write which claims may be submitted now."""
+    waiting = [
+        claim.lock_transaction
+        for _, claim in _all(vault, references)
+        if claim.progress is Progress.PREPARED and claim.lock_transaction is not None
+    ]
+    if not waiting:
+        return
+    say(f"locking the marks of {len(waiting)} claims")
+    results = await deliver(vault, node, list(dict.fromkeys(waiting)), wait_s=wait_s, say=say)
+    outcomes = {
+        name: outcome
+        for result in results.values()
+        if isinstance(result, Decided)
+        for name, outcome in zip(_named_calls(vault, result.id), result.outcomes, strict=False)
+    }
+    with vault.changes():
+        for number, claim in _all(vault, references):
+            id_ = claim.lock_transaction
+            if claim.progress is not Progress.PREPARED or id_ is None or id_ not in results:
+                continue
+            if isinstance(results[id_], Lapsed):
+                claim.lock_transaction = None
+                update(vault, number, claim)
+                continue
+            at, prescription = _prescription(vault, claim)
+            found = [
+                outcomes.get(name) for name in (prescription.commitment, *_locks(sender, claim))
+            ]
+            failed = [each for each in found if each is not None and each.code not in _STANDS]
+            if failed:
+                _refuse(vault, number, claim, failed[0])
+                continue
+            if not prescription.is_committed:
+                prescription.is_committed = True
+                update(vault, at, prescription)
+            claim.progress = Progress.LOCKED
+            update(vault, number, claim)
+
+
+def _sign_claims(vault: Vault, sender: Sender, references: Sequence[str]) -> None:
+    """Sign the claims whose marks are locked, as many as fit under one signature."""
+    with vault.changes():
+        todo = [
+            (number, claim)
+            for number, claim in _all(vault, references)
+            if claim.progress is Progress.LOCKED
+        ]
+        for batch in _batches(todo, MAX_CALLS):
+            made = sign_and_keep(vault, sender, [_call(vault, claim) for _, claim in batch])
+            for position, (number, claim) in enumerate(batch):
+                claim.progress = Progress.SUBMITTED
+                claim.transaction, claim.position = made.id, position
+                claim.claim = created_id(made.id, position)
+                vault.name(number, ClaimRecord.KIND, [claim.claim.hex()])
+                update(vault, number, claim)
+
+
+async def _settle_claims(
+    vault: Vault, node: NodeClient, references: Sequence[str], *, wait_s: int, say: Say
+) -> None:
+    """Send them, and write what became of each."""
+    waiting = [
+        claim.transaction
+        for _, claim in _all(vault, references)
+        if claim.progress is Progress.SUBMITTED and claim.transaction is not None
+    ]
+    if not waiting:
+        return
+    say(f"submitting {len(waiting)} claims")
+    results = await deliver(vault, node, list(dict.fromkeys(waiting)), wait_s=wait_s, say=say)
+    with vault.changes():
+        for number, claim in _all(vault, references):
+            result = None if claim.transaction is None else results.get(claim.transaction)
+            if claim.progress is not Progress.SUBMITTED or result is None:
+                continue
+            assert claim.claim is not None  # both were written when it was signed
+            assert claim.position is not None
+            if isinstance(result, Lapsed):
+                vault.unname(ClaimRecord.KIND, claim.claim.hex())
+                claim.progress = Progress.LOCKED
+                claim.transaction = claim.claim = claim.position = None
+            elif (outcome := result.outcome(claim.position)).code:
+                _refuse(vault, number, claim, outcome)
+                continue
+            else:
+                claim.progress, claim.height = Progress.COMMITTED, result.height
+            update(vault, number, claim)
+
+
+def _call(vault: Vault, claim: ClaimRecord) -> ClaimSubmit:
+    return ClaimSubmit(
+        payer=claim.payer,
+        leg=Leg(claim.leg),
+        prescription=_prescription(vault, claim)[1].commitment,
+        document=claim.commitment,
+        amount=opening_of(claim).commitment(),
+        marks=tuple(Mark(Part(part), mark) for part, mark in sorted(claim.marks.items())),
+        authorisation=None,
+        prior=None,
+    )
+
+
+def _refuse(vault: Vault, number: int, claim: ClaimRecord, outcome: CallOutcome) -> None:
+    """Write that the chain refused a claim, which frees its marks for another of the shop."""
+    claim.progress = Progress.REFUSED
+    claim.refusal, claim.refusal_text = outcome.name, outcome.text
+    release(vault, claim)
+    update(vault, number, claim)
+
+
+def _require_same(
+    kept: ClaimRecord, request: ClaimRequest, payer: bytes, prescription_reference: str
+) -> None:
+    asked = (
+        request.leg,
+        request.codes,
+        request.lenses_cents,
+        request.frame_cents,
+        request.invoice_date,
+        request.insured,
+        request.authorisation,
+    )
+    known = (
+        kept.leg,
+        kept.codes,
+        kept.lenses_cents,
+        kept.frame_cents,
+        kept.invoice_date,
+        kept.insured,
+        kept.authorisation,
+    )
+    if (asked, payer, prescription_reference) != (known, kept.payer, kept.prescription_reference):
+        raise Refused(
+            "claim.reference",
+            f"another claim was made under {kept.reference}",
+            hint="give this one a reference of its own",
+        )
+
+
+def _all(vault: Vault, references: Iterable[str]) -> Iterator[tuple[int, ClaimRecord]]:
+    for reference in references:
+        yield load(vault, reference)
+
+
+def _prescription(vault: Vault, claim: ClaimRecord) -> tuple[int, PrescriptionRecord]:
+    found = find(vault, PrescriptionRecord, claim.prescription_reference)
+    if found is None:
+        raise NotFound(f"the prescription of claim {claim.reference} was erased")
+    return found
+
+
+def _locks(sender: Sender, claim: ClaimRecord) -> list[bytes]:
+    return [lock_of(sender.chain_id, sender.member, mark) for mark in claim.marks.values()]
+
+
+def _named_calls(vault: Vault, transaction_id: bytes) -> list[bytes]:
+    """Return the commitment or lock in each call of a transaction of ours, in their order."""
+    found = find(vault, TransactionRecord, transaction_id.hex())
+    assert found is not None  # it was kept before it was sent
+    names = []
+    for encoded in parse(found[1].raw).body.calls:
+        call = parse_call(encoded)
+        assert isinstance(call, PrescriptionCommit | MarkLock)  # as _sign_locks made it
+        names.append(call.commitment if isinstance(call, PrescriptionCommit) else call.lock)
+    return names
+
+
+def _mark_name(mark: bytes) -> str:
+    return f"mark {mark.hex()}"
+
+
+def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,0 +1,144 @@
+"""What the vault keeps: one type per kind of record, as JSON inside its encryption.
+
+`keep`, `find` and `update` are the only ways in and out, so that what is read is what was written.
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import ClassVar, Final, TypeVar
+
+import msgspec
+
+from node.client.errors import VaultDamaged
+from node.client.fhir import Prescription
+from node.client.nomenclature import Codes
+from node.client.vault import Kind, Vault
+
+
+class Progress(StrEnum):
+    """How far a claim has come; each is written before the next step is tried."""
+
+    PREPARED = "prepared"  # documents are made, nothing was sent
+    LOCKED = "locked"  # prescription and marks stand on the chain
+    SUBMITTED = "submitted"  # the claim's transaction is signed, and perhaps sent
+    COMMITTED = "committed"
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """Base of what is kept."""
+
+    KIND: ClassVar[Kind]
+
+
+class PrescriptionRecord(Record):
+    """A prescription that the shop holds."""
+
+    KIND = Kind.PRESCRIPTION
+    reference: str
+    prescription: Prescription
+    secret: bytes  # of its marks; travels with the prescription
+    document: str  # SD-JWT with every field disclosed, and so every salt
+    commitment: bytes
+    is_committed: bool = False
+
+
+class ClaimRecord(Record):
+    """A claim of the shop, from the file it came in to what became of it."""
+
+    KIND = Kind.CLAIM
+    reference: str
+    prescription_reference: str
+    payer: bytes
+    leg: int
+    codes: Codes
+    lenses_cents: int
+    frame_cents: int | None
+    invoice_date: str
+    insured: str | None
+    authorisation: str | None
+    document: str  # SD-JWT with every field disclosed, and so every salt
+    commitment: bytes
+    blinding: bytes
+    marks: dict[int, bytes]  # part -> mark
+    ordinal: int = 0
+    progress: Progress = Progress.PREPARED
+    lock_transaction: bytes | None = None
+    transaction: bytes | None = None
+    claim: bytes | None = None  # its id, once the transaction is signed
+    height: int | None = None
+    position: int | None = None  # in its transaction
+    refusal: str | None = None  # name of the refusal, in whichever transaction it was
+    refusal_text: str | None = None
+    accepted: bytes | None = None  # encoded Opening of what the payer accepts instead
+
+    @property
+    def amount_cents(self) -> int:
+        """What is claimed in all."""
+        return self.lenses_cents + (self.frame_cents or 0)
+
+
+class TransactionRecord(Record):
+    """A transaction that was signed here: kept before it is sent, so that it can be sent again."""
+
+    KIND = Kind.TRANSACTION
+    id: bytes
+    raw: bytes
+    valid_until: int
+
+
+class SettlementRecord(Record):
+    """A settlement of ours as payer, or one whose statement we were given as beneficiary."""
+
+    KIND = Kind.SETTLEMENT
+    id: bytes
+    counterpart: bytes
+    claims: list[bytes]
+    opening: bytes  # encoded Opening of the sum
+    transaction: bytes | None = None
+
+
+class ReceivedRecord(Record):
+    """What a shop disclosed to us, and what we decided to pay of it."""
+
+    KIND = Kind.RECEIVED
+    claim: bytes
+    submitter: bytes
+    disclosure: bytes  # the file, as it came
+    opening: bytes  # encoded Opening of the amount claimed
+    accepted: bytes | None = None  # encoded Opening of our own amount, if we accept in part
+
+
+R = TypeVar("R", bound=Record)
+_json: Final = msgspec.json.Encoder()
+
+
+def keep(vault: Vault, record: Record, *names: str) -> int:
+    """Keep a new record under names that no other of its kind has; return its number."""
+    return vault.add(record.KIND, _json.encode(record), names)
+
+
+def update(vault: Vault, number: int, record: Record) -> None:
+    """Put a record in the place of its older self."""
+    vault.replace(number, _json.encode(record))
+
+
+def find(vault: Vault, type_: type[R], name: str) -> tuple[int, R] | None:
+    """Return number and record of that name, None where there is none."""
+    found = vault.find(type_.KIND, name)
+    return None if found is None else (found[0], _parse(found[1], type_))
+
+
+def every(vault: Vault, type_: type[R]) -> Iterator[tuple[int, R]]:
+    """Yield number and record of a type, oldest first."""
+    for number, content in vault.all(type_.KIND):
+        yield number, _parse(content, type_)
+
+
+def _parse(content: bytes, type_: type[R]) -> R:
+    try:
+        return msgspec.json.decode(content, type=type_)
+    except msgspec.MsgspecError:
+        # Its message could quote the content: it is left out.
+        raise VaultDamaged(f"a {type_.__name__} in the vault is of another version") from None

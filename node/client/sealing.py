@@ -1,0 +1,64 @@
+"""Sealing a file to a member: only who holds its sealing key reads it (libsodium's sealed box).
+
+Sealing keys are registered as Ed25519 points, as every key is, and used on the curve that is
+birationally the same (X25519). Where a member registered none, the file stays plain and is to be
+handed over by a way that is private itself.
+"""
+
+import base64
+import binascii
+import json
+from typing import Final
+
+import nacl.bindings as sodium
+from nacl.exceptions import CryptoError
+
+from contracts.genesis import Founder
+from ledger.keys import Role, SigningKey
+from node.client.errors import NotReadable, NotVerified
+from node.client.reading import parse_object
+
+FORMAT: Final = "depoli/sealed/1"
+_FIELDS: Final = {"format", "recipient", "sealed"}
+
+
+def seal(plain: bytes, recipient: Founder) -> bytes:
+    """Return `plain` as a file that only `recipient` reads; plain itself where it has no key."""
+    public = recipient.key(Role.SEALING)
+    if public is None:
+        return plain
+    curve = sodium.crypto_sign_ed25519_pk_to_curve25519(public)
+    sealed = base64.b64encode(sodium.crypto_box_seal(plain, curve)).decode()
+    value = {"format": FORMAT, "recipient": recipient.id.hex(), "sealed": sealed}
+    return json.dumps(value, indent=2).encode() + b"\n"
+
+
+def unseal(data: bytes, name: str, seed: bytes | None) -> bytes:
+    """Return what a file holds, unsealed with the key of this seed where it is sealed.
+
+    Raises `NotVerified` where it is sealed to another key, `NotReadable` where it is no file of
+    ours. `name` is the file's.
+    """
+    value = parse_object(data, name)
+    if value.get("format") != FORMAT:
+        return data
+    try:
+        if value.keys() != _FIELDS:
+            raise ValueError  # noqa: TRY301 - it is refused as everything else that is not ours
+        sealed = base64.b64decode(value["sealed"], validate=True)
+    except (ValueError, TypeError, binascii.Error):
+        raise NotReadable(f"{name} is no sealed file") from None
+    if seed is None:
+        raise NotVerified(
+            "seal",
+            "this file is sealed, and there is no sealing key here",
+            hint="client.toml names it",
+        )
+    key = SigningKey(seed)
+    secret = sodium.crypto_sign_ed25519_sk_to_curve25519(seed + key.public)
+    public = sodium.crypto_sign_ed25519_pk_to_curve25519(key.public)
+    try:
+        plain: bytes = sodium.crypto_box_seal_open(sealed, public, secret)
+    except (CryptoError, ValueError, TypeError):
+        raise NotVerified("seal", "this file is sealed to another key, or was changed") from None
+    return plain

@@ -1,0 +1,128 @@
+"""Transactions of ours: signed, kept in the vault before they leave, sent until they are decided.
+
+Sending one twice changes nothing, because its id is known: so whatever breaks, the same command is
+run again and goes on where it stopped.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from contracts.calls import Call, encode_call
+from ledger import transaction as transactions
+from ledger.keys import Algorithm, Role, SigningKey, key_id
+from ledger.transaction import Transaction, Unsigned
+from ledger.validators import MemberId
+from node.client.client import MAX_WAIT_S, CallOutcome, NodeClient, Sent
+from node.client.errors import NetworkRefused, Undecided
+from node.client.records import TransactionRecord, find, keep
+from node.client.vault import Vault
+
+LIFETIME_S: Final = 3600  # long enough for a node to come back, short enough to sign anew
+_EXPIRED: Final = "urn:depoli:problem:expired"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A member that signs transactions for one chain."""
+
+    chain_id: bytes
+    member: MemberId
+    key: SigningKey
+
+    def sign(self, calls: Iterable[Call], *, now: int) -> Transaction:
+        """Return a transaction of these calls, valid for an hour from `now` (unix seconds)."""
+        body = Unsigned(
+            version=transactions.VERSION,
+            chain_id=self.chain_id,
+            sender=self.member,
+            key_id=key_id(Role.TRANSACTION, Algorithm.ED25519, self.key.public),
+            valid_until=now + LIFETIME_S,
+            nonce=secrets.token_bytes(16),
+            calls=tuple(encode_call(call) for call in calls),
+        )
+        return transactions.sign(body, self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A transaction that is in a block."""
+
+    id: bytes
+    height: int
+    outcomes: tuple[CallOutcome, ...]
+
+    def outcome(self, position: int) -> CallOutcome:
+        """Return what became of the call at `position`; raise `NetworkRefused` if nobody says."""
+        if position >= len(self.outcomes):
+            raise NetworkRefused(f"the node does not say what became of call {position}")
+        return self.outcomes[position]
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """A transaction that was not included in time, and never will be: sign another."""
+
+    id: bytes
+
+
+def sign_and_keep(vault: Vault, sender: Sender, calls: Sequence[Call]) -> Transaction:
+    """Sign a transaction and keep it. Call it inside `vault.changes()`."""
+    made = sender.sign(calls, now=int(time.time()))
+    record = TransactionRecord(id=made.id, raw=made.raw, valid_until=made.body.valid_until)
+    keep(vault, record, made.id.hex())
+    return made
+
+
+async def deliver(
+    vault: Vault, node: NodeClient, ids: Sequence[bytes], *, wait_s: int, say: Say
+) -> dict[bytes, Decided | Lapsed]:
+    """Send kept transactions until each is decided, or `wait_s` seconds are over.
+
+    Raises `Undecided` then, `NetworkRefused` where the network will not take one, and what
+    `NodeClient.submit` raises. Whatever is raised, doing it again does no harm.
+    """
+    decided: dict[bytes, Decided | Lapsed] = {}
+    waiting = {id_: _kept(vault, id_).raw for id_ in ids}
+    until = time.monotonic() + wait_s
+    while waiting:
+        left = max(0, min(MAX_WAIT_S, round(until - time.monotonic())))
+        answers = await node.submit(list(waiting.values()), wait=left)
+        for id_, answer in zip(list(waiting), answers, strict=True):
+            if (result := _result(id_, answer)) is not None:
+                decided[id_] = result
+                del waiting[id_]
+        if waiting and time.monotonic() >= until:
+            raise Undecided(
+                f"sent, and {len(waiting)} of {len(ids)} transactions are not in a block yet",
+                hint="run the same command again: it goes on where it stopped",
+            )
+        if waiting:
+            say(f"waiting for {len(waiting)} of {len(ids)} transactions")
+    return decided
+
+
+def _result(id_: bytes, answer: Sent) -> Decided | Lapsed | None:
+    if answer.status == "pending":
+        return None
+    if answer.status == "committed":
+        assert answer.height is not None  # a block has a height; a node that lies is caught by
+        return Decided(id_, answer.height, answer.outcomes)  # the receipt, not here
+    if answer.problem is not None and answer.problem.type == _EXPIRED:
+        return Lapsed(id_)
+    problem = answer.problem
+    words = "" if problem is None else f": {problem.title}"
+    raise NetworkRefused(
+        f"the network does not take this transaction{words}",
+        hint="" if problem is None else problem.detail,
+    )
+
+
+def _kept(vault: Vault, id_: bytes) -> TransactionRecord:
+    found = find(vault, TransactionRecord, id_.hex())
+    assert found is not None  # it was kept before its id was written anywhere
+    return found[1]
