@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import sys
 from pathlib import Path
 
 from node import testnet
@@ -32,6 +33,8 @@ def main() -> None:
         print("end it with: scripts/devnet down")
     elif chosen.verb == "reset":
         reset()
+    elif not (FOLDER / FILE_NAME).exists():
+        sys.exit("there is no network: make one with: scripts/devnet up")
     else:
         run({"down": "stop", "status": "status"}[chosen.verb], FOLDER)
 

@@ -36,7 +36,8 @@ def node() -> None:
 @click.option("--data", required=True, type=_FOLDER, help="The node's folder, made here.")
 @click.option("--genesis", required=True, type=_FILE, help="The signed genesis of the chain.")
 @click.option("--keys", required=True, type=_FOLDER, help="Folder of your *.seed files.")
-@click.option("--mode", type=click.Choice([*Mode]), default=Mode.VALIDATOR, show_default=True)
+@click.option("--mode", type=click.Choice([mode.value for mode in Mode]),
+              default=Mode.VALIDATOR.value, show_default=True, help="What the node does.")
 @click.option(
     "--listen",
     type=AddressType(),
@@ -77,7 +78,7 @@ def init(
     data: Path,
     genesis: Path,
     keys: Path,
-    mode: Mode,
+    mode: str,
     listen: Address,
     api: Address,
     admin: Address,
