@@ -1,6 +1,6 @@
 """What an auditor is told: what is false and where, or why there is nothing to judge yet."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class AuditError(Exception):
@@ -22,11 +22,21 @@ class FalseFact(AuditError):
         self, field: str, expected: object, found: object, *, height: int | None, place: str = ""
     ) -> None:
         where = "before the first block" if height is None else f"block {height}"
-        where += f", {place}" if place else ""
-        expected, found = _shown(expected), _shown(found)
-        super().__init__(f"{where}: {field}: expected {expected}, found {found}")
-        self.height, self.place, self.field = height, place, field
-        self.expected, self.found = expected, found
+        self.place = f"{where}, {place}" if place else where
+        self.expected, self.found = _shown(expected), _shown(found)
+        super().__init__(f"{self.place}: {field}: expected {self.expected}, found {self.found}")
+        self.height, self.field = height, field
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fact as JSON values."""
+        return {
+            "verified": False,
+            "height": self.height,
+            "place": self.place,
+            "field": self.field,
+            "expected": self.expected,
+            "found": self.found,
+        }
 
 
 class OtherChain(AuditError):

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Self
 
 import aiohttp
 
@@ -45,7 +45,7 @@ class Writer:
             self._file.close()
             raise
 
-    def __enter__(self) -> "Writer":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -114,9 +114,7 @@ def copy_blocks(writer: Writer, directory: Path, show: Show) -> None:
         segments.close()
 
 
-async def fetch_chain(
-    session: aiohttp.ClientSession, url: str, writer: Writer, show: Show
-) -> None:
+async def fetch_chain(session: aiohttp.ClientSession, url: str, writer: Writer, show: Show) -> None:
     """Append what the node at `url` has now.
 
     Raises `BadStream`, `OtherChain`, `Refused`, `Unreachable`; what was read until then is kept.
@@ -154,9 +152,7 @@ def open_session(token: str) -> aiohttp.ClientSession:
 
 
 @asynccontextmanager
-async def _get(
-    session: aiohttp.ClientSession, url: str
-) -> AsyncIterator[aiohttp.ClientResponse]:
+async def _get(session: aiohttp.ClientSession, url: str) -> AsyncIterator[aiohttp.ClientResponse]:
     try:
         async with session.get(url, allow_redirects=False) as response:
             if response.status != 200:  # noqa: PLR2004 - OK

@@ -9,15 +9,15 @@ from typing import BinaryIO, Final
 import google_crc32c
 
 from ledger.errors import Malformed, Mismatch
+from ledger.segments import MAX_RECORD_BYTES
 
 MAGIC: Final = b"depoli/export/1\n"
-MAX_RECORD_BYTES: Final = 64 << 20  # a block's bytes, and the outcomes of all calls it may hold
 _FRAME_BYTES: Final = 8
 
 
 def frame(payload: bytes) -> bytes:
     """Return `payload` as a record."""
-    return len(payload).to_bytes(4) + google_crc32c.value(payload).to_bytes(4) + payload
+    return len(payload).to_bytes(4) + _checksum(payload) + payload
 
 
 def split_frames(data: bytes) -> tuple[list[bytes], bytes]:
@@ -69,7 +69,12 @@ def _length(data: bytes) -> int:
 
 def _payload(record: bytes) -> bytes:
     payload = record[_FRAME_BYTES:]
-    expected, found = record[4:_FRAME_BYTES], google_crc32c.value(payload).to_bytes(4)
+    expected, found = _checksum(payload), record[4:_FRAME_BYTES]
     if expected != found:
         raise Mismatch("checksum of the record", expected, found)
     return payload
+
+
+def _checksum(payload: bytes) -> bytes:
+    crc: int = google_crc32c.value(payload)
+    return crc.to_bytes(4)

@@ -1,24 +1,291 @@
 """Verify an export from genesis, executing everything again; stop at the first false fact.
 
-Nothing in the export is believed: the genesis document is the auditor's own, and from it follow
-the keys, the validators, the state and every header. Signatures are verified ahead by other cores.
+Nothing in the export is believed. The genesis document is the auditor's own: from it follow the
+keys, the validators, the state, and then every header. What makes a block valid is judged by the
+code of the node; `scripts/recheck.py` judges the same export by other code.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
-from contracts.errors import Inadmissible
-from contracts.execute import ChainState, Executed, execute
-from contracts.genesis import Genesis, SignedGenesis, start
-from ledger.block import MAX_BLOCK_BYTES, CommittedBlock, Outline
-from ledger.certificate import CommitCertificate
+from contracts import registry
+from contracts.errors import ContractsError, Inadmissible, OverLimit
+from contracts.execute import Executed, execute
+from contracts.genesis import SignedGenesis, start
+from ledger import merkle
+from ledger.block import Body, CommittedBlock, Header, evidence_root
+from ledger.certificate import (
+    KIND_COMMIT,
+    CommitCertificate,
+    Seal,
+    verify_signers,
+    vote_signing_bytes,
+)
 from ledger.encoding import decode, encode
-from ledger.errors import LedgerError, Malformed, Mismatch
+from ledger.entry import Outcome
+from ledger.errors import BadSignature, LedgerError, Malformed, Mismatch, NoQuorum
+from ledger.hashing import Hash
+from ledger.transaction import parse
+from ledger.validators import ValidatorSet
 from node.audit.errors import FalseFact
 from node.audit.records import Records
-from node.audit.report import Report
-from node.audit.signatures import Ahead
+from node.audit.report import Activity, Progress, Report, outcome_name
+from node.audit.signatures import Ahead, Job
 from node.audit.state import Memory
+
+_AHEAD_BYTES: Final = 4 << 20  # of blocks read before the one that is executed
+
+Show = Callable[[Progress], None]
+
+
+def verify_export(
+    path: Path,
+    genesis: SignedGenesis,
+    *,
+    contains: bytes | None = None,
+    workers: int | None = None,
+    show: Show = lambda _: None,
+) -> Report:
+    """Return what the export holds if every fact in it is true; raise `FalseFact` at the first.
+
+    `genesis` is the auditor's own. With `contains` a block of this id must be among the blocks.
+    `BadGenesis` where that genesis founds no chain, OSError where the file cannot be read.
+    """
+    genesis.verify()
+    begun = time.monotonic()
+    total = path.stat().st_size
+    with path.open("rb") as file, Ahead(workers) as ahead:
+        replay = Replay(genesis, ahead)
+        found = contains is None or replay.header.hash == contains
+        for payload, done in _read_ahead(file, replay):
+            replay.add(payload)
+            found = found or replay.header.hash == contains
+            show(Progress(replay.header.height, done, total, replay.report.entries))
+    last = replay.header
+    if not found:
+        expected = f"a chain with block {(contains or b'').hex()}"
+        raise FalseFact("last block", expected, last.hash, height=last.height)
+    replay.report.signatures = ahead.verified + len(genesis.signatures)
+    replay.report.seconds = time.monotonic() - begun
+    return replay.report
+
+
+class Replay:
+    """A chain that is executed again, block by block."""
+
+    def __init__(self, genesis: SignedGenesis, ahead: Ahead) -> None:
+        beginning = start(genesis.genesis)
+        self.genesis = genesis
+        self._ahead, self._memory = ahead, Memory()
+        self._memory.apply(beginning.changes)
+        self._chain = beginning.chain(self._memory)
+        self._certificate: CommitCertificate | None = None  # of the last block
+        self._signers = self._chain.validators  # of the last block
+        members: dict[bytes, Activity] = {
+            member.id: Activity(member.label) for member in genesis.genesis.members
+        }
+        self.report = Report(genesis.chain_id, beginning.header, members)
+
+    @property
+    def header(self) -> Header:
+        """The header of the last block."""
+        return self._chain.header
+
+    def prepare(self, payload: bytes) -> None:
+        """Have the signatures of a later block verified ahead, as far as they can be guessed."""
+        try:
+            committed = decode(payload, CommittedBlock)
+            height = committed.block.header.height
+            for raw in committed.block.body.transactions:
+                transaction = parse(raw)
+                body = transaction.body
+                key = registry.transaction_key(self._chain.state, body.sender, body.key_id, height)
+                self._ahead.add((key, transaction.signed_message, transaction.signature))
+            for job in self._votes(committed.certificate, self._chain.validators):
+                self._ahead.add(job)
+        except (LedgerError, ContractsError, IndexError):
+            return  # `add` says what is false, when all before it is known to be true
+
+    def flush(self) -> None:
+        """Let what was prepared be begun with."""
+        self._ahead.flush()
+
+    def add(self, payload: bytes) -> None:
+        """Verify and execute the next block; raise `FalseFact`."""
+        height, validators = self.header.height + 1, self._chain.validators
+        with _naming(height):
+            committed = decode(payload, CommittedBlock, kind="record")
+            header, body = committed.block.header, committed.block.body
+            self._verify_place(header, body)
+        executed = self._execute(header, body)
+        _verify_outcomes(executed, committed.outcomes)
+        with _naming(height):
+            executed.verify_header(header)
+        self._verify_certificate(committed.certificate, header, validators, height, "certificate")
+        self._memory.apply(executed.changes)
+        self._chain = executed.chain(self._memory)
+        self._certificate, self._signers = committed.certificate, validators
+        self.report.add(executed)
+
+    def _verify_place(self, header: Header, body: Body) -> None:
+        """Raise unless this can be the next block, whatever it does."""
+        chain, height = self._chain, self.header.height + 1
+        leader = chain.validators.leader(height, header.built_round)
+        for field, expected, found in (
+            ("chain_id", chain.header.chain_id, header.chain_id),
+            ("height", height, header.height),
+            ("parent", chain.header.hash, header.parent),
+            ("validators_hash", chain.validators.hash, header.validators_hash),
+            ("next_validators_hash", chain.next_validators.hash, header.next_validators_hash),
+            ("proposer", chain.validators.members[leader].member, header.proposer),
+            ("parent_commit is there", height > 1, body.parent_commit is not None),
+            ("nothing in a block of round 0", False, header.built_round == 0 and body.is_empty()),
+            ("evidence_root", evidence_root(body.evidence), header.evidence_root),
+            ("transactions_root", _root(body.transactions), header.transactions_root),
+        ):
+            if expected != found:
+                raise Mismatch(field, expected, found)
+        if body.parent_commit is not None and body.parent_commit != self._certificate:
+            self._verify_certificate(
+                body.parent_commit, chain.header, self._signers, height, "certificate of the parent"
+            )
+
+    def _execute(self, header: Header, body: Body) -> Executed:
+        before = self._ahead.verified
+        try:
+            return execute(
+                self._chain,
+                body,
+                time=header.time,
+                proposer=header.proposer,
+                built_round=header.built_round,
+                signatures=self._ahead,
+            )
+        except Mismatch as error:
+            raise _false(error, header.height) from None
+        except (Inadmissible, Malformed) as error:
+            field = error.code if isinstance(error, Inadmissible) else "encoding"
+            # The signature is what is judged last, so those verified count the good ones.
+            number = self._ahead.verified - before - isinstance(error, OverLimit)
+            raise FalseFact(
+                field, "one that this block may hold", error, height=header.height,
+                place=f"transaction {number}",
+            ) from None  # fmt: skip
+
+    def _verify_certificate(
+        self,
+        certificate: CommitCertificate,
+        header: Header,
+        validators: ValidatorSet,
+        height: int,
+        place: str,
+    ) -> None:
+        """Raise `FalseFact` unless a quorum of `validators` committed the block of `header`."""
+        with _naming(height, place):
+            for field, expected, found in (
+                ("height", header.height, certificate.height),
+                ("block", header.hash, certificate.block_id),
+            ):
+                if expected != found:
+                    raise Mismatch(field, expected, found)
+            verify_signers(certificate.seals, validators)
+            jobs = self._votes(certificate, validators)
+            for seal, job in zip(certificate.seals, jobs, strict=True):
+                self._ahead.verify_job(job, what=f"validator {seal.validator}")
+
+    def _votes(self, certificate: CommitCertificate, validators: ValidatorSet) -> Iterator[Job]:
+        """Yield what each validator signed; raise IndexError where there is none."""
+        message = vote_signing_bytes(
+            KIND_COMMIT,
+            self.header.chain_id,
+            certificate.height,
+            certificate.round,
+            certificate.block_id,
+        )
+        for seal in certificate.seals:
+            yield _key_of(seal, validators), message, seal.signature
+
+
+def _key_of(seal: Seal, validators: ValidatorSet) -> bytes:
+    return validators.members[seal.validator].consensus_key
+
+
+def _root(transactions: tuple[bytes, ...]) -> Hash:
+    return merkle.root_of_leaves([merkle.leaf_hash(raw) for raw in transactions])
+
+
+def _verify_outcomes(executed: Executed, found: tuple[Outcome, ...]) -> None:
+    """Raise `FalseFact` unless the block says of each call what became of it."""
+    height, number = executed.header.height, -1
+    for entry, outcome in zip(executed.entries, found, strict=False):
+        number += entry.position == 0
+        if outcome != entry.outcome:
+            raise FalseFact(
+                "outcome", outcome_name(entry.outcome), outcome_name(outcome), height=height,
+                place=f"transaction {number}, call {entry.position}",
+            )  # fmt: skip
+    if len(executed.entries) != len(found):
+        raise FalseFact("outcomes", len(executed.entries), len(found), height=height)
+
+
+def _read_ahead(file: BinaryIO, replay: Replay) -> Iterator[tuple[bytes, int]]:
+    """Yield blocks and where in the file they end, each some time after `replay` prepared it."""
+    records = Records(file)
+    waiting: deque[tuple[bytes, int]] = deque()
+    held = 0
+    with _naming(None):
+        records.read_magic()
+        genesis = next(records, None)
+        if genesis != encode(replay.genesis):
+            raise Mismatch("genesis", "the one given", "another, or none")
+    failure: FalseFact | None = None
+    while True:
+        while failure is None and held < _AHEAD_BYTES:
+            try:
+                with _naming(replay.header.height + len(waiting) + 1):
+                    payload = next(records, None)
+            except FalseFact as fact:
+                failure = fact  # to be told when all before it is known to be true
+                break
+            if payload is None:
+                break
+            replay.prepare(payload)
+            waiting.append((payload, records.offset))
+            held += len(payload)
+        replay.flush()
+        if not waiting:
+            break
+        payload, end = waiting.popleft()
+        held -= len(payload)
+        yield payload, end
+    if failure is not None:
+        raise failure
+
+
+@contextmanager
+def _naming(height: int | None, place: str = "") -> Iterator[None]:
+    """Turn what the record's own checks raise into the `FalseFact` that it is."""
+    try:
+        yield
+    except Mismatch as error:
+        raise _false(error, height, place) from None
+    except NoQuorum as error:
+        raise FalseFact(
+            "signers", f"at least {error.needed}", error.found, height=height, place=place
+        ) from None
+    except BadSignature as error:
+        raise FalseFact(
+            "signature", f"one of {error.what} that verifies", "another", height=height, place=place
+        ) from None
+    except Malformed as error:
+        raise FalseFact(
+            error.kind, "the canonical encoding", error.reason, height=height, place=place
+        ) from None
+
+
+def _false(error: Mismatch, height: int | None, place: str = "") -> FalseFact:
+    return FalseFact(error.field, error.expected, error.found, height=height, place=place)

@@ -1,13 +1,19 @@
 """What a verified chain holds, in counts that an auditor can compare with what he was told."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final, get_args
 
-from ledger.block import Body, Header
-from ledger.entry import APPLIED, Entry
+from contracts.calls import Call
+from contracts.errors import Refusal
+from contracts.execute import Executed
+from ledger.block import Header
+from ledger.entry import APPLIED, Outcome
+
+_CALL_NAMES: Final[dict[int, str]] = {type_.KIND: type_.__name__ for type_ in get_args(Call)}
+
+_REFUSAL_NAMES: Final = {int(one): one.name.lower().replace("_", " ") for one in Refusal}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +55,26 @@ class Report:
     late: list[int] = field(default_factory=list)  # heights built in a round above 0
     evidence: list[int] = field(default_factory=list)  # heights that carry evidence
 
-    def add(
-        self,
-        header: Header,
-        body: Body,
-        entries: Sequence[tuple[Entry, str, str, Sequence[bytes]]],
-    ) -> None:
-        """Count a block; each entry with the names of its call and outcome, and whom it concerns."""
-        self.header = header
+    def add(self, executed: Executed) -> None:
+        """Count a block."""
+        self.header = header = executed.header
         self.first_time = self.first_time or header.time
-        self.transactions += len(body.transactions)
-        self.entries += len(entries)
+        self.transactions += len(executed.body.transactions)
+        self.entries += len(executed.entries)
         if header.built_round:
             self.late.append(header.height)
-        if body.evidence:
+        if executed.body.evidence:
             self.evidence.append(header.height)
         self._of(header.proposer).proposed += 1
-        for entry, call, outcome, concerned in entries:
-            self.calls[call] += 1
+        for entry, concerned in zip(executed.entries, executed.concerned, strict=True):
+            self.calls[call_name(entry.call)] += 1
             sender = self._of(entry.sender)
             sender.transactions += entry.position == 0
             if entry.outcome.code == APPLIED:
                 sender.applied += 1
             else:
                 sender.refused += 1
-                self.refusals[outcome] += 1
+                self.refusals[_refusal_name(entry.outcome.code)] += 1
             for member in concerned:
                 self._of(member).concerned += 1
 
@@ -117,3 +118,20 @@ class Report:
 def when(time: int) -> str:
     """Return unix seconds as people read them."""
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def call_name(call: bytes) -> str:
+    """Return what an encoded call is called; its number stands behind the length of the array."""
+    return _CALL_NAMES[call[1]]
+
+
+def outcome_name(outcome: Outcome) -> str:
+    """Return an outcome as people read it: applied, or refused and why, with its evidence."""
+    if outcome.code == APPLIED:
+        return "applied"
+    name = _refusal_name(outcome.code)
+    return f"{name} {list(outcome.evidence)}" if outcome.evidence else name
+
+
+def _refusal_name(code: int) -> str:
+    return _REFUSAL_NAMES.get(code, f"refusal {code}")

@@ -9,17 +9,17 @@ from typing import Final
 import click
 
 from contracts.genesis import SignedGenesis
+from contracts.genesis_json import MAX_BYTES, parse_signed_json
 from node.audit.errors import FalseFact
 from node.audit.export import Writer, copy_blocks, fetch_chain, fetch_genesis, open_session
-from node.audit.replay import Progress, parse_genesis, verify_export
-from node.audit.report import Report, when
+from node.audit.replay import verify_export
+from node.audit.report import Progress, Report, when
 from node.cli.output import emit, fields, is_json, json_option, table
 from node.config import load_config
 from node.errors import Exit, Usage
 from node.files import read_public, read_secret
 
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
-_MAX_GENESIS_BYTES: Final = 4 << 20
 _MAX_TOKEN_BYTES: Final = 4 << 10
 _REDRAW_S: Final = 0.5
 
@@ -39,7 +39,11 @@ def audit() -> None:
 @json_option
 @click.pass_context
 def export(
-    context: click.Context, url: str | None, token_file: Path | None, data: Path | None, output: Path
+    context: click.Context,
+    url: str | None,
+    token_file: Path | None,
+    data: Path | None,
+    output: Path,
 ) -> None:
     """Write the chain into one file; what an interrupted export had read is kept."""
     if (url is None) == (data is None):
@@ -49,7 +53,11 @@ def export(
         token = ""
         if token_file is not None:
             hint = "an operator of the node makes one with the scope audit"
-            token = read_secret(token_file, limit=_MAX_TOKEN_BYTES, hint=hint).decode().strip()
+            token = (
+                read_secret(token_file, limit=_MAX_TOKEN_BYTES, hint=hint)
+                .decode("ascii", "replace")
+                .strip()
+            )
         height, size = asyncio.run(_fetch(url.rstrip("/"), token, output, show))
     else:
         assert data is not None
@@ -72,7 +80,9 @@ def export(
 @click.option(
     "--header", metavar="HEX", help="A block id you know; the export must contain this block."
 )
-@click.option("--jobs", type=click.IntRange(1, 256), help="Processes; as many as cores if not said.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 256), help="Processes; as many as cores if not said."
+)
 @json_option
 @click.pass_context
 def verify(
@@ -83,7 +93,7 @@ def verify(
     wanted = None if header is None else _parse_id(header)
     try:
         report = verify_export(
-            file, _load_genesis(genesis), contains=wanted, workers=jobs, progress=show
+            file, _load_genesis(genesis), contains=wanted, workers=jobs, show=show
         )
     except FalseFact as fact:
         show.end()
@@ -126,7 +136,7 @@ class _Meter:
 
 async def _fetch(url: str, token: str, output: Path, show: _Meter) -> tuple[int, int]:
     async with open_session(token) as session:
-        genesis = parse_genesis(await fetch_genesis(session, url))
+        genesis = parse_signed_json(await fetch_genesis(session, url))
         with Writer(output, genesis) as writer:
             await fetch_chain(session, url, writer, show)
             height, size = writer.height, writer.size
@@ -136,7 +146,7 @@ async def _fetch(url: str, token: str, output: Path, show: _Meter) -> tuple[int,
 
 def _load_genesis(path: Path) -> SignedGenesis:
     hint = "take it from your own organisation, not from who gave you the export"
-    return parse_genesis(read_public(path, limit=_MAX_GENESIS_BYTES, hint=hint))
+    return parse_signed_json(read_public(path, limit=MAX_BYTES, hint=hint))
 
 
 def _parse_id(text: str) -> bytes:

@@ -1,0 +1,926 @@
+#!/usr/bin/env python3
+"""The second opinion: verify a chain or a receipt from what docs/format.md says, and nothing else.
+
+It imports none of the node's code and none of the libraries by which the node judges, so that a
+fault shared by node and auditor still shows. It does not execute calls: outcomes are taken as the
+quorum signed them, and the state digest is checked at genesis only.
+
+    recheck.py chain EXPORT --genesis GENESIS.json [--header HEX] [--json] [--jobs N]
+    recheck.py receipt RECEIPT.json --genesis GENESIS.json [--json]
+
+Exit 0: every fact checked is true. Exit 4: the first false fact is named. Needs msgpack and ecdsa.
+"""
+
+import argparse
+import hashlib
+import heapq
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections import deque, namedtuple
+
+import msgpack
+from ecdsa.eddsa import curve_ed25519 as CURVE  # noqa: N812
+from ecdsa.eddsa import generator_ed25519 as BASE  # noqa: N812
+from ecdsa.ellipticcurve import INFINITY, PointEdwards
+
+
+class FalseFact(Exception):
+    """What is not so: which field, what should be there, what is, and where."""
+
+    def __init__(self, field, expected, found, where=""):
+        super().__init__(field, expected, found, where)
+        self.field, self.expected, self.found, self.where = field, expected, found, where
+
+    @property
+    def height(self):
+        """The block that holds it, None where it is before the first."""
+        words = self.where.replace(",", "").split()
+        return int(words[1]) if words[:1] == ["block"] else None
+
+    def within(self, place):
+        """Return this fact, said to be within `place`."""
+        self.where = f"{place}, {self.where}" if self.where else place
+        return self
+
+
+def need(field, expected, found):
+    """Refuse unless two values are equal."""
+    if expected != found:
+        raise FalseFact(field, expected, found)
+
+
+def shown(value):
+    """Return a value as people read it: bytes in hexadecimal."""
+    return value.hex() if isinstance(value, bytes) else value
+
+
+# --- Encoding (format.md, section 2): shapes, and the one encoding of each value ------------------
+
+
+def u(high, low=0):
+    """An integer in [low, high]; true and false are none."""
+
+    def parse(value, path):
+        if type(value) is not int or not low <= value <= high:
+            raise FalseFact(path, f"an integer from {low} to {high}", value)
+        return value
+
+    return parse
+
+
+def b(low, high=None):
+    """A byte string of `low` bytes, or of `low` to `high`."""
+
+    def parse(value, path):
+        if type(value) is not bytes or not low <= len(value) <= (high or low):
+            raise FalseFact(path, f"{low} to {high or low} bytes", value)
+        return value
+
+    return parse
+
+
+def flag(value, path):
+    """True or false."""
+    if type(value) is not bool:
+        raise FalseFact(path, "true or false", value)
+    return value
+
+
+def maybe(kind):
+    """Nil, or `kind`."""
+    return lambda value, path: None if value is None else kind(value, path)
+
+
+def seq(kind, low, high):
+    """An array of `low` to `high` of `kind`."""
+
+    def parse(value, path):
+        if type(value) is not list or not low <= len(value) <= high:
+            raise FalseFact(path, f"an array of {low} to {high}", value)
+        return tuple(kind(item, f"{path}[{index}]") for index, item in enumerate(value))
+
+    return parse
+
+
+def struct(name, **fields):
+    """An array of exactly these fields, in this order; in JSON, an object that has them all."""
+    type_ = namedtuple(name, fields)
+
+    def parse(value, path):
+        if type(value) is dict and set(value) == set(fields):  # decode refuses maps, JSON has them
+            value = [value[field] for field in fields]
+        if type(value) is not list or len(value) != len(fields):
+            raise FalseFact(path, f"the {len(fields)} fields of a {name}", value)
+        items = zip(fields.items(), value, strict=True)
+        return type_(*(kind(item, f"{path}.{field}") for (field, kind), item in items))
+
+    parse.type = type_
+    return parse
+
+
+def decode(data, kind, path):
+    """Return the value of `kind` whose one encoding is `data`."""
+    try:
+        value = msgpack.unpackb(data, object_pairs_hook=list)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise FalseFact(path, "MessagePack", f"{type(error).__name__} {error}") from None
+    parsed = kind(value, path)
+    need(f"encoding of {path}", encode(parsed), data)
+    return parsed
+
+
+def encode(value):
+    """Return the encoding of a value (a struct is a tuple, and so an array)."""
+    return msgpack.packb(value)
+
+
+def read_json(path):
+    """Return what a JSON file says; objects have each name once, numbers are integers."""
+
+    def refuse(text):
+        raise FalseFact("JSON", "integers", text)
+
+    def pairs(found):
+        need("names in an object", len(dict(found)), len(found))
+        return dict(found)
+
+    try:
+        with open(path, "rb") as file:
+            text = file.read((64 << 20) + 1)
+        value = json.loads(text, object_pairs_hook=pairs, parse_float=refuse, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise FalseFact("JSON", "a JSON document", str(error)) from None
+    if type(value) is not dict:
+        raise FalseFact("JSON", "an object", type(value).__name__)
+    return value
+
+
+def from_hex(value, path="hexadecimal"):
+    """Return the bytes that lower-case hexadecimal digits stand for."""
+    try:
+        found = bytes.fromhex(value) if type(value) is str else None
+    except ValueError:
+        found = None
+    if found is None or found.hex() != value:
+        raise FalseFact(path, "lower-case hexadecimal digits", value)
+    return found
+
+
+def all_from_hex(value):
+    """Return JSON with every string taken for hexadecimal digits."""
+    if type(value) is dict:
+        return {name: all_from_hex(item) for name, item in value.items()}
+    if type(value) is list:
+        return [all_from_hex(item) for item in value]
+    return from_hex(value) if type(value) is str else value
+
+
+# --- Structures (format.md, sections 5 to 14) -----------------------------------------------------
+
+U32, U63 = (1 << 32) - 1, (1 << 63) - 1
+ZEROS = bytes(32)
+MAGIC = b"depoli/export/1\n"
+MAX_RECORD = (16 << 20) - 1
+
+seal = struct("seal", validator=u(99), signature=b(64))
+certificate = struct(
+    "certificate", height=u(U63, 1), round=u(U32), block_id=b(32), seals=seq(seal, 0, 100)
+)
+header = struct(
+    "header",
+    version=u(1, 1), chain_id=b(32), height=u(U63), time=u(U63), parent=b(32),
+    transactions_root=b(32), log_size=u(U63), log_root=b(32), heads_root=b(32),
+    state_digest=b(32), validators_hash=b(32), next_validators_hash=b(32), proposer=b(16),
+    built_round=u(U32), parent_commit_hash=b(32), evidence_root=b(32),
+)  # fmt: skip
+body = struct(
+    "body",
+    parent_commit=maybe(certificate),
+    evidence=seq(b(1, 65_536), 0, 16),
+    transactions=seq(b(1, 65_536), 0, 4096),
+)
+block = struct("block", header=header, body=body)
+outcome = struct("outcome", code=u(0xFFFF), evidence=seq(u(U63), 0, 4))
+committed_block = struct(
+    "record", block=block, certificate=certificate, outcomes=seq(outcome, 0, MAX_RECORD)
+)
+wire = struct("transaction", unsigned=b(1, 65_536), signature=b(64))
+unsigned = struct(
+    "unsigned",
+    version=u(1, 1), chain_id=b(32), sender=b(16), key_id=b(8), valid_until=u(U63), nonce=b(16),
+    calls=seq(b(1, 16_384), 1, 256),
+)  # fmt: skip
+entry = struct(
+    "entry",
+    height=u(U63, 1), index=u(U32), time=u(U63), sender=b(16), transaction=b(32),
+    position=u(255), call=b(1, 16_384), outcome=outcome,
+)  # fmt: skip
+validator = struct(
+    "validator", member=b(16), consensus_key=b(32), checkpoint_key=b(32), node_key=b(32)
+)
+validator_set = struct("validator_set", members=seq(validator, 1, 100))
+
+mark = struct("mark", part=u(1), mark=b(32))
+CALLS = {
+    10: struct("prescription_commit", commitment=b(32)),
+    20: struct("mark_lock", lock=b(32)),
+    30: struct(
+        "claim_submit",
+        payer=b(16), leg=u(1), prescription=b(32), document=b(32), amount=b(32),
+        marks=seq(mark, 1, 2), authorisation=maybe(b(32)), prior=maybe(b(32)),
+    ),
+    31: struct("claim_accept", claim=b(32), amount=maybe(b(32))),
+    32: struct("claim_reject", claim=b(32), reason=u(15, 1), automatic=flag),
+    33: struct("claim_cancel", claim=b(32)),
+    40: struct(
+        "settlement_create",
+        beneficiary=b(16), claims=seq(b(32), 1, 256), payment=maybe(b(32)),
+    ),
+    41: struct("settlement_confirm", settlement=b(32)),
+}  # fmt: skip
+
+
+def call(value, path):
+    """A call: its number and its fields; return both."""
+    number = value[0] if type(value) is list and value else None
+    if type(number) is not int or number not in CALLS:
+        raise FalseFact(path, "a call of this version", number)
+    found = CALLS[number](value[1:], path)
+    if number == 30 and len(found.marks) == 2:
+        first, second = found.marks
+        if first.part >= second.part or first.mark == second.mark:
+            raise FalseFact(f"{path}.marks", "two marks, of ascending parts", "others")
+    return (number, *found)
+
+
+# --- Hashes and trees (format.md, sections 3, 8, 9) -----------------------------------------------
+
+
+def tagged(domain, *parts):
+    """Return SHA-256 in a domain."""
+    return hashlib.sha256(b"depoli/" + domain + b"/1\0" + b"".join(parts)).digest()
+
+
+def leaf_hash(data):
+    """Return the hash of an RFC 6962 leaf."""
+    return hashlib.sha256(b"\0" + data).digest()
+
+
+def node_hash(left, right):
+    """Return the hash of an RFC 6962 node."""
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+class Log:
+    """An RFC 6962 tree that grows: the perfect subtrees along its right edge, as (level, hash)."""
+
+    def __init__(self):
+        self.size, self.peaks = 0, []
+
+    def append(self, leaf):
+        """Add a leaf hash; two perfect subtrees of one size join."""
+        level = 0
+        while self.peaks and self.peaks[-1][0] == level:
+            leaf, level = node_hash(self.peaks.pop()[1], leaf), level + 1
+        self.peaks.append((level, leaf))
+        self.size += 1
+
+    def root(self):
+        """Return the tree's root: the subtrees joined from the right."""
+        if not self.peaks:
+            return hashlib.sha256(b"").digest()
+        *others, (_, root) = self.peaks
+        for _, peak in reversed(others):
+            root = node_hash(peak, root)
+        return root
+
+
+def root_of(items):
+    """Return the RFC 6962 root over byte strings."""
+    log = Log()
+    for item in items:
+        log.append(leaf_hash(item))
+    return log.root()
+
+
+def check_inclusion(root, size, index, leaf, proof):
+    """Refuse unless the leaf hash is number `index` of the tree (RFC 9162, 2.1.3.2)."""
+    if index >= size:
+        raise FalseFact("log_index", f"below {size}", index)
+    node, last = index, size - 1
+    for sibling in proof:
+        if last == 0:
+            raise FalseFact("proof", "no more hashes than are used", len(proof))
+        if node & 1 or node == last:
+            leaf = node_hash(sibling, leaf)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            leaf = node_hash(leaf, sibling)
+        node, last = node >> 1, last >> 1
+    need("hashes missing from the proof", 0, last)
+    need("root that the proof leads to", root, leaf)
+
+
+class Heads:
+    """The heads map: member -> (count, head), and its root, a sparse tree over the id's bits."""
+
+    def __init__(self):
+        self.heads, self.nodes, self.touched = {}, {}, set()
+
+    def extend(self, member, leaf):
+        """Add an entry that concerns a member to its chain."""
+        count, head = self.heads.get(member, (0, ZEROS))
+        self.heads[member] = count + 1, tagged(b"head", head, leaf)
+        self.touched.add(int.from_bytes(member, "big"))
+
+    def root(self):
+        """Return the hash that headers carry."""
+        for path in self.touched:  # what was known of the nodes above it no longer holds
+            for depth in range(129):
+                self.nodes.pop((depth, path >> 128 - depth), None)
+        self.touched.clear()
+        return self._root(0, 0, sorted(self.heads))
+
+    def _root(self, depth, prefix, members):
+        if not members:
+            return ZEROS
+        if (depth, prefix) not in self.nodes:
+            if len(members) == 1:
+                count, head = self.heads[members[0]]
+                found = tagged(b"heads/leaf", members[0], count.to_bytes(8, "big"), head)
+            else:
+                bit = 1 << 127 - depth
+                ones = [one for one in members if int.from_bytes(one, "big") & bit]
+                zeros = members[: len(members) - len(ones)]
+                left = self._root(depth + 1, prefix << 1, zeros)
+                right = self._root(depth + 1, prefix << 1 | 1, ones)
+                found = tagged(b"heads/node", left, right)
+            self.nodes[depth, prefix] = found
+        return self.nodes[depth, prefix]
+
+
+# --- Ed25519 (format.md, section 4) ---------------------------------------------------------------
+
+P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+# The y of the points of small order, and other ways to write two; the sign is not looked at.
+Y8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+SMALL_ORDER = {0, 1, Y8, P - Y8, P - 1, P, P + 1}
+_points = {}
+
+
+def point(key):
+    """Return a public key as a point of the prime-order subgroup, ready for many products."""
+    if key not in _points:
+        y = int.from_bytes(key, "little") & ((1 << 255) - 1)
+        try:
+            if y >= P or y in SMALL_ORDER:
+                raise ValueError(key)
+            found = PointEdwards.from_bytes(CURVE, key)
+        except (ValueError, AssertionError, ArithmeticError):
+            raise FalseFact("public key", "a point of the prime-order subgroup", key) from None
+        if found * 8 * pow(8, -1, L) != found:  # 8·A has no part of small order; A may have
+            raise FalseFact("public key", "a point of the prime-order subgroup", key)
+        x = found.x()
+        _points[key] = PointEdwards(CURVE, x, y, 1, x * y % P, L, generator=True)
+    return _points[key]
+
+
+def is_signed(key, message, signature):
+    """Return whether `signature` is Ed25519 of `message` under `key`: without the cofactor."""
+    r, s = signature[:32], int.from_bytes(signature[32:], "little")
+    if s >= L or int.from_bytes(r, "little") & ((1 << 255) - 1) in SMALL_ORDER:
+        return False
+    k = int.from_bytes(hashlib.sha512(r + key + message).digest(), "little") % L
+    try:
+        parts = [part for part in (BASE * s, point(key) * (-k % L)) if part != INFINITY]
+    except FalseFact:
+        return False
+    total = parts[0] + parts[1] if len(parts) == 2 else parts[0]
+    return total != INFINITY and bytes(total.to_bytes()) == r
+
+
+def first_bad(jobs):
+    """Return the index of the first (key, message, signature) that does not verify, or None."""
+    for index, (key, message, signature) in enumerate(jobs):
+        if not is_signed(key, message, signature):
+            return index
+    return None
+
+
+class Signatures:
+    """Signatures to verify, over all cores, in the order of the chain."""
+
+    BATCH = 64
+
+    def __init__(self, workers):
+        self.pool = multiprocessing.Pool(workers) if workers > 1 else None
+        self.workers, self.count = workers, 0
+        self.waiting, self.running = [], deque()
+        self.recent = deque(maxlen=512)  # a certificate stands beside its block and in the next
+
+    def add(self, key, message, signature, where):
+        """Queue one signature, found at `where`; refuse the first one queued before that fails."""
+        job = key, message, signature
+        if job in self.recent:
+            return
+        self.recent.append(job)
+        self.waiting.append((job, where))
+        self.count += 1
+        if len(self.waiting) == self.BATCH:
+            self._start()
+
+    def drain(self):
+        """Refuse the first signature queued that fails."""
+        self._start()
+        while self.running:
+            self._finish()
+
+    def close(self):
+        """Stop the workers."""
+        if self.pool:
+            self.pool.terminate()
+            self.pool.join()
+
+    def _start(self):
+        queued, self.waiting = self.waiting, []
+        jobs = [job for job, _ in queued]
+        result = self.pool.apply_async(first_bad, (jobs,)) if self.pool else None
+        self.running.append((result, queued))
+        while len(self.running) > 4 * self.workers:
+            self._finish()
+
+    def _finish(self):
+        result, queued = self.running.popleft()
+        bad = result.get() if result else first_bad([job for job, _ in queued])
+        if bad is not None:
+            (_, _, signature), where = queued[bad]
+            raise FalseFact("signature", "one that verifies", signature, where)
+
+
+# --- Genesis (format.md, section 14) --------------------------------------------------------------
+
+ROLES = {"transaction": 1, "consensus": 2, "checkpoint": 3, "sealing": 4, "tls": 5}
+FAMILIES = {"optician": 1, "operator": 2, "insurer": 3, "auditor": 4, "prescriber": 5}
+PARAMETERS = (
+    "min_interval_ms", "base_timeout_ms", "clock_precision_ms", "message_delay_ms",
+    "max_block_bytes", "max_block_transactions", "max_block_calls", "max_block_cost",
+    "max_expired_removals", "dispute_window_s",
+)  # fmt: skip
+
+
+def quorum(n):
+    """Return how many of n validators decide."""
+    return (n + (n - 1) // 3) // 2 + 1
+
+
+def state_digest(pairs):
+    """Return the digest of a state (format.md, section 10)."""
+    lanes = [0] * 1024
+    for key, value in pairs:
+        tag = b"depoli/state/element/1\0" + len(key).to_bytes(4, "big") + key + value
+        element = hashlib.shake_128(tag).digest(2048)
+        for lane in range(1024):
+            lanes[lane] += int.from_bytes(element[2 * lane : 2 * lane + 2], "little")
+    total = b"".join((lane & 0xFFFF).to_bytes(2, "little") for lane in lanes)
+    return tagged(b"state/digest", total)
+
+
+class Founding:
+    """A genesis document, checked and its signatures verified, and what follows from it."""
+
+    def __init__(self, found):
+        need("format", "depoli/genesis/1", found["format"])
+        rules = tuple(u(U63)(found["parameters"][name], name) for name in PARAMETERS)
+        self.max_block_bytes, self.time = rules[4], u(U63)(found["time"], "time")
+        self.members, self.transaction_keys, self.labels = [], {}, {}
+        pairs = [(b"g", encode(rules)), (b"e", self.time.to_bytes(8, "big"))]
+        owners = {}
+        for number, one in enumerate(found["members"]):
+            try:
+                self._add_member(one, pairs, owners)
+            except FalseFact as fact:
+                raise fact.within(f"member {number}") from None
+        names = [one["label"] for one in found["members"]]
+        need("labels used once", len(names), len(set(names)))
+        turns = tuple(names.index(label) for label in found["validators"])
+        need("validators named once", len(turns), len(set(turns)))
+        self.validators = [self._validator(self.members[turn]) for turn in turns]
+        content = (1, found["network"].encode(), self.time, rules)
+        content += (tuple(one[1:] for one in self.members), turns)
+        self.chain_id = tagged(b"genesis", encode(content))
+        need("chain_id", from_hex(found["chain_id"]), self.chain_id)
+        self._check_signatures(found["signatures"])
+        made = tuple(
+            (from_hex(s["validator"]), from_hex(s["signature"])) for s in found["signatures"]
+        )
+        self.record = encode((content, made))
+        validators_hash = tagged(b"validators", encode((tuple(self.validators),)))
+        empty = root_of([])
+        self.header = header.type(
+            1, self.chain_id, 0, self.time, ZEROS, empty, 0, empty, ZEROS, state_digest(pairs),
+            validators_hash, validators_hash, bytes(16), 0, ZEROS, empty,
+        )  # fmt: skip
+        self.header_id = tagged(b"header", encode(self.header))
+
+    def _add_member(self, one, pairs, owners):
+        keys = []
+        for key in one["keys"]:
+            public, role = from_hex(key["public"]), ROLES[key["role"]]
+            need("algorithm", "ed25519", key["algorithm"])
+            point(public)
+            if public in owners:
+                raise FalseFact("public key", "one that is registered once", public)
+            owners[public] = one["label"]
+            keys.append((role, 1, public))
+        first = next((public for role, _, public in keys if role == 1), None)
+        if first is None:
+            raise FalseFact("keys", "a transaction key", "none")
+        id_ = tagged(b"member", first)[:16]
+        need("id", from_hex(one["id"]), id_)
+        if id_ in self.labels:
+            raise FalseFact("id", "one that is another's", id_)
+        family, country = FAMILIES[one["family"]], one["country"].encode()
+        self.members.append((id_, one["label"].encode(), family, country, tuple(keys)))
+        self.labels[id_] = one["label"]
+        pairs.append((b"m" + id_, encode((family, country, 1))))
+        for role, algorithm, public in keys:
+            key_id = tagged(b"key", bytes((role, algorithm)), public)[:8]
+            if role == 1:
+                self.transaction_keys[id_, key_id] = public
+            pairs.append((b"k" + id_ + key_id, encode((role, algorithm, public, 0, None))))
+            pairs.append((b"u" + public, id_))
+
+    def _validator(self, member):
+        id_, *_, keys = member
+        found = [[public for role, _, public in keys if role == wanted] for wanted in (2, 3, 5)]
+        need(f"keys to vote of {self.labels[id_]}", [1, 1, 1], [len(one) for one in found])
+        return validator.type(id_, *(one[0] for one in found))
+
+    def _check_signatures(self, found):
+        signers = [from_hex(one["validator"]) for one in found]
+        need("signers", [one.member for one in self.validators], signers)
+        for one, voter in zip(found, self.validators, strict=True):
+            signature = b(64)(from_hex(one["signature"]), "signature")
+            message = b"depoli/sign/genesis/1\0" + self.chain_id
+            if not is_signed(voter.consensus_key, message, signature):
+                place = f"signature of {self.labels[voter.member]}"
+                raise FalseFact("signature", "one that verifies", signature, place)
+
+
+def read_genesis(path):
+    """Return the founding that a signed genesis document describes."""
+    try:
+        return Founding(read_json(path))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise FalseFact("document", "the fields of a signed genesis", why, "genesis") from None
+    except FalseFact as fact:
+        raise fact.within("genesis") from None
+
+
+# --- The chain (format.md, sections 5 to 13) ------------------------------------------------------
+
+
+def check_certificate(found, height, block_id, chain_id, voters, signatures, place):
+    """Refuse a certificate that is not of a quorum for this block; its signatures are queued."""
+    need("height of the certificate", height, found.height)
+    need("block of the certificate", block_id, found.block_id)
+    last = -1
+    for one in found.seals:
+        if not last < one.validator < len(voters):
+            bound = f"above {last} and below {len(voters)}"
+            raise FalseFact("index of a signer", bound, one.validator)
+        last = one.validator
+    if len(found.seals) < quorum(len(voters)):
+        raise FalseFact("signers", f"at least {quorum(len(voters))}", len(found.seals))
+    message = b"depoli/consensus/1/commit\0" + chain_id + height.to_bytes(8, "big")
+    message += found.round.to_bytes(4, "big") + block_id
+    for one in found.seals:
+        key = voters[one.validator].consensus_key
+        signatures.add(key, message, one.signature, f"{place}, validator {one.validator}")
+
+
+class Chain:
+    """What is known after the last block verified, and the rules for the next one."""
+
+    def __init__(self, founding, signatures):
+        self.founding, self.signatures = founding, signatures
+        self.log, self.heads = Log(), Heads()
+        self.parties = {}  # claim or settlement -> the two members it concerns
+        self.seen, self.expiring = set(), []  # ids that might come again, and until when
+        self.last, self.id = founding.header, founding.header_id
+        self.counts = dict.fromkeys(("transactions", "applied", "refused"), 0)
+
+    def next(self, file):
+        """Return the record of the next block, None at the end of the file."""
+        try:
+            return read_record(file)
+        except FalseFact as fact:
+            raise fact.within(f"block {self.last.height + 1}") from None
+
+    def add(self, record):
+        """Refuse the next block for its first false fact; its signatures are queued."""
+        where = f"block {self.last.height + 1}"
+        try:
+            committed = decode(record, committed_block, "record")
+            head, body_ = committed.block.header, committed.block.body
+            self._check_header(head, body_)
+            self._check_body(head, body_, where)
+            self._check_entries(head, body_, committed.outcomes, where)
+            block_id = tagged(b"header", encode(head))
+            place = f"{where}, certificate"
+            self._check_certificate(committed.certificate, head.height, block_id, place)
+        except FalseFact as fact:
+            raise fact.within(where) from None
+        self.last, self.id = head, block_id
+
+    def _check_header(self, head, body_):
+        last, founding = self.last, self.founding
+        need("chain_id", founding.chain_id, head.chain_id)
+        need("height", last.height + 1, head.height)
+        if head.time < last.time:
+            raise FalseFact("time", f"at least {last.time}", head.time)
+        need("parent", self.id, head.parent)
+        need("validators_hash", last.next_validators_hash, head.validators_hash)
+        need(
+            "next_validators_hash", founding.header.next_validators_hash, head.next_validators_hash
+        )
+        leader = (head.height + head.built_round) % len(founding.validators)
+        need("proposer", founding.validators[leader].member, head.proposer)
+        if head.built_round == 0 and not body_.transactions and not body_.evidence:
+            raise FalseFact("body", "something to record, in round 0", "nothing")
+
+    def _check_body(self, head, body_, where):
+        parent = body_.parent_commit
+        if head.height == 1:
+            need("parent_commit", None, parent)
+        elif parent is None:
+            raise FalseFact("parent_commit", "a certificate", None)
+        else:
+            place = f"{where}, certificate of the parent"
+            self._check_certificate(parent, self.last.height, self.id, place)
+        found = ZEROS if parent is None else tagged(b"certificate", encode(parent))
+        need("parent_commit_hash", found, head.parent_commit_hash)
+        need("evidence_root", root_of(body_.evidence), head.evidence_root)
+        need("transactions_root", root_of(body_.transactions), head.transactions_root)
+
+    def _check_certificate(self, found, height, block_id, place):
+        voters = self.founding.validators
+        check_certificate(
+            found, height, block_id, self.founding.chain_id, voters, self.signatures, place
+        )
+
+    def _check_entries(self, head, body_, outcomes, where):
+        self._forget(head.time)
+        index = 0
+        for number, raw in enumerate(body_.transactions):
+            place = f"transaction {number}"
+            try:
+                id_, content = self._check_transaction(head, raw, f"{where}, {place}")
+                for position, encoded in enumerate(content.calls):
+                    parsed = decode(encoded, call, f"call {position}")
+                    if index == len(outcomes):
+                        raise FalseFact("outcomes", "one per call", len(outcomes))
+                    result = outcomes[index]
+                    if result.code == 0:
+                        need("evidence of an applied call", (), result.evidence)
+                    made = (head.height, index, head.time, content.sender, id_, position, encoded)
+                    leaf = leaf_hash(encode((*made, result)))
+                    self.log.append(leaf)
+                    for member in self._concerned(content.sender, parsed, id_, position, result):
+                        self.heads.extend(member, leaf)
+                    self.counts["applied" if result.code == 0 else "refused"] += 1
+                    index += 1
+            except FalseFact as fact:
+                raise fact.within(place) from None
+        need("outcomes", index, len(outcomes))
+        need("log_size", self.log.size, head.log_size)
+        need("log_root", self.log.root(), head.log_root)
+        need("heads_root", self.heads.root(), head.heads_root)
+        self.counts["transactions"] += len(body_.transactions)
+
+    def _check_transaction(self, head, raw, where):
+        both = decode(raw, wire, "transaction")
+        content = decode(both.unsigned, unsigned, "transaction")
+        need("chain_id", self.founding.chain_id, content.chain_id)
+        key = self.founding.transaction_keys.get((content.sender, content.key_id))
+        if key is None:
+            raise FalseFact("key_id", "a transaction key of the sender", content.key_id)
+        if not head.time <= content.valid_until <= head.time + 86_400:
+            raise FalseFact("valid_until", f"up to a day after {head.time}", content.valid_until)
+        id_ = tagged(b"transaction", both.unsigned)
+        if id_ in self.seen:
+            raise FalseFact("transaction", "one that is not in the chain", id_)
+        self.seen.add(id_)
+        heapq.heappush(self.expiring, (content.valid_until, id_))
+        message = b"depoli/sign/transaction/1\0" + id_
+        self.signatures.add(key, message, both.signature, where)
+        return id_, content
+
+    def _forget(self, time_):
+        while self.expiring and self.expiring[0][0] < time_:
+            self.seen.discard(heapq.heappop(self.expiring)[1])
+
+    def _concerned(self, sender, parsed, id_, position, result):
+        """Return whom an entry concerns: its sender, and if it was applied the other party."""
+        if result.code:
+            return {sender}
+        number, subject, *_ = parsed
+        if number in (30, 40):  # payer, beneficiary
+            made = tagged(b"call", id_, position.to_bytes(4, "big"))
+            self.parties[made] = {sender, subject}
+        elif number in (31, 32, 33, 41):  # a claim, a settlement
+            if sender not in self.parties.get(subject, ()):
+                raise FalseFact("outcome", "a refusal: the sender has no part in it", "applied")
+            return self.parties[subject]
+        else:
+            return {sender}
+        return self.parties[made]
+
+
+def crc_of_byte(value):
+    """Return one step of CRC-32C (Castagnoli, reflected)."""
+    for _ in range(8):
+        value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return value
+
+
+CRC_STEPS = [crc_of_byte(value) for value in range(256)]
+
+
+def crc32c(data):
+    """Return the CRC-32C of `data`."""
+    crc = U32
+    for byte in data:
+        crc = CRC_STEPS[(crc ^ byte) & 255] ^ crc >> 8
+    return crc ^ U32
+
+
+def read_record(file):
+    """Return the payload of the next record of an export, None at the end of the file."""
+    head = file.read(8)
+    if not head:
+        return None
+    length = int.from_bytes(head[:4], "big")
+    if len(head) < 8 or not 1 <= length <= MAX_RECORD:
+        raise FalseFact("length of the record", f"1 to {MAX_RECORD} in 4 of 8 bytes", head)
+    payload = file.read(length)
+    need("bytes in the record", length, len(payload))
+    need("checksum of the record", crc32c(payload), int.from_bytes(head[4:], "big"))
+    return payload
+
+
+# --- Receipts (format.md, section 17) -------------------------------------------------------------
+
+change = struct("change", header=header, certificate=certificate, validators=validator_set)
+receipt = struct(
+    "receipt",
+    entry=entry, log_index=u(U63), proof=seq(b(32), 0, 63), header=header,
+    certificate=certificate, changes=seq(change, 0, 1024),
+)  # fmt: skip
+
+
+def check_receipt(options):
+    """Verify a receipt; return what it proves."""
+    founding = read_genesis(options.genesis)
+    value = read_json(options.file)
+    need("format", "depoli/receipt/1", value.pop("format", None))
+    found = receipt(all_from_hex(value), "receipt")
+    signatures, height = Signatures(1), 0
+    voters, voters_hash = founding.validators, founding.header.validators_hash
+    for head, proof, then in (*found.changes, (found.header, found.certificate, None)):
+        place = f"block {head.height}"
+        try:
+            need("chain_id", founding.chain_id, head.chain_id)
+            need("validators_hash", voters_hash, head.validators_hash)
+            if head.height <= height:
+                raise FalseFact("height", f"above {height}", head.height)
+            block_id = tagged(b"header", encode(head))
+            check_certificate(
+                proof, head.height, block_id, founding.chain_id, voters, signatures, place
+            )
+            signatures.drain()
+            if then is not None:
+                height, voters, voters_hash = (
+                    head.height,
+                    then.members,
+                    tagged(b"validators", encode(then)),
+                )
+                need("next_validators_hash", voters_hash, head.next_validators_hash)
+        except FalseFact as fact:
+            raise fact if fact.where.startswith(place) else fact.within(place) from None
+    if found.entry.height > found.header.height:
+        raise FalseFact("height of the entry", f"at most {found.header.height}", found.entry.height)
+    if found.entry.height == found.header.height:
+        need("time of the entry", found.header.time, found.entry.time)
+    leaf = leaf_hash(encode(found.entry))
+    head = found.header
+    check_inclusion(head.log_root, head.log_size, found.log_index, leaf, found.proof)
+    code = found.entry.outcome.code
+    return {
+        "chain_id": founding.chain_id,
+        "transaction": found.entry.transaction,
+        "position": found.entry.position,
+        "sender": found.entry.sender,
+        "height": found.entry.height,
+        "time": found.entry.time,
+        "outcome": "applied" if code == 0 else f"refused, code {code}",
+        "proved_by": f"block {head.height}, {len(found.certificate.seals)} signatures",
+    }
+
+
+def check_chain(options):
+    """Verify an export; return what it holds."""
+    founding = read_genesis(options.genesis)
+    wanted = None if options.header is None else from_hex(options.header, "--header")
+    workers = options.jobs or os.cpu_count() or 1
+    signatures, begun, shown = Signatures(workers), time.monotonic(), 0.0
+    try:
+        chain = Chain(founding, signatures)
+        found = wanted in (None, chain.id)
+        with open(options.file, "rb") as file:
+            try:
+                need("first line", MAGIC, file.read(len(MAGIC)))
+                need("genesis in the export", founding.record, read_record(file))
+                while (record := chain.next(file)) is not None:
+                    chain.add(record)
+                    found = found or chain.id == wanted
+                    if sys.stderr.isatty() and time.monotonic() - shown > 0.5:
+                        shown = time.monotonic()
+                        rate = signatures.count / (shown - begun)
+                        print(f"\r\x1b[Kblock {chain.last.height}, {rate:.0f} signatures/s",
+                              end="", file=sys.stderr)  # fmt: skip
+            except FalseFact:
+                signatures.drain()  # a signature before it may be false too, and came first
+                raise
+        signatures.drain()
+    finally:
+        signatures.close()
+        if shown:
+            print("\r\x1b[K", end="", file=sys.stderr)
+    if not found:
+        raise FalseFact("last block", f"one with block {options.header} before it", chain.id)
+    return {
+        "chain_id": founding.chain_id,
+        "height": chain.last.height,
+        "header": chain.id,
+        "time": chain.last.time,
+        "log_size": chain.log.size,
+        "log_root": chain.log.root(),
+        **chain.counts,
+        "signatures": signatures.count + len(founding.validators),
+        "seconds": round(time.monotonic() - begun, 3),
+        "not_checked": "outcomes and the state digest: they need execution (depoli audit verify)",
+    }
+
+
+def main():
+    """Read the command line, verify, and say what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, check in (("chain", check_chain), ("receipt", check_receipt)):
+        one = commands.add_parser(name)
+        one.add_argument("file")
+        one.add_argument(
+            "--genesis", required=True, help="the signed genesis that you hold yourself"
+        )
+        one.add_argument("--json", action="store_true", help="print the result as one JSON object")
+        one.set_defaults(check=check)
+        if name == "chain":
+            one.add_argument("--header", help="a block id you know, which must be in the export")
+            one.add_argument("--jobs", type=int, help="processes; as many as cores if not said")
+    options = parser.parse_args()
+    try:
+        result, code = {"verified": True, **options.check(options)}, 0
+    except FalseFact as fact:
+        place = fact.where or "file"
+        result = {
+            "verified": False,
+            "height": fact.height,
+            "place": place,
+            "field": fact.field,
+            "expected": fact.expected,
+            "found": fact.found,
+        }
+        text = f"{place}: {fact.field}: expected {shown(fact.expected)}, found {shown(fact.found)}"
+        code = 4
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if options.json:
+        print(json.dumps(result, indent=2, default=shown))
+    elif code == 0:
+        for name, value in result.items():
+            print(f"{name:13} {shown(value)}")
+    else:
+        print(f"error: {text}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""Make small real chains in process: real keys, real execution, real certificates.
+
+Everything follows from the labels, so the same calls make the same bytes. `Chain.block` executes
+and commits a block; `story` makes a chain in which every kind of call is applied and some refused.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from contracts.calls import (
+    Call,
+    ClaimAccept,
+    ClaimCancel,
+    ClaimReject,
+    ClaimSubmit,
+    Leg,
+    Mark,
+    MarkLock,
+    Part,
+    PrescriptionCommit,
+    Reason,
+    SettlementConfirm,
+    SettlementCreate,
+    encode_call,
+)
+from contracts.commitment import blinding_from, commit, lock_of, mark_of
+from contracts.execute import ChainState, DirectSignatures, Executed, execute
+from contracts.genesis import Founder, Genesis, MemberKey, SignedGenesis, assemble, sign, start
+from contracts.parameters import Parameters
+from contracts.registry import Family
+from ledger import transaction as transactions
+from ledger.block import Block, Body, CommittedBlock
+from ledger.certificate import KIND_COMMIT, CommitCertificate, Seal, vote_signing_bytes
+from ledger.encoding import encode
+from ledger.hashing import Hash
+from ledger.keys import Algorithm, Role, SigningKey, key_id
+from ledger.transaction import Transaction, Unsigned, created_id
+from ledger.validators import MemberId
+from node.audit.records import MAGIC, frame
+from node.audit.state import Memory
+
+TIME = 1_800_000_000  # of genesis
+VALIDATORS = (
+    ("federation", Family.OPTICIAN),
+    ("operator", Family.OPERATOR),
+    ("insurer-a", Family.INSURER),
+    ("insurer-b", Family.INSURER),
+)
+SHOPS = (("shop-a", Family.OPTICIAN), ("shop-b", Family.OPTICIAN))
+_ROLES = (Role.TRANSACTION, Role.CONSENSUS, Role.CHECKPOINT, Role.TLS)
+
+
+def some_bytes(*name: object) -> bytes:
+    """Return 32 bytes that stand for something random, always the same for one name."""
+    return sha256("/".join(map(str, name)).encode()).digest()
+
+
+def key_of(label: str, role: Role) -> SigningKey:
+    """Return a member's key."""
+    return SigningKey(some_bytes("key", label, role.name))
+
+
+def member_of(label: str) -> MemberId:
+    """Return a member's id."""
+    return founder(label, Family.OPTICIAN, (Role.TRANSACTION,)).id
+
+
+def founder(label: str, family: Family, roles: Sequence[Role]) -> Founder:
+    """Return a member of the genesis with one key for each role."""
+    keys = tuple(MemberKey(role, Algorithm.ED25519, key_of(label, role).public) for role in roles)
+    return Founder(label.encode(), family, b"FR", keys)
+
+
+def found(
+    validators: Sequence[tuple[str, Family]] = VALIDATORS,
+    others: Sequence[tuple[str, Family]] = SHOPS,
+    parameters: Parameters | None = None,
+) -> SignedGenesis:
+    """Return a genesis that every validator signed."""
+    members = [founder(label, family, _ROLES) for label, family in validators]
+    members += [founder(label, family, (Role.TRANSACTION,)) for label, family in others]
+    genesis = Genesis(
+        1,
+        b"example",
+        TIME,
+        parameters or Parameters(),
+        tuple(members),
+        tuple(range(len(validators))),
+    )
+    return assemble(
+        genesis, [sign(genesis, key_of(label, Role.CONSENSUS)) for label, _ in validators]
+    )
+
+
+@dataclass
+class Chain:
+    """A chain that grows by blocks of the transactions that a test wants."""
+
+    genesis: SignedGenesis = field(default_factory=found)
+    blocks: list[CommittedBlock] = field(default_factory=list)
+    executed: list[Executed] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        beginning = start(self.genesis.genesis)
+        self.memory = Memory()
+        self.memory.apply(beginning.changes)
+        self.state: ChainState = beginning.chain(self.memory)
+        self.labels = [
+            self.genesis.genesis.members[index].label for index in self.genesis.genesis.validators
+        ]
+        self._nonces = 0
+
+    @property
+    def chain_id(self) -> Hash:
+        """The chain's id."""
+        return self.genesis.chain_id
+
+    def transaction(
+        self, sender: str, *calls: Call, valid_for: int = 3600, **changed: object
+    ) -> Transaction:
+        """Return calls signed by a member; `changed` replaces fields before signing."""
+        key = key_of(sender, Role.TRANSACTION)
+        self._nonces += 1
+        fields: dict[str, object] = {
+            "version": 1,
+            "chain_id": self.chain_id,
+            "sender": member_of(sender),
+            "key_id": key_id(Role.TRANSACTION, Algorithm.ED25519, key.public),
+            "valid_until": self.state.header.time + valid_for,
+            "nonce": some_bytes("nonce", self._nonces)[:16],
+            "calls": tuple(encode_call(call) for call in calls),
+        }
+        return transactions.sign(Unsigned(**(fields | changed)), key)  # type: ignore[arg-type]
+
+    def block(
+        self, *batch: Transaction, seconds: int = 1, built_round: int = 0, committed_in: int = 0
+    ) -> CommittedBlock:
+        """Execute and commit a block of these transactions, `seconds` after the last one."""
+        last = self.blocks[-1].certificate if self.blocks else None
+        height = self.state.header.height + 1
+        leader = self.state.validators.leader(height, built_round)
+        executed = execute(
+            self.state,
+            Body(last, (), tuple(one.raw for one in batch)),
+            time=self.state.header.time + seconds,
+            proposer=self.state.validators.members[leader].member,
+            built_round=built_round,
+            signatures=DirectSignatures(),
+        )
+        certificate = self.certify(height, executed.header.hash, committed_in)
+        block = Block(executed.header, executed.body)
+        self.blocks.append(CommittedBlock(block, certificate, executed.outcomes))
+        self.executed.append(executed)
+        self.memory.apply(executed.changes)
+        self.state = executed.chain(self.memory)
+        return self.blocks[-1]
+
+    def certify(
+        self,
+        height: int,
+        block_id: bytes,
+        round_: int = 0,
+        signers: Sequence[int] | None = None,
+    ) -> CommitCertificate:
+        """Return the certificate by a quorum, or by these validators, whatever they sign."""
+        quorum = self.state.validators.quorum
+        message = vote_signing_bytes(KIND_COMMIT, self.chain_id, height, round_, block_id)
+        seals = tuple(
+            Seal(index, key_of(self.labels[index], Role.CONSENSUS).sign(message))
+            for index in (range(quorum) if signers is None else signers)
+        )
+        return CommitCertificate(height, round_, Hash(block_id), seals)
+
+    def export(self, path: Path) -> Path:
+        """Write the chain as an export."""
+        path.write_bytes(export_of(self.genesis, self.blocks))
+        return path
+
+
+def export_of(genesis: SignedGenesis, blocks: Sequence[CommittedBlock]) -> bytes:
+    """Return the bytes of an export, true or not."""
+    records = [encode(genesis), *(encode(block) for block in blocks)]
+    return MAGIC + b"".join(frame(record) for record in records)
+
+
+def amount_of(name: str, cents: int) -> bytes:
+    """Return a commitment to an amount."""
+    return commit(cents, blinding_from(some_bytes(name, 1) + some_bytes(name, 2)))
+
+
+def claim_of(chain: Chain, sender: str, payer: str, name: str) -> tuple[list[Call], ClaimSubmit]:
+    """Return what comes before a claim, in an earlier block, and the claim."""
+    secret, prescription = some_bytes("secret", name), some_bytes("prescription", name)
+    marks = tuple(
+        Mark(part, mark_of(secret, Leg.COMPLEMENTARY, part, 0))
+        for part in (Part.LENSES, Part.FRAME)
+    )
+    locks = [MarkLock(lock_of(chain.chain_id, member_of(sender), each.mark)) for each in marks]
+    claim = ClaimSubmit(
+        member_of(payer),
+        Leg.COMPLEMENTARY,
+        prescription,
+        some_bytes("document", name),
+        amount_of(name, 12_345),
+        marks,
+        None,
+        None,
+    )
+    return [PrescriptionCommit(prescription), *locks], claim
+
+
+def story(chain: Chain | None = None) -> Chain:
+    """Return a chain of eight blocks with every kind of call, and some that are refused."""
+    chain = chain or Chain()
+    names = ("one", "two", "three", "four")
+    prepared = [claim_of(chain, "shop-a", "insurer-a", name) for name in names]
+    chain.block(*(chain.transaction("shop-a", *before) for before, _ in prepared[:2]))
+    late = chain.transaction("shop-a", *prepared[3][0], prepared[3][1])  # locked in this very block
+    chain.block(
+        chain.transaction("shop-a", *prepared[2][0]),
+        late,
+        chain.transaction("shop-b", *prepared[0][0]),
+    )
+    lot = chain.transaction("shop-a", *(claim for _, claim in prepared[:3]))
+    chain.block(lot, seconds=0)
+    one, two, three = (created_id(lot.id, position) for position in range(3))
+    chain.block(
+        chain.transaction("insurer-a", ClaimAccept(one, None)),
+        chain.transaction("insurer-a", ClaimAccept(two, amount_of("part", 10_000))),
+        chain.transaction("insurer-b", ClaimAccept(three, None)),  # not its claim
+        chain.transaction("insurer-a", ClaimReject(three, Reason.RIGHTS_CLOSED, automatic=True)),
+        built_round=2,
+        committed_in=3,
+    )
+    settle = chain.transaction(
+        "insurer-a", SettlementCreate(member_of("shop-a"), (one, two), some_bytes("payment"))
+    )
+    chain.block(settle, chain.transaction("shop-b", prepared[0][1]), seconds=2)
+    chain.block(built_round=1)  # work that vanished: an empty block after a round change
+    settlement = created_id(settle.id, 0)
+    chain.block(chain.transaction("shop-a", SettlementConfirm(settlement), ClaimCancel(three)))
+    again = chain.transaction("shop-a", SettlementConfirm(settlement), valid_for=86_400)
+    chain.block(again, seconds=86_400)  # ids of the blocks before are forgotten
+    return chain
