@@ -35,11 +35,8 @@ class Runs(IntEnum):
     @property
     def roles(self) -> tuple[Role, ...]:
         """The roles of the keys it needs."""
-        return (
-            (Role.TRANSACTION,),
-            (Role.TRANSACTION, Role.TLS),
-            (Role.TRANSACTION, Role.CONSENSUS, Role.CHECKPOINT, Role.TLS),
-        )[self]
+        of_node = ((), (Role.TLS,), (Role.CONSENSUS, Role.CHECKPOINT, Role.TLS))[self]
+        return (Role.TRANSACTION, Role.SEALING, *of_node)
 
 
 class BadCard(Usage):

@@ -21,6 +21,7 @@ from node.errors import NodeError
 SUFFIX: Final = ".seed"
 FILE_NAMES: Final = {
     Role.TRANSACTION: "transaction",
+    Role.SEALING: "sealing",
     Role.CONSENSUS: "consensus",
     Role.CHECKPOINT: "checkpoint",
     Role.TLS: "node",

@@ -323,12 +323,16 @@ def _make_home(network: LocalNetwork, organisation: Organisation, used: Organisa
         label=f"people of {organisation.label}",
     )
     files.create(home / "vault.key", secrets.token_hex(32).encode() + b"\n", secret=True)
-    seed = keystore.FILE_NAMES[Role.TRANSACTION] + keystore.SUFFIX
+    transaction, sealing = (
+        f"../keys/{keystore.FILE_NAMES[role]}{keystore.SUFFIX}"
+        for role in (Role.TRANSACTION, Role.SEALING)
+    )
     settings = {
         "node": network.api(used.label),
         "member": organisation.member.hex(),
         "label": organisation.label,
-        "key_file": f"../keys/{seed}",
+        "key_file": transaction,
+        "sealing_key_file": sealing,
         "token_file": "token",
         "vault": "vault.sqlite",
         "vault_key_file": "vault.key",

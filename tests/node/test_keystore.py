@@ -18,7 +18,7 @@ def write(path: Path, text: bytes) -> Path:
 
 def test_made_keys_are_read_back(tmp_path: Path) -> None:
     made = keystore.create_keys(tmp_path / "keys", keystore.FILE_NAMES)
-    assert len({key.public for key in made.values()}) == 4
+    assert len({key.public for key in made.values()}) == 5
     for path in (tmp_path / "keys").iterdir():
         assert path.stat().st_mode & 0o777 == 0o600
     loaded = keystore.load_node_keys(tmp_path / "keys", Mode.VALIDATOR)

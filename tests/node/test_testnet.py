@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from ledger.keys import Role, SigningKey
 from ledger.validators import quorum
 from node import testnet
-from node.card import Runs
+from node.card import Runs, load_card
 from node.cli.home import load_home
 from node.config import load_config
+from node.keystore import read_seed
 from node.process import NodeDied
 from node.testnet import LocalNetwork
 from node.tokens import Scope, parse_tokens
@@ -44,7 +46,7 @@ def test_it_is_run_by_the_organisations_that_one_would_meet(network: LocalNetwor
 def test_every_secret_is_its_owners_alone(network: LocalNetwork) -> None:
     secret = ("*.seed", "*token", "tokens.toml", "vault.key")
     found = [path for pattern in secret for path in network.directory.rglob(pattern)]
-    assert len(found) >= 4 * 4 + 7 + 7 + 4 + 4
+    assert len(found) == 4 * 5 + 3 * 2 + 7 + 7 + 4 + 4
     for path in found:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     for organisation in network.organisations:
@@ -69,7 +71,10 @@ def test_everybody_has_a_home_whose_token_opens_the_right_node(network: LocalNet
     for organisation in network.organisations:
         home = load_home(organisation.home)
         assert home.member == organisation.member
-        assert home.key().public
+        card = load_card(organisation.keys)
+        assert home.key().public == card.keys[Role.TRANSACTION]
+        assert home.sealing_key_file is not None
+        assert SigningKey(read_seed(home.sealing_key_file)).public == card.keys[Role.SEALING]
         assert home.vault_key() is not None
         used = organisation if organisation.runs_node else network.validators[0]
         assert home.node == network.api(used.label)
