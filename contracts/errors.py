@@ -6,7 +6,7 @@ genesis, an opening, a disclosure) that somebody was handed.
 """
 
 from enum import IntEnum
-from typing import ClassVar, Self
+from typing import ClassVar, Final
 
 
 class ContractsError(Exception):
@@ -169,48 +169,74 @@ class OverLimit(Inadmissible):
 class Refusal(IntEnum):
     """Why a contract refused a call; the numbers stand in the record and never change."""
 
-    text: str
+    SENDER_NOT_ELIGIBLE = 1
+    PRESCRIPTION_ALREADY_COMMITTED = 10
+    MARK_ALREADY_LOCKED = 20
+    MARK_NOT_LOCKED = 21
+    MARK_LOCKED_TOO_LATE = 22
+    MARK_ALREADY_USED = 23
+    PAYER_UNKNOWN = 30
+    PAYER_NOT_ELIGIBLE = 31
+    PRESCRIPTION_NOT_COMMITTED = 32
+    AMOUNT_NOT_A_POINT = 33
+    AUTHORISATION_UNKNOWN = 34
+    PRIOR_CLAIM_UNKNOWN = 35
+    CLAIM_UNKNOWN = 36
+    CLAIM_NOT_YOURS = 37
+    CLAIM_IN_WRONG_STATE = 38
+    BENEFICIARY_UNKNOWN = 40
+    CLAIM_LISTED_TWICE = 41
+    CLAIM_NOT_SETTLEABLE = 42
+    SETTLEMENT_UNKNOWN = 43
+    SETTLEMENT_NOT_YOURS = 44
+    SETTLEMENT_IN_WRONG_STATE = 45
 
-    def __new__(cls, code: int, text: str) -> Self:
-        """Return a member whose number is `code` and whose sentence is `text`."""
-        member = int.__new__(cls, code)
-        member._value_ = code
-        member.text = text
-        return member
+    @property
+    def text(self) -> str:
+        """What it says to a person, in one sentence."""
+        return _TEXTS[self]
 
-    SENDER_NOT_ELIGIBLE = 1, "Members of the sender's family may not make this call."
-    PRESCRIPTION_ALREADY_COMMITTED = (
-        10,
-        "The sender committed this prescription before, at the height given.",
-    )
-    MARK_ALREADY_LOCKED = 20, "This lock stands already, since the height given."
-    MARK_NOT_LOCKED = 21, "The sender has not locked the mark whose number is given."
-    MARK_LOCKED_TOO_LATE = (
-        22,
-        "The mark whose number is given was locked in this very block; use it in a later one.",
-    )
-    MARK_ALREADY_USED = 23, "A live claim uses this mark already."
-    PAYER_UNKNOWN = 30, "The payer is no admitted member."
-    PAYER_NOT_ELIGIBLE = 31, "The payer is neither an insurer nor an operator, or is the sender."
-    PRESCRIPTION_NOT_COMMITTED = 32, "The sender has not committed the prescription it names."
-    AMOUNT_NOT_A_POINT = 33, "The amount is not the canonical encoding of a point of edwards25519."
-    AUTHORISATION_UNKNOWN = 34, "The payer granted no authorisation with this id."
-    PRIOR_CLAIM_UNKNOWN = 35, "No claim of the sender with this id is open to resubmission."
-    CLAIM_UNKNOWN = 36, "There is no claim with this id."
-    CLAIM_NOT_YOURS = 37, "The sender's part in this claim does not allow this call."
-    CLAIM_IN_WRONG_STATE = 38, "The state of the claim, whose number is given, does not allow it."
-    BENEFICIARY_UNKNOWN = 40, "The beneficiary is no admitted member."
-    CLAIM_LISTED_TWICE = 41, "The claim at the index given is listed before."
-    CLAIM_NOT_SETTLEABLE = (
-        42,
-        "At the index given there is no accepted claim of this payer and beneficiary to settle.",
-    )
-    SETTLEMENT_UNKNOWN = 43, "There is no settlement with this id."
-    SETTLEMENT_NOT_YOURS = 44, "The sender's part in this settlement does not allow this call."
-    SETTLEMENT_IN_WRONG_STATE = (
-        45,
-        "The state of the settlement, whose number is given, does not allow it.",
-    )
+
+# What "given" is stands as a number in the entry's evidence.
+_TEXTS: Final = {
+    Refusal.SENDER_NOT_ELIGIBLE: "Members of the sender's family may not make this call.",
+    Refusal.PRESCRIPTION_ALREADY_COMMITTED: (
+        "The sender committed this prescription before, at the height given."
+    ),
+    Refusal.MARK_ALREADY_LOCKED: "This lock stands already, since the height given.",
+    Refusal.MARK_NOT_LOCKED: "The sender has not locked the mark at the index given.",
+    Refusal.MARK_LOCKED_TOO_LATE: (
+        "The mark at the index given was locked in this very block; use it in a later one."
+    ),
+    Refusal.MARK_ALREADY_USED: "A live claim uses this mark already.",
+    Refusal.PAYER_UNKNOWN: "The payer is no admitted member.",
+    Refusal.PAYER_NOT_ELIGIBLE: (
+        "The payer is neither an insurer nor an operator, or is the sender."
+    ),
+    Refusal.PRESCRIPTION_NOT_COMMITTED: (
+        "The sender has not committed the prescription that it names."
+    ),
+    Refusal.AMOUNT_NOT_A_POINT: (
+        "The amount is not the canonical encoding of a point of edwards25519."
+    ),
+    Refusal.AUTHORISATION_UNKNOWN: "The payer granted no authorisation with this id.",
+    Refusal.PRIOR_CLAIM_UNKNOWN: "No claim of the sender with this id is open to resubmission.",
+    Refusal.CLAIM_UNKNOWN: "There is no claim with this id.",
+    Refusal.CLAIM_NOT_YOURS: "The sender's part in this claim does not allow this call.",
+    Refusal.CLAIM_IN_WRONG_STATE: (
+        "The state of the claim, whose number is given, does not allow this call."
+    ),
+    Refusal.BENEFICIARY_UNKNOWN: "The beneficiary is no admitted member.",
+    Refusal.CLAIM_LISTED_TWICE: "The claim at the index given is listed before.",
+    Refusal.CLAIM_NOT_SETTLEABLE: (
+        "At the index given there is no accepted claim of this payer and beneficiary to settle."
+    ),
+    Refusal.SETTLEMENT_UNKNOWN: "There is no settlement with this id.",
+    Refusal.SETTLEMENT_NOT_YOURS: "The sender's part in this settlement does not allow this call.",
+    Refusal.SETTLEMENT_IN_WRONG_STATE: (
+        "The state of the settlement, whose number is given, does not allow this call."
+    ),
+}
 
 
 class Refused(ContractsError):
@@ -219,7 +245,7 @@ class Refused(ContractsError):
     def __init__(self, refusal: Refusal, *evidence: int) -> None:
         super().__init__(refusal.text)
         self.refusal = refusal
-        self.evidence = evidence
+        self.evidence = tuple(map(int, evidence))
 
 
 # --- documents that somebody was handed -----------------------------------------------------------

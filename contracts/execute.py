@@ -218,7 +218,7 @@ class _Execution:
             try:
                 outcome, others = _DONE, _apply(context, call)
             except Refused as error:
-                outcome, others = Outcome(error.refusal, error.evidence), NOBODY_ELSE
+                outcome, others = Outcome(int(error.refusal), error.evidence), NOBODY_ELSE
             self._enter(context, body.calls[position], outcome, others)
 
     def finish(

@@ -130,8 +130,8 @@ def parse(text: str) -> SdJwt:
     """
     if len(text) > MAX_BYTES or not text.isascii():
         raise BadDocument(f"it is longer than {MAX_BYTES}, or not ASCII")
-    jwt, *texts, end = text.split("~")
-    if not text.endswith("~") or end or len(texts) > MAX_DISCLOSURES:
+    jwt, *texts = text.split("~")
+    if not texts or texts.pop() or len(texts) > MAX_DISCLOSURES:
         raise BadDocument("it is no signed JWT followed by a tilde and disclosures")
     parts = jwt.split(".")
     if len(parts) != 3:  # noqa: PLR2004 - RFC 7515, 3.1

@@ -1,0 +1,224 @@
+"""Calls: their bytes, their bounds, and what no decoder accepts."""
+
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts import calls
+from contracts.calls import (
+    Call,
+    ClaimAccept,
+    ClaimCancel,
+    ClaimReject,
+    ClaimSubmit,
+    Leg,
+    Mark,
+    MarkLock,
+    Part,
+    PrescriptionCommit,
+    Reason,
+    SettlementConfirm,
+    SettlementCreate,
+    cost_of,
+    encode_call,
+    parse_call,
+)
+from ledger.encoding import encode
+from ledger.errors import Malformed
+from ledger.transaction import MAX_CALL_BYTES
+
+A, B = bytes(range(32)), bytes(range(1, 33))
+PAYER = bytes(range(16))
+
+bytes32 = st.binary(min_size=32, max_size=32)
+bytes16 = st.binary(min_size=16, max_size=16)
+marks = st.one_of(
+    st.tuples(st.builds(Mark, st.sampled_from(Part), bytes32)),
+    st.tuples(bytes32, bytes32)
+    .filter(lambda pair: pair[0] != pair[1])
+    .map(lambda pair: (Mark(Part.LENSES, pair[0]), Mark(Part.FRAME, pair[1]))),
+)
+every_call: st.SearchStrategy[Call] = st.one_of(
+    st.builds(PrescriptionCommit, bytes32),
+    st.builds(MarkLock, bytes32),
+    st.builds(
+        ClaimSubmit,
+        bytes16,
+        st.sampled_from(Leg),
+        bytes32,
+        bytes32,
+        bytes32,
+        marks,
+        st.none() | bytes32,
+        st.none() | bytes32,
+    ),
+    st.builds(ClaimAccept, bytes32, st.none() | bytes32),
+    st.builds(ClaimReject, bytes32, st.sampled_from(Reason), st.booleans()),
+    st.builds(ClaimCancel, bytes32),
+    st.builds(
+        SettlementCreate,
+        bytes16,
+        st.lists(bytes32, min_size=1, max_size=20).map(tuple),
+        st.none() | bytes32,
+    ),
+    st.builds(SettlementConfirm, bytes32),
+)
+
+
+@given(every_call)
+def test_what_is_encoded_is_parsed_to_the_same_call(call: Call) -> None:
+    data = encode_call(call)
+    assert parse_call(data) == call
+    assert type(parse_call(data)) is type(call)
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_a_call_or_malformed(data: bytes) -> None:
+    try:
+        call = parse_call(data)
+    except Malformed:
+        return
+    assert encode_call(call) == data
+
+
+@given(every_call, st.data())
+def test_a_changed_byte_gives_another_call_or_none(call: Call, data: st.DataObject) -> None:
+    encoded = bytearray(encode_call(call))
+    index = data.draw(st.integers(0, len(encoded) - 1))
+    encoded[index] ^= data.draw(st.integers(1, 255))
+    try:
+        other = parse_call(bytes(encoded))
+    except Malformed:
+        return
+    assert other != call
+    assert encode_call(other) == bytes(encoded)
+
+
+@pytest.mark.parametrize(
+    ("call", "head"),
+    [
+        (PrescriptionCommit(A), "920ac420"),
+        (MarkLock(A), "9214c420"),
+        (ClaimAccept(A, None), "931fc420"),
+        (ClaimReject(A, Reason.DUPLICATE, automatic=True), "9420c420"),
+        (ClaimCancel(A), "9221c420"),
+        (SettlementCreate(PAYER, (A,), None), "9428c410"),
+        (SettlementConfirm(A), "9229c420"),
+        (
+            ClaimSubmit(PAYER, Leg.BASE, A, A, A, (Mark(Part.LENSES, A),), None, None),
+            "991ec410",
+        ),
+    ],
+)
+def test_a_call_is_the_array_of_its_number_and_its_fields(call: Call, head: str) -> None:
+    data = encode_call(call)
+    assert data.startswith(bytes.fromhex(head))
+    assert data[1] == type(call).KIND
+
+
+def test_a_claim_is_encoded_as_written() -> None:
+    call = ClaimSubmit(
+        PAYER, Leg.COMPLEMENTARY, A, B, A, (Mark(Part.LENSES, A), Mark(Part.FRAME, B)), None, B
+    )
+    expected = (
+        bytes.fromhex("991ec410") + PAYER + b"\x01"
+        + b"\xc4\x20" + A + b"\xc4\x20" + B + b"\xc4\x20" + A
+        + b"\x92\x92\x00\xc4\x20" + A + b"\x92\x01\xc4\x20" + B
+        + b"\xc0\xc4\x20" + B
+    )  # fmt: skip
+    assert encode_call(call) == expected
+
+
+@dataclass(frozen=True)
+class Bad:
+    what: str
+    value: object
+
+
+CLAIM = [30, PAYER, 1, A, A, A, [[0, A]], None, None]
+
+
+def _claim(index: int, value: object) -> list[object]:
+    changed: list[object] = list(CLAIM)
+    changed[index] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Bad("an unknown kind", [11, A]),
+        Bad("no kind", [A]),
+        Bad("nothing", []),
+        Bad("a kind that is true", [True, A]),
+        Bad("a commitment too short", [10, A[:31]]),
+        Bad("a commitment too long", [10, A + b"\x00"]),
+        Bad("text for bytes", [10, "a" * 32]),
+        Bad("a field too many", [10, A, None]),
+        Bad("a field too few", [31, A]),
+        Bad("a payer of 17 bytes", _claim(1, PAYER + b"\x00")),
+        Bad("a third leg", _claim(2, 2)),
+        Bad("a leg below", _claim(2, -1)),
+        Bad("a leg that is true", _claim(2, True)),  # noqa: FBT003
+        Bad("a leg that is a float", _claim(2, 1.0)),
+        Bad("no mark", _claim(6, [])),
+        Bad("three marks", _claim(6, [[0, A], [1, B], [1, PAYER * 2]])),
+        Bad("one part twice", _claim(6, [[0, A], [0, B]])),
+        Bad("parts in the wrong order", _claim(6, [[1, A], [0, B]])),
+        Bad("one mark twice", _claim(6, [[0, A], [1, A]])),
+        Bad("a third part", _claim(6, [[2, A]])),
+        Bad("a reason of 0", [32, A, 0, False]),
+        Bad("a reason of 16", [32, A, 16, False]),
+        Bad("automatic as a number", [32, A, 1, 0]),
+        Bad("a settlement of nothing", [40, PAYER, [], None]),
+        Bad("a settlement of 257", [40, PAYER, [A] * 257, None]),
+        Bad("a map", {"kind": 10}),
+    ],
+    ids=lambda bad: bad.what,
+)
+def test_no_call_is(bad: Bad) -> None:
+    with pytest.raises(Malformed):
+        parse_call(msgspec.msgpack.encode(bad.value))
+
+
+def test_bytes_after_a_call_are_refused() -> None:
+    with pytest.raises(Malformed):
+        parse_call(encode_call(PrescriptionCommit(A)) + b"\xc0")
+
+
+def test_a_longer_form_of_a_number_is_refused() -> None:
+    assert encode_call(MarkLock(A)) == encode((20, A))
+    with pytest.raises(Malformed):
+        parse_call(b"\x92\xcc\x14\xc4\x20" + A)
+
+
+def test_the_largest_call_fits_in_a_transaction() -> None:
+    largest = SettlementCreate(PAYER, tuple(n.to_bytes(32) for n in range(256)), A)
+    assert len(encode_call(largest)) <= MAX_CALL_BYTES
+
+
+@given(every_call)
+def test_every_call_costs_something(call: Call) -> None:
+    assert cost_of(call) >= 1
+
+
+def test_a_settlement_costs_by_its_claims() -> None:
+    one, many = (SettlementCreate(PAYER, (A,) * n, None) for n in (1, 100))
+    assert cost_of(many) > 50 * cost_of(one)
+
+
+def test_the_kinds_are_those_of_the_record() -> None:
+    kinds = {kind.__name__: kind.KIND for kind in calls.Call.__args__}
+    assert kinds == {
+        "PrescriptionCommit": 10,
+        "MarkLock": 20,
+        "ClaimSubmit": 30,
+        "ClaimAccept": 31,
+        "ClaimReject": 32,
+        "ClaimCancel": 33,
+        "SettlementCreate": 40,
+        "SettlementConfirm": 41,
+    }

@@ -1,0 +1,53 @@
+"""Refusals: the numbers stand in the record, so none may ever change."""
+
+from contracts import errors
+from contracts.errors import Inadmissible, Refusal, Refused
+
+NUMBERS = {
+    1: "SENDER_NOT_ELIGIBLE",
+    10: "PRESCRIPTION_ALREADY_COMMITTED",
+    20: "MARK_ALREADY_LOCKED",
+    21: "MARK_NOT_LOCKED",
+    22: "MARK_LOCKED_TOO_LATE",
+    23: "MARK_ALREADY_USED",
+    30: "PAYER_UNKNOWN",
+    31: "PAYER_NOT_ELIGIBLE",
+    32: "PRESCRIPTION_NOT_COMMITTED",
+    33: "AMOUNT_NOT_A_POINT",
+    34: "AUTHORISATION_UNKNOWN",
+    35: "PRIOR_CLAIM_UNKNOWN",
+    36: "CLAIM_UNKNOWN",
+    37: "CLAIM_NOT_YOURS",
+    38: "CLAIM_IN_WRONG_STATE",
+    40: "BENEFICIARY_UNKNOWN",
+    41: "CLAIM_LISTED_TWICE",
+    42: "CLAIM_NOT_SETTLEABLE",
+    43: "SETTLEMENT_UNKNOWN",
+    44: "SETTLEMENT_NOT_YOURS",
+    45: "SETTLEMENT_IN_WRONG_STATE",
+}
+
+
+def test_the_numbers_of_refusals_are_those_of_the_record() -> None:
+    assert {refusal.value: refusal.name for refusal in Refusal} == NUMBERS
+
+
+def test_every_refusal_says_why_in_one_sentence() -> None:
+    for refusal in Refusal:
+        assert refusal.text.endswith(".")
+        assert refusal.text[0].isupper()
+
+
+def test_a_refusal_is_found_by_its_number() -> None:
+    assert Refusal(23) is Refusal.MARK_ALREADY_USED
+
+
+def test_every_inadmissible_has_a_name_of_its_own() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    codes = [kind.code for kind in kinds if issubclass(kind, Inadmissible)]
+    assert len(set(codes)) == len(codes)
+
+
+def test_evidence_is_plain_numbers() -> None:
+    refused = Refused(Refusal.CLAIM_IN_WRONG_STATE, Refusal.CLAIM_UNKNOWN)
+    assert [type(number) for number in refused.evidence] == [int]
