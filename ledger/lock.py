@@ -29,12 +29,11 @@ class DirectoryLock:
                 msvcrt.locking(self._file.fileno(), msvcrt.LK_NBLCK, 1)
             else:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
+        except OSError as error:
             self._file.close()
-            raise StoreLocked(str(directory)) from None
-        except OSError:  # a file system without locks: nothing would keep a second node out
-            self._file.close()
-            raise
+            if isinstance(error, BlockingIOError | PermissionError):
+                raise StoreLocked(str(directory)) from None
+            raise  # a file system without locks: nothing would keep a second process out
 
     def release(self) -> None:
         """Let others in; once more changes nothing."""

@@ -47,6 +47,8 @@ def load_json(text: str, *, kind: str, max_length: int) -> object:
         loaded: object = json.loads(
             text, object_pairs_hook=_object, parse_float=_no_float, parse_constant=_no_float
         )
+    except Malformed as error:
+        raise Malformed(kind, error.reason) from None
     except (ValueError, RecursionError) as error:
         raise Malformed(kind, str(error)) from None
     return loaded
@@ -55,12 +57,12 @@ def load_json(text: str, *, kind: str, max_length: int) -> object:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise Malformed("object", "a key stands twice in it")
     return found
 
 
 def _no_float(text: str) -> NoReturn:
-    raise ValueError(f"{text[:40]} is not an integer")
+    raise Malformed("number", f"{text[:40]} is not an integer")
 
 
 @cache

@@ -38,6 +38,7 @@ _HEAD_BYTES: Final = _HEAD.size + 4
 _SALT_BYTES: Final = 4
 _FRAME: Final = Struct(">II")  # length, CRC32C
 _FRAME_START: Final = re.compile(rb"\x00(?!\x00\x00\x00)")  # of a length within bounds, not zero
+_sync_data: Final = os.fdatasync if hasattr(os, "fdatasync") else os.fsync
 _SEALED_KEPT: Final = 4  # sealed files kept open with their index, 8 bytes a block
 
 
@@ -387,13 +388,6 @@ def _path(directory: Path, start: int) -> Path:
 def _starts(directory: Path) -> list[int]:
     paths = directory.glob(f"blocks-{'[0-9]' * 12}.seg")
     return sorted(int(path.stem.removeprefix("blocks-")) for path in paths)
-
-
-def _sync_data(descriptor: int) -> None:
-    if sys.platform == "linux":
-        os.fdatasync(descriptor)
-    else:
-        os.fsync(descriptor)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -18,7 +18,7 @@ from ledger.lock import DirectoryLock
 
 try:
     import plyvel
-except ImportError:  # no wheel for this Python or this system
+except ImportError:  # pragma: no cover - no wheel for this Python or this system
     plyvel = None
 
 WRITE_BUFFER_BYTES: Final = 32 << 20  # LevelDB holds two; small ones stall writes for seconds

@@ -2,7 +2,9 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Sequence
+import resource
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -70,6 +72,17 @@ def certificate(
     message = vote_signing_bytes(kind, of.chain_id, of.height, round_, of.hash)
     seals = tuple(Seal(number - 1, key(number).sign(message)) for number in signers)
     return CommitCertificate(of.height, round_, of.hash, seals)
+
+
+@contextmanager
+def disk_full_at(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond `size`: the system takes a part, then refuses."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @cache

@@ -5,7 +5,7 @@ import tracemalloc
 import msgpack
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.block import Body, CommittedBlock, Header
@@ -14,6 +14,8 @@ from ledger.entry import Outcome
 from ledger.errors import Malformed
 from tests.ledger.examples import encoded_types, spoiled, values
 
+# Each of the many types gets a share of what the profile gives to a property.
+share = settings(max_examples=max(10, settings().max_examples // 4))
 every_type = pytest.mark.parametrize("type_", encoded_types(), ids=lambda type_: type_.__name__)
 
 
@@ -23,6 +25,7 @@ def test_all_encoded_types_are_tried() -> None:
 
 
 @every_type
+@share
 @given(data=st.data())
 def test_what_was_encoded_is_decoded_and_nothing_near_it_but_canonically(
     type_: type[Struct], data: st.DataObject
@@ -40,6 +43,7 @@ def test_what_was_encoded_is_decoded_and_nothing_near_it_but_canonically(
 
 
 @every_type
+@share
 @given(junk=st.binary(max_size=200))
 def test_any_bytes_are_refused_or_are_the_encoding(type_: type[Struct], junk: bytes) -> None:
     try:

@@ -1,5 +1,7 @@
 """One process at a time."""
 
+import errno
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -38,3 +40,16 @@ def test_another_process_is_refused_and_one_that_was_killed_holds_nothing(tmp_pa
         holder.kill()
         holder.wait()
         DirectoryLock(tmp_path).release()
+
+
+def test_a_file_system_without_locks_is_not_taken_for_a_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is none here: what such a system answers is put in its place."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match="No locks available"):
+        DirectoryLock(tmp_path)

@@ -1,11 +1,10 @@
 """Segment files: what was durable is there or is said to be damaged, whatever happens."""
 
 import os
-import resource
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -20,6 +19,7 @@ from ledger import segments
 from ledger.errors import Mismatch, NotKept, StoreDamaged, StoreLocked
 from ledger.lock import DirectoryLock
 from ledger.segments import MAX_RECORD_BYTES, Segments, TornTail
+from tests.ledger.examples import disk_full_at
 
 HEAD: Final = 60
 SMALL: Final = 400  # bytes of a file: three or four of the records below
@@ -378,23 +378,12 @@ def test_a_file_whose_making_was_interrupted_is_made_again(tmp_path: Path) -> No
     assert not list(tmp_path.glob("*.new"))
 
 
-@contextmanager
-def _disk_full_at(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond `size`: the system takes a part, then refuses."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize("room", [0, 3, 8, 20])
 def test_a_full_disk_takes_nothing_and_later_goes_on(tmp_path: Path, room: int) -> None:
     (path,) = _written(tmp_path, 2)
     size = path.stat().st_size
     with _opened(tmp_path) as kept:
-        with _disk_full_at(size + room), pytest.raises(OSError, match="File too large"):
+        with disk_full_at(size + room), pytest.raises(OSError, match="File too large"):
             kept.append(_record(3))
         assert path.stat().st_size == size
         assert kept.last_height == 2
@@ -408,7 +397,7 @@ def test_a_full_disk_takes_nothing_and_later_goes_on(tmp_path: Path, room: int) 
 def test_a_full_disk_that_takes_no_new_file_keeps_the_old_ones(tmp_path: Path) -> None:
     _written(tmp_path, 3)
     with _opened(tmp_path) as kept:
-        with _disk_full_at(10), pytest.raises(OSError, match="File too large"):
+        with disk_full_at(10), pytest.raises(OSError, match="File too large"):
             kept.append(bytes(SMALL))
         assert not list(tmp_path.glob("*.new"))
         kept.append(bytes(SMALL))
@@ -446,7 +435,7 @@ def test_what_cannot_be_taken_back_stops_the_writer_too(
     (path,) = _written(tmp_path, 2)
     size = path.stat().st_size
     with _opened(tmp_path) as kept:
-        with monkeypatch.context() as patched, _disk_full_at(size + 20):
+        with monkeypatch.context() as patched, disk_full_at(size + 20):
             patched.setattr(segments._File, "truncate_after", _refuse)
             with pytest.raises(OSError, match="File too large"):
                 kept.append(_record(3))
@@ -534,24 +523,21 @@ def test_files_and_directory_are_synced_in_this_order(
 ) -> None:
     """A name is durable after its content, and a block when `sync` returns."""
     calls: list[str] = []
-    real = {name: getattr(os, name) for name in ("fsync", "fdatasync")}
+    for owner, name in ((os, "fsync"), (segments, "_sync_data")):
+        real = getattr(owner, name)
 
-    def spy(name: str) -> None:
-        def call(descriptor: int) -> None:
+        def spy(descriptor: int, name: str = name, real: Callable[[int], None] = real) -> None:
             target = Path(f"/proc/self/fd/{descriptor}").readlink()
             calls.append(f"{name} {target.name}")
-            real[name](descriptor)
+            real(descriptor)
 
-        monkeypatch.setattr(os, name, call)
-
-    spy("fsync")
-    spy("fdatasync")
+        monkeypatch.setattr(owner, name, spy)
     with _opened(tmp_path) as kept:
         kept.append(_record(1))
         kept.sync()
     assert calls == [
         "fsync blocks-000000000001.new",
         f"fsync {tmp_path.name}",
-        "fdatasync blocks-000000000001.seg",
-        "fdatasync blocks-000000000001.seg",
+        "_sync_data blocks-000000000001.seg",
+        "_sync_data blocks-000000000001.seg",
     ]

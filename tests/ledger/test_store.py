@@ -16,6 +16,7 @@ from ledger import store
 from ledger.errors import Mismatch, StoreDamaged, StoreLocked
 from ledger.lock import DirectoryLock
 from ledger.store import Store, open_store
+from tests.ledger.examples import disk_full_at
 
 needs_plyvel = pytest.mark.skipif(find_spec("plyvel") is None, reason="plyvel has no wheel here")
 ENGINES: Final = [pytest.param("leveldb", marks=needs_plyvel), "sqlite"]
@@ -258,27 +259,12 @@ def test_an_sqlite_that_was_damaged_is_refused(tmp_path: Path) -> None:
 
 @each_engine
 def test_a_disk_that_is_full_is_an_error_of_the_system(tmp_path: Path, engine: str) -> None:
-    """In a process of its own, because the limit is one of the process."""
-    program = """
-import resource, sys
-from pathlib import Path
-from ledger.store import open_store
-kept = open_store(Path(sys.argv[1]), sys.argv[2])
-kept.write({b"before": b"the limit"})
-resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-try:
-    for number in range(100):
-        kept.write({b"%d" % number: number.to_bytes(1) * (1 << 16)})
-except OSError as error:
-    print(error.filename, flush=True)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path), engine],
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.stdout.decode().startswith(str(tmp_path / engine))
+    kept = open_store(tmp_path, engine)
+    kept.write({b"before": b"the limit"})
+    with disk_full_at(1 << 20), pytest.raises(OSError, match=r"(?i)large|full|disk") as refused:
+        kept.write({b"%d" % number: bytes(1 << 16) for number in range(64)})
+    assert str(refused.value.filename).startswith(str(tmp_path / engine))
+    kept.close()
     kept = open_store(tmp_path)
     assert kept.get(b"before") == b"the limit"
     kept.close()
