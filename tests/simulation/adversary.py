@@ -35,9 +35,10 @@ from tests.simulation.packets import Block, Packet, WantBlock
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-M = TypeVar("M", Proposal, Prepare, Commit, RoundChange)
+M = TypeVar("M", bound=Proposal | Prepare | Commit | RoundChange)
 NO_SIGNATURE = bytes(64)
 ACT_EVERY_MS = 250
+SPAM = 0.02
 
 
 class TwinCore(Core):
@@ -133,12 +134,17 @@ class Evil:
         for _ in range(self.rng.randint(1, 4)):
             block_id = self.rng.choice(known)
             round_ = self.rng.randint(0, library.top + 1)
-            kind = self.rng.choice([Prepare, Commit])
+            kind = (Prepare, Commit)[self.rng.randrange(2)]
             self._scatter(self._signed(kind(height, round_, block_id, index, NO_SIGNATURE)))
 
     def _change(self, height: int, index: int) -> None:
         library, rng = self.library[height], self.rng
         spam = rng.randrange(2, 1 << 31)
+        if rng.random() < SPAM:
+            target = rng.choice(self.world.honest).peer
+            for round_ in range(spam, spam + 150):
+                vote = Prepare(height, round_, NO_HASH, index, NO_SIGNATURE)
+                self._send(target, self._signed(vote))
         round_ = rng.choice([library.top, library.top + 1, rng.randint(1, library.top + 2), spam])
         self._scatter(self._claim(height, index, max(1, round_)))
 
@@ -152,6 +158,8 @@ class Evil:
                 certificate = rng.choice(true)
             case 1 if library.outlines:
                 certificate = self._forged(height, index, rng.randrange(round_))
+            case _:
+                pass
         lock = UNPREPARED if certificate is None else certificate.round
         block_id = NO_HASH if certificate is None else certificate.block_id
         return self._signed(
@@ -208,11 +216,15 @@ class Evil:
         rounds = [r for r in range(library.top + 2) if validators.leader(height, r) == index]
         if self.rng.random() < 0.1:
             rounds = [self.rng.randint(0, library.top + 1)]  # though it is not its turn
-        for round_ in rounds[-1:]:
-            for _ in range(self.rng.choice([1, 1, 2])):
-                proposal = self._proposal(height, index, round_)
-                if proposal is not None:
-                    self._scatter(proposal)
+        if not rounds:
+            return
+        round_ = self.rng.choice(rounds[-2:])
+        for _ in range(self.rng.choice([1, 1, 2])):
+            proposal = self._proposal(height, index, round_)
+            if proposal is not None:
+                self._scatter(proposal)
+                vote = Prepare(height, round_, proposal.block_id, index, NO_SIGNATURE)
+                self._scatter(self._signed(vote))
 
     def _proposal(self, height: int, index: int, round_: int) -> Proposal | None:
         rng, library, world = self.rng, self.library[height], self.world
@@ -225,6 +237,8 @@ class Evil:
                 world.spoil(fresh)
             case 1:
                 self.withheld.add(fresh.header.hash)
+            case _:
+                pass
         library.outlines[fresh.header.hash] = fresh
         if round_ == 0:
             return self._offer(index, 0, fresh, None)
@@ -235,7 +249,10 @@ class Evil:
         certificate = None if top is None else top.certificate
         outline = fresh if top is None else library.outlines.get(top.prepared_id)
         defect = rng.choice(
-            ["none", "none", "bare", "rounds", "heights", "cherry", "lowest", "any", "forged", "short", "doubled", "fresh"]
+            [
+                *("none", "none", "bare", "rounds", "heights", "cherry", "lowest"),
+                *("any", "forged", "short", "doubled", "fresh"),
+            ]
         )
         match defect:
             case "bare":
@@ -270,6 +287,8 @@ class Evil:
                 changes = (changes[: quorum - 1] * quorum)[:quorum]
             case "fresh":
                 outline, certificate = fresh, None
+            case _:
+                pass
         if not changes or outline is None:
             return None
         bare = tuple(c.bare() for c in sorted(changes, key=lambda c: c.signer))

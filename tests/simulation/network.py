@@ -45,7 +45,7 @@ class Faults:
             )
             if maybe(0.4)
             else frozenset(),
-            delta_ms=rng.choice([10, 30, 100, 1500]) if maybe(0.3) else 30,
+            delta_ms=rng.choice([10, 100, 1500]) if maybe(0.4) else 30,
         )
 
 

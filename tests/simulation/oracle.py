@@ -173,6 +173,11 @@ class Oracle:
                 self._prepared(message)
             case Commit():
                 self.lock[(key, height)] = max(self.lock[(key, height)], round_)
+                vote = Prepare(height, round_, message.block_id, index, message.signature)
+                if self.contents.get((key, "Prepare", height, round_)) != signing_bytes(
+                    vote, self.chain_id
+                ):
+                    raise Violation("L4", f"validator {index} committed what it did not prepare")
                 prepares = self.votes[("Prepare", height, round_, message.block_id)]
                 if len(prepares) < self._quorum(height):
                     raise Violation("L2", f"commit of {height}/{round_} without its prepares")

@@ -30,7 +30,7 @@ from consensus.interface import (
 from consensus.messages import Decided, Message, Prepare, Proposal, Status
 from ledger.block import Header, Outline
 from ledger.certificate import CommitCertificate
-from ledger.hashing import NO_HASH
+from ledger.hashing import NO_HASH, Hash
 from tests.simulation.oracle import Violation
 from tests.simulation.packets import Block, Gossip, Packet, PullWork, WantBlock
 
@@ -65,7 +65,7 @@ class Shell:
         # On disk:
         self.chain: list[Link] = []
         self.journal: list[bytes] = []
-        self.bodies: dict[bytes, Outline] = {}
+        self.bodies: dict[Hash, Outline] = {}
         self.fence = 0  # signs nothing at or below: its journal was lost
         # In memory:
         self.up = True
@@ -161,7 +161,7 @@ class Shell:
                 if isinstance(message, Proposal | Prepare):
                     outline = self._outline(message.block_id)
                     assert outline is not None, "promised a block whose body is not known"
-                    self.bodies[message.block_id] = outline
+                    self.bodies[Hash(message.block_id)] = outline
                 self.world.oracle.signed(self.public, message)
             self.journal.append(promises.encode(promise))
         if crash:
@@ -292,7 +292,7 @@ class Shell:
             self.send(self.world.rng.randrange(self.world.peers), self.core.status())
 
     def _outline(self, block_id: bytes) -> Outline | None:
-        found = self.known.get(block_id) or self.bodies.get(block_id)
+        found = self.known.get(block_id) or self.bodies.get(Hash(block_id))
         if found is None:
             found = next((x.outline for x in self.chain if x.header.hash == block_id), None)
         return found
