@@ -24,9 +24,20 @@ _NOUNS: Final = {
     "prescription": "Keep a prescription in the vault and commit to it.",
     "claim": "Submit, show, accept, reject and cancel claims.",
     "lot": "Submit many claims under one signature.",
+    "disclosure": "Show a payer what it may see of a claim, and verify what one was shown.",
     "settlement": "Settle a batch of accepted claims, and confirm it.",
     "receipt": "Export and verify the proof that an entry is on the chain.",
     "audit": "Export the chain and verify it from genesis.",
+}
+_SYSTEM_HINTS: Final = {
+    errno.EADDRINUSE: "stop what listens there, or choose another port in config.toml",
+    errno.EACCES: "run it as the user that may, or give that user the right",
+    errno.ENOSPC: "free some space; what was written so far is whole",
+    errno.EMFILE: "allow more open files: ulimit -n",
+}
+_RECORD_CODES: Final = {  # errors of the record by name: importing them here would be slow
+    "StoreLocked": (Exit.LOCKED, "only one process at a time may use a node's data"),
+    "StoreDamaged": (Exit.FAILED, "docs/operator.md says how to heal it"),
 }
 _INTERRUPTED: Final = 130  # as shells report Ctrl-C, which click makes an Abort
 _MESSAGE_CHARACTERS: Final = 600  # a message may quote input; a screen is not to be flooded
@@ -130,14 +141,16 @@ def _explain(error: BaseException) -> NoReturn:
             sys.exit(Exit.FAILED)
         case OSError() if not hasattr(error, "exit_code"):
             where = f"{error.filename}: " if error.filename else ""
-            _fail(f"{where}{error.strerror or error}", "", Exit.FAILED)
+            hint = _SYSTEM_HINTS.get(error.errno or 0, "")
+            _fail(f"{where}{error.strerror or error}", hint, Exit.FAILED)
         case _:
             pass
     code = getattr(error, "exit_code", None)
     if isinstance(code, int):  # of this package, or of the client's or the auditor's
         _fail(str(error), getattr(error, "hint", ""), code)
     if type(error).__module__.partition(".")[0] in {"ledger", "contracts", "consensus"}:
-        _fail(str(error), "", Exit.VERIFICATION_FAILED)  # what was read does not hold
+        code, hint = _RECORD_CODES.get(type(error).__name__, (Exit.VERIFICATION_FAILED, ""))
+        _fail(str(error), hint, code)  # in general: what was read does not hold
     _fail(
         f"this is a fault of depoli: {type(error).__name__}: {error}",
         "run it again with DEPOLI_DEBUG=1 and report what it prints",

@@ -21,7 +21,6 @@ from contracts.commitment import Opening, blinding_from, sum_openings
 from ledger.encoding import decode, encode
 from ledger.transaction import created_id
 from node.client.client import CallOutcome, NodeClient
-from node.client.disclosure import Disclosed
 from node.client.errors import ClientError, NetworkRefused, NotFound, Refused, Undecided
 from node.client.lots import release
 from node.client.records import (
@@ -46,19 +45,6 @@ class Office:
     ) -> None:
         self._vault, self._node, self._sender = vault, node, sender
         self._wait_s, self._say = wait_s, say
-
-    def receive(self, disclosed: Disclosed, file: bytes) -> None:
-        """Keep a disclosure that was verified; what was kept of that claim stays."""
-        with self._vault.changes():
-            name = disclosed.claim.hex()
-            if find(self._vault, ReceivedRecord, name) is None:
-                record = ReceivedRecord(
-                    claim=disclosed.claim,
-                    submitter=disclosed.submitter,
-                    disclosure=file,
-                    opening=encode(disclosed.opening),
-                )
-                keep(self._vault, record, name)
 
     async def accept(self, claims: Sequence[bytes], cents: int | None = None) -> list[CallOutcome]:
         """Accept claims, or the one claim for `cents` only; return what became of each.

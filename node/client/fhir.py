@@ -190,3 +190,48 @@ def _passes_luhn(number: str) -> bool:
     digits = [int(digit) for digit in reversed(number)]
     doubled = [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]
     return (sum(digits[::2]) + sum(doubled)) % 10 == 0
+
+
+def as_text(correction: Correction | None) -> str | None:
+    """Return a correction as opticians write it: `-4.25 (+1.75) 75° Add 2.00`; None for none."""
+    if correction is None:
+        return None
+    text = f"{correction.sphere / 100:+.2f}"
+    if correction.cylinder is not None:
+        text += f" ({correction.cylinder / 100:+.2f}) {correction.axis}°"
+    if correction.addition is not None:
+        text += f" Add {_shown(correction.addition)}"
+    for prism in correction.prisms:
+        text += f" prism {_shown(prism.amount)} {prism.base}"
+    return text
+
+
+def as_resource(prescription: Prescription) -> dict[str, Any]:
+    """Return a VisionPrescription that `parse_prescription` reads as this; of nobody."""
+    lenses = []
+    for side in ("right", "left"):
+        correction = prescription.correction(side)
+        if correction is None:
+            continue
+        lens: dict[str, Any] = {
+            "product": {"coding": [{"code": "lens"}]},
+            "eye": side,
+            "sphere": Decimal(correction.sphere) / 100,
+        }
+        if correction.cylinder is not None:
+            lens |= {"cylinder": Decimal(correction.cylinder) / 100, "axis": correction.axis}
+        if correction.addition is not None:
+            lens["add"] = Decimal(correction.addition) / 100
+        if correction.prisms:
+            lens["prism"] = [
+                {"amount": Decimal(prism.amount) / 100, "base": prism.base}
+                for prism in correction.prisms
+            ]
+        lenses.append(lens)
+    return {
+        "resourceType": "VisionPrescription",
+        "status": "active",
+        "dateWritten": prescription.written,
+        "prescriber": {"identifier": {"value": prescription.prescriber}},
+        "lensSpecification": lenses,
+    }

@@ -1,0 +1,134 @@
+"""`depoli disclosure`: show a payer what it may see of a claim, and verify what one was shown."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from node.cli.output import emit, fields, json_option
+from node.cli.person import Person, at_home, claim_id, euros, read_input, run, write_private
+from node.client import disclosure as disclosures
+from node.client import inbox, lots, sealing
+from node.client.disclosure import Disclosed
+from node.client.errors import NotFound
+from node.client.records import ClaimRecord, PrescriptionRecord, find
+from node.client.statements import Statement
+from node.client.vault import Vault
+from node.errors import Usage
+
+
+@click.group()
+def disclosure() -> None:
+    """Show a payer what it may see of a claim, and verify what one was shown."""
+
+
+@disclosure.command()
+@click.argument("claims", nargs=-1, required=True, metavar="CLAIM...")
+@click.option("--output", type=click.Path(path_type=Path), help="New file, for one claim.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path, file_okay=False), help="Folder, for many claims."
+)
+@at_home
+@json_option
+@click.pass_context
+def make(
+    context: click.Context,
+    person: Person,
+    claims: Sequence[str],
+    output: Path | None,
+    folder: Path | None,
+) -> None:
+    """Write what the payer of each CLAIM may see of it: sealed to the payer, where it has a key."""
+    if (output is None) == (folder is None) or (output is not None and len(claims) != 1):
+        raise Usage("give --output FILE for one claim, or --folder FOLDER for many")
+    result = []
+    with person.vault() as vault:
+        for name in claims:
+            record, content = _made(vault, person, name)
+            assert record.claim is not None  # _made refuses one that was not submitted
+            path = output or Path(str(folder)) / f"{record.claim.hex()}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_private(path, content)
+            result.append(
+                {
+                    "reference": record.reference,
+                    "claim": record.claim.hex(),
+                    "payer": person.members.label_of(record.payer),
+                    "file": str(path),
+                }
+            )
+    emit(context, result, lambda: "\n".join(f"wrote {item['file']}" for item in result))
+
+
+@disclosure.command()
+@click.argument(
+    "paths", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)
+)
+@at_home
+@json_option
+@click.pass_context
+def verify(context: click.Context, person: Person, paths: Sequence[Path]) -> None:
+    """Verify FILEs against the chain and keep them: disclosures, and statements of a payer."""
+    reader = inbox.Reader(person.home.member, person.members, person.sealing_seed)
+    result: list[dict[str, Any]] = []
+
+    async def go(vault: Vault) -> None:
+        async with person.node() as node:
+            for path in paths:
+                found = await inbox.take(vault, node, reader, read_input(path), path.name)
+                result.append({"file": str(path)} | _shown(found, person))
+
+    with person.vault() as vault:
+        run(go(vault))
+    emit(context, result, lambda: "\n\n".join(_human(item) for item in result))
+
+
+def _made(vault: Vault, person: Person, name: str) -> tuple[ClaimRecord, bytes]:
+    record = lots.load(vault, name)[1]
+    claim_id(vault, record.reference)  # refuses one that was not submitted
+    prescription = find(vault, PrescriptionRecord, record.prescription_reference)
+    if prescription is None:
+        raise NotFound(f"the prescription of {record.reference} was erased")
+    made = disclosures.make(record, prescription[1], lots.opening_of(record), now=int(time.time()))
+    payer = person.members.find(record.payer.hex())
+    return record, sealing.seal(made.to_json(), payer)
+
+
+def _shown(found: Disclosed | Statement, person: Person) -> dict[str, Any]:
+    if isinstance(found, Statement):
+        return {
+            "kind": "statement",
+            "id": found.id.hex(),
+            "payer": person.members.label_of(found.payer),
+            "cents": found.opening.amount,
+        }
+    return {
+        "kind": "disclosure",
+        "claim": found.claim.hex(),
+        "submitter": person.members.label_of(found.submitter),
+        "leg": found.leg.name.lower(),
+        "right": found.codes.right,
+        "left": found.codes.left,
+        "frame": found.codes.frame,
+        "supplements": list(found.codes.supplements),
+        "category": found.category,
+        "lenses_cents": found.lenses_cents,
+        "frame_cents": found.frame_cents,
+        "cents": found.opening.amount,
+        "invoice_date": found.invoice_date,
+        "insured": found.insured,
+        "authorisation": found.authorisation,
+    }
+
+
+def _human(item: dict[str, Any]) -> str:
+    shown: dict[str, Any] = {}
+    for name, value in item.items():
+        if name.endswith("cents"):
+            shown[name.removesuffix("_cents") if name != "cents" else "amount"] = euros(value)
+        else:
+            shown[name] = " ".join(value) if isinstance(value, list) else value
+    verified = fields({name: value for name, value in shown.items() if value})
+    return f"{verified}\nholds against the chain"

@@ -1,0 +1,157 @@
+"""What the people's commands share: whose home, which vault, which node, and how long to wait."""
+
+import asyncio
+import datetime as dt
+import functools
+import re
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from node import files, keystore
+from node.cli.home import DEFAULT, Home, load_home
+from node.cli.output import note
+from node.client.client import NodeClient
+from node.client.decisions import Office
+from node.client.errors import NotFound
+from node.client.lots import load as load_claim
+from node.client.members import Members, parse_members
+from node.client.reading import MAX_FILE_BYTES
+from node.client.transactions import Sender
+from node.client.vault import Passphrase, Vault
+from node.errors import Usage
+
+WAIT_S: Final = 60
+_ID: Final = re.compile(r"[0-9a-f]{64}")
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+
+@dataclass
+class Person:
+    """Who types: the home, and what is opened from it when it is needed."""
+
+    home: Home
+    wait_s: int = WAIT_S
+    _members: Members | None = field(default=None, repr=False)
+
+    @property
+    def members(self) -> Members:
+        """The members of the network, by the genesis document, whose signatures are verified."""
+        if self._members is None:
+            self._members = parse_members(self.home.genesis_bytes())
+        return self._members
+
+    @property
+    def sender(self) -> Sender:
+        """Our key, for the chain of the genesis document."""
+        return Sender(self.members.genesis.chain_id, self.home.member, self.home.key())
+
+    @property
+    def sealing_seed(self) -> bytes | None:
+        """The seed of the key that others seal files to, where there is one."""
+        path = self.home.sealing_key_file
+        return None if path is None else keystore.read_seed(path)
+
+    def vault(self) -> Vault:
+        """Open the vault, which is made at its first use; raise as `Vault`."""
+        key = self.home.vault_key()
+        return Vault(self.home.vault, key if key is not None else _read_passphrase())
+
+    def node(self) -> NodeClient:
+        """Return the client of our node; connect with `async with`."""
+        return NodeClient(self.home.node, self.home.token())
+
+    def office(self, vault: Vault, node: NodeClient) -> Office:
+        """Return us at work."""
+        return Office(vault, node, self.sender, wait_s=self.wait_s, say=note)
+
+
+def at_home(command: F) -> F:
+    """Give a command `--home`, and a `Person` as its argument `person`."""
+
+    @click.option(
+        "--home",
+        envvar="DEPOLI_HOME",
+        default=DEFAULT,
+        show_default=True,
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder with client.toml.",
+    )
+    @functools.wraps(command)
+    def with_person(*args: Any, home: Path, **options: Any) -> Any:  # noqa: ANN401
+        person = Person(load_home(home.expanduser()), options.pop("wait", WAIT_S))
+        return command(*args, person=person, **options)
+
+    return with_person  # type: ignore[return-value]
+
+
+def wait_option(command: F) -> F:
+    """Give a command `--wait`; `at_home` hands it on in the person."""
+    return click.option(
+        "--wait",
+        type=click.IntRange(0, 3600),
+        default=WAIT_S,
+        show_default=True,
+        help="Seconds to wait until it is in a block.",
+    )(command)
+
+
+def run(doing: Coroutine[Any, Any, T]) -> T:
+    """Run to the end; return its result."""
+    return asyncio.run(doing)
+
+
+def read_input(path: Path) -> bytes:
+    """Return the bytes of a file that somebody handed us."""
+    return files.read_public(path, limit=MAX_FILE_BYTES, hint="name a file that is there")
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a new file that only we read; raise `AlreadyThere`."""
+    files.create(path, content, secret=True)
+
+
+def today() -> str:
+    """Return the day it is here, YYYY-MM-DD."""
+    return dt.datetime.now().astimezone().date().isoformat()
+
+
+def parse_id(text: str) -> bytes:
+    """Return the id in 64 hexadecimal digits, or raise `Usage`."""
+    if not _ID.fullmatch(text):
+        raise Usage(
+            f"{text[:80]} is no id: 64 hexadecimal digits, lower case",
+            hint="depoli claim list shows the ids",
+        )
+    return bytes.fromhex(text)
+
+
+def claim_id(vault: Vault, name: str) -> bytes:
+    """Return the id of a claim that is named by it, or by our reference; raise `NotFound`."""
+    if _ID.fullmatch(name):
+        return bytes.fromhex(name)
+    claim = load_claim(vault, name)[1]
+    if claim.claim is None:
+        raise NotFound(
+            f"{name} was not submitted: it is {claim.progress.value}",
+            hint="submit the same file again: it goes on where it stopped",
+        )
+    return claim.claim
+
+
+def euros(cents: int | None) -> str | None:
+    """Return cents as people write an amount."""
+    return None if cents is None else f"{cents // 100},{cents % 100:02} €"
+
+
+def _read_passphrase() -> Passphrase:
+    """Return the vault's passphrase, from the terminal or a line of standard input."""
+    if sys.stdin.isatty():
+        return Passphrase(click.prompt("passphrase of the vault", hide_input=True, err=True))
+    return Passphrase(sys.stdin.readline().rstrip("\r\n"))

@@ -1,0 +1,131 @@
+"""`depoli prescription`: what the shop holds, and the commitment of it that stands on the chain."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from node.cli.output import emit, fields, json_option, note, table
+from node.cli.person import Person, at_home, read_input, run, today, wait_option, write_private
+from node.client import fhir, lots, prescriptions
+from node.client.errors import NotFound
+from node.client.records import PrescriptionRecord, every, find
+from node.client.request import PRESCRIPTION_FORMAT, parse_handed
+from node.client.vault import Vault
+from node.errors import Usage
+
+
+@click.group()
+def prescription() -> None:
+    """Keep a prescription in the vault and commit to it."""
+
+
+@prescription.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--reference", help="Your own reference of it: A-Z, 0-9 and -, at most 20.")
+@wait_option
+@at_home
+@json_option
+@click.pass_context
+def add(context: click.Context, person: Person, file: Path, reference: str | None) -> None:
+    """Keep the FHIR VisionPrescription in FILE, and commit to it on the chain.
+
+    FILE may also be one that another shop exported, with the secret of its marks.
+    """
+    handed = parse_handed(read_input(file), file.name, today=today())
+    name = reference or handed.reference
+    if name is None:
+        raise Usage("a prescription needs your reference of it", hint="--reference ORD-17")
+    if left := handed.prescription.left_out:
+        note(f"left out, and not kept: {', '.join(left)}")
+    with person.vault() as vault:
+        sender = person.sender
+        with vault.changes():
+            record, is_new = lots.add_prescription(
+                vault, sender, handed, prescriptions.parse_reference(name)
+            )
+
+        async def commit() -> None:
+            async with person.node() as node:
+                await prescriptions.commit(
+                    vault, node, sender, record.reference, wait_s=person.wait_s, say=note
+                )
+
+        run(commit())
+    result = {"reference": name, "commitment": record.commitment, "new": is_new}
+    emit(context, result, lambda: fields(result))
+
+
+@prescription.command()
+@click.argument("reference")
+@at_home
+@json_option
+@click.pass_context
+def show(context: click.Context, person: Person, reference: str) -> None:
+    """Show a prescription of the vault; nothing is asked of any node."""
+    with person.vault() as vault:
+        record = _load(vault, reference)
+    held = record.prescription
+    result: dict[str, Any] = {
+        "reference": record.reference,
+        "written": held.written,
+        "prescriber": held.prescriber,
+        "right": fhir.as_text(held.right),
+        "left": fhir.as_text(held.left),
+        "commitment": record.commitment,
+        "committed": record.is_committed,
+    }
+    emit(context, result, lambda: fields(result))
+
+
+@prescription.command("list")
+@at_home
+@json_option
+@click.pass_context
+def list_(context: click.Context, person: Person) -> None:
+    """List the prescriptions of the vault, without what they say."""
+    with person.vault() as vault:
+        records = [record for _, record in every(vault, PrescriptionRecord)]
+    result = [
+        {
+            "reference": record.reference,
+            "written": record.prescription.written,
+            "committed": record.is_committed,
+        }
+        for record in records
+    ]
+    rows = [tuple(item.values()) for item in result]
+    emit(context, result, lambda: table(("reference", "written", "committed"), rows))
+
+
+@prescription.command()
+@click.argument("reference")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="New file to write.")
+@at_home
+@json_option
+@click.pass_context
+def export(context: click.Context, person: Person, reference: str, output: Path) -> None:
+    """Write a prescription with its secret to a file, for the shop that the patient goes to.
+
+    Whoever holds the file reads the prescription: hand it to the patient, or send it sealed.
+    """
+    with person.vault() as vault:
+        record = _load(vault, reference)
+    value = {
+        "format": PRESCRIPTION_FORMAT,
+        "reference": record.reference,
+        "secret": record.secret.hex(),
+        "prescription": fhir.as_resource(record.prescription),
+    }
+    write_private(output, json.dumps(value, indent=2, default=float).encode() + b"\n")
+    emit(context, {"reference": reference, "file": str(output)}, f"wrote {output}")
+
+
+def _load(vault: Vault, reference: str) -> PrescriptionRecord:
+    found = find(vault, PrescriptionRecord, reference)
+    if found is None:
+        raise NotFound(
+            f"the vault holds no prescription {reference}", hint="depoli prescription list"
+        )
+    return found[1]
