@@ -10,7 +10,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from node.cli.main import main
+from contracts.errors import BadGenesis
+from ledger import errors
+from ledger.errors import Malformed, StoreLocked
+from node.cli.main import _RECORD_CODES, main
 from node.errors import Exit, NodeError
 
 ROOT = Path(__file__).parents[2]
@@ -157,6 +160,10 @@ def test_a_folder_where_a_file_is_needed_is_refused(tmp_path: Path) -> None:
     refused(Exit.USAGE, "genesis", "verify", tmp_path)
 
 
+def test_the_errors_of_the_record_that_are_told_by_name_exist() -> None:
+    assert all(issubclass(getattr(errors, name), errors.LedgerError) for name in _RECORD_CODES)
+
+
 @click.command()
 @click.argument("kind")
 def failing(kind: str) -> None:
@@ -167,6 +174,12 @@ def failing(kind: str) -> None:
         raise ExceptionGroup("several", [ExceptionGroup("inner", [NodeError("it", hint="do")])])
     if kind == "system":
         raise PermissionError(13, "Permission denied", "some/file")
+    if kind == "locked":
+        raise StoreLocked("data")
+    if kind == "record":
+        raise Malformed("block", "it is torn")
+    if kind == "rule":
+        raise BadGenesis("it was not signed")
     if kind == "interrupt":
         raise KeyboardInterrupt
 
@@ -197,7 +210,14 @@ class TestWhatACommandMayRaise:
 
     def test_an_error_of_the_system_names_the_file(self) -> None:
         said = refused(Exit.FAILED, "keys", "system")
-        assert said == "error: some/file: Permission denied\n"
+        assert said.startswith("error: some/file: Permission denied\nhint:  ")
+
+    def test_a_record_in_use_is_locked(self) -> None:
+        assert "another process" in refused(Exit.LOCKED, "keys", "locked")
+
+    def test_what_does_not_hold_does_not_verify(self) -> None:
+        assert "torn" in refused(Exit.VERIFICATION_FAILED, "keys", "record")
+        assert "signed" in refused(Exit.VERIFICATION_FAILED, "keys", "rule")
 
     def test_an_interrupt_ends_as_shells_expect(self) -> None:
         assert run("keys", "interrupt").exit_code == 130
