@@ -4,11 +4,10 @@ Relative paths start at the folder of the file. Unknown keys are refused.
 """
 
 import re
-import secrets
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ledger.keys import SigningKey
 from ledger.validators import MEMBER_ID_BYTES, MemberId
@@ -122,44 +121,3 @@ def load_home(folder: Path) -> Home:
         genesis=place("genesis"),
         sealing_key_file=place_if("sealing_key_file"),
     )
-
-
-def create_home(
-    folder: Path,
-    *,
-    node: str,
-    member: bytes,
-    label: str,
-    key_file: str,
-    **places: Any,  # noqa: ANN401
-) -> Home:
-    """Write `client.toml` and a new vault key to `folder`, and return the home.
-
-    Paths start at `folder`; `places` may name token_file, vault, vault_key_file, genesis and
-    sealing_key_file otherwise than the defaults. Raises `AlreadyThere`.
-    """
-    table: dict[str, str] = {
-        "node": node,
-        "member": member.hex(),
-        "label": label,
-        "key_file": key_file,
-        "token_file": "token",
-        "vault": "vault.sqlite",
-        "vault_key_file": "vault.key",
-        "genesis": "genesis.json",
-    } | {name: str(value) for name, value in places.items()}
-    assert table.keys() <= _REQUIRED | _OPTIONAL  # the caller names keys that exist
-    content = "# Who this is and where its things are. Paths start at this folder.\n" + "".join(
-        f"{name} = {_quoted(value)}\n" for name, value in table.items()
-    )
-    files.make_folder(folder)
-    files.create(folder / FILE_NAME, content.encode())
-    home = load_home(folder)
-    if home.vault_key_file is not None and not home.vault_key_file.exists():
-        key = secrets.token_bytes(VAULT_KEY_BYTES)
-        files.create(home.vault_key_file, key.hex().encode() + b"\n", secret=True)
-    return home
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -88,7 +88,7 @@ def _verify(text: bytes, members: Members) -> dict[str, Any]:
     found.verify(members.genesis.chain_id, members.genesis.validator_set)
     entry = found.entry
     call = parse_call(entry.call)
-    outcome = "applied" if entry.outcome.code == 0 else Refusal(entry.outcome.code).name  # type: ignore[call-arg]
+    outcome = "applied" if entry.outcome.code == 0 else Refusal(entry.outcome.code).name
     return {
         "call": type(call).__name__,
         "outcome": outcome,

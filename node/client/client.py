@@ -76,7 +76,7 @@ class _Submitted(msgspec.Struct, frozen=True):
 class MarkView(msgspec.Struct, frozen=True):
     """A mark and the part of the equipment that it stands for."""
 
-    part: int
+    part: Literal["lenses", "frame"]
     mark: Hex32
 
 
@@ -86,14 +86,14 @@ class ClaimView(msgspec.Struct, frozen=True):
     id: Hex32
     submitter: Hex16
     payer: Hex16
-    leg: int
+    leg: Literal["base", "complementary"]
     prescription: Hex32
     document: Hex32
     amount: Hex32
     state: str
     marks: tuple[MarkView, ...]
     accepted_amount: Hex32 | None = None
-    reason: int | str | None = None
+    reason: str | None = None
     settlement: Hex32 | None = None
     height: int | None = None
     time: int | None = None
@@ -114,7 +114,7 @@ class SettlementView(msgspec.Struct, frozen=True):
     beneficiary: Hex16
     claims: tuple[Hex32, ...]
     sum: Hex32
-    state: str | int
+    state: str
     height: int | None = None
     time: int | None = None
     transaction: Hex32 | None = None

@@ -166,7 +166,7 @@ def verify(
         raise NotVerified("claim document", f"the field {missing[0]} is not disclosed")
     if values["prescription"] != claim.prescription:
         raise NotVerified("claim document", "it names another prescription than the claim")
-    if values["leg"] != claim.leg:
+    if values["leg"] != Leg[claim.leg.upper()]:
         raise NotVerified("claim document", "it is of another leg than the claim")
     _verify_amount(disclosure.opening, values, claim)
     codes = _verify_codes(values)
@@ -177,7 +177,7 @@ def verify(
         bytes.fromhex(claim.submitter),
         codes,
         nomenclature.current().category(codes),
-        Leg(claim.leg),
+        Leg[claim.leg.upper()],
         values["lenses_cents"] or 0,
         values["frame_cents"],
         values["invoice_date"],
@@ -234,12 +234,12 @@ def _verify_codes(values: Mapping[str, Value]) -> Codes:
 
 def _verify_marks(disclosed: Mapping[str, Value], codes: Codes, claim: ClaimView) -> None:
     """Raise unless the marks of the claimed parts, and nothing else, are opened and used."""
-    leg = Leg(claim.leg)
+    leg = Leg[claim.leg.upper()]
     parts = {Part.LENSES} if codes.frame is None else {Part.LENSES, Part.FRAME}
     wanted = {documents.mark_field(leg, part) for part in parts}
     if beyond := sorted(disclosed.keys() - wanted):
         raise NotVerified("prescription", f"the field {beyond[0]} is no business of a payer")
-    shown = {(int(part), disclosed.get(documents.mark_field(leg, part))) for part in parts}
+    shown = {(part.name.lower(), disclosed.get(documents.mark_field(leg, part))) for part in parts}
     if shown != {(mark.part, mark.mark) for mark in claim.marks}:
         raise NotVerified("mark", "the claim uses another mark than the prescription holds")
 
