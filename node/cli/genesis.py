@@ -34,8 +34,14 @@ def genesis() -> None:
     metavar="LABEL",
     help="A member that validates, in the order of turns; once for each.",
 )
-@click.option("--out", type=_FILE, default=Path("draft.json"), show_default=True,
-              help="New file for the draft.")
+@click.option(
+    "--output",
+    "out",
+    type=_FILE,
+    default=Path("draft.json"),
+    show_default=True,
+    help="New file for the draft.",
+)
 @json_option
 @click.pass_context
 def draft(
@@ -62,7 +68,7 @@ def draft(
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of your *.seed files.",
 )
-@click.option("--out", type=_FILE, help="Default: LABEL.signature.json here.")
+@click.option("--output", "out", type=_FILE, help="Default: LABEL.signature.json here.")
 @json_option
 @click.pass_context
 def sign(context: click.Context, draft: Path, keys: Path, out: Path | None) -> None:  # fmt: skip
@@ -80,8 +86,14 @@ def sign(context: click.Context, draft: Path, keys: Path, out: Path | None) -> N
 @genesis.command()
 @_DRAFT
 @click.argument("signatures", required=True, nargs=-1, type=_FILE)
-@click.option("--out", type=_FILE, default=Path("genesis.json"), show_default=True,
-              help="New file for the signed genesis.")
+@click.option(
+    "--output",
+    "out",
+    type=_FILE,
+    default=Path("genesis.json"),
+    show_default=True,
+    help="New file for the signed genesis.",
+)
 @json_option
 @click.pass_context
 def assemble(context: click.Context, draft: Path, signatures: tuple[Path, ...], out: Path) -> None:

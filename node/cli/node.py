@@ -36,8 +36,13 @@ def node() -> None:
 @click.option("--data", required=True, type=_FOLDER, help="The node's folder, made here.")
 @click.option("--genesis", required=True, type=_FILE, help="The signed genesis of the chain.")
 @click.option("--keys", required=True, type=_FOLDER, help="Folder of your *.seed files.")
-@click.option("--mode", type=click.Choice([mode.value for mode in Mode]),
-              default=Mode.VALIDATOR.value, show_default=True, help="What the node does.")
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in Mode]),
+    default=Mode.VALIDATOR.value,
+    show_default=True,
+    help="What the node does.",
+)
 @click.option(
     "--listen",
     type=AddressType(),
@@ -149,7 +154,8 @@ def token() -> None:
 @click.option("--member", metavar="LABEL|ID", help="Whose entries the token reads.")
 @click.option("--label", default="", help="What the token is for, in your words.")
 @click.option(
-    "--out",
+    "--output",
+    "out",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
     help="New file for the token; only its hash is kept.",

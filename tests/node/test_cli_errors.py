@@ -113,7 +113,7 @@ def test_nothing_at_all_shows_the_help_and_is_wrong_use() -> None:
         ("genesis", "assemble", "{}/draft.json"),
         ("node", "init", "--data", "{}/n", "--genesis", "g", "--keys", "k", "--api", "nowhere"),
         ("node", "init", "--data", "{}/n", "--genesis", "g", "--keys", "k", "--peer", "a"),
-        ("node", "token", "new", "--config", "{}", "--scope", "read", "--out", "{}/t"),
+        ("node", "token", "new", "--config", "{}", "--scope", "read", "--output", "{}/t"),
         ("testnet", "create", "{}/n", "--validators", "0"),
         ("testnet", "create", "{}/n", "--validators", "many"),
         ("testnet", "create", "{}/n", "--shops", "-1"),

@@ -40,15 +40,15 @@ def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     members = [part for label in FOUNDERS for part in ("--member", folder / label)]
     validators = [part for label in FOUNDERS for part in ("--validator", label)]
     draft, genesis = folder / "draft.json", folder / "genesis.json"
-    drafted = asked("genesis", "draft", "--network", "n", *members, *validators, "--out", draft)
+    drafted = asked("genesis", "draft", "--network", "n", *members, *validators, "--output", draft)
     assert asked("genesis", "show", draft) | {"draft": str(draft)} == drafted
     signatures = []
     for label in FOUNDERS:
         out = folder / f"{label}.signature.json"
-        signed = asked("genesis", "sign", draft, "--keys", folder / label, "--out", out)
+        signed = asked("genesis", "sign", draft, "--keys", folder / label, "--output", out)
         assert signed["label"] == label
         signatures.append(out)
-    assembled = asked("genesis", "assemble", draft, *signatures, "--out", genesis)
+    assembled = asked("genesis", "assemble", draft, *signatures, "--output", genesis)
     verified = asked("genesis", "verify", genesis)
     assert verified["verified"] is True
     assert drafted["chain_id"] == assembled["chain_id"] == verified["chain_id"]
@@ -100,7 +100,7 @@ def test_a_token_is_written_to_a_file_and_shown_nowhere(founded: Path, tmp_path:
     out = tmp_path / "t"
     result = run(
         "node", "token", "new", "--config", tmp_path / "n", "--member", "b", "--scope", "read",
-        "--scope", "submit", "--label", "billing", "--out", out,
+        "--scope", "submit", "--label", "billing", "--output", out,
     )  # fmt: skip
     token = read_token(out)
     assert token not in result.output
@@ -130,7 +130,7 @@ def test_a_token_that_cannot_be_meant_is_refused(
         "new",
         "--config",
         tmp_path / "n",
-        "--out",
+        "--output",
         tmp_path / "t",
         *more,
         code=code,
