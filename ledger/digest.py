@@ -73,5 +73,5 @@ def _sum(pairs: Iterable[Pair]) -> tuple[int, int]:
 
 
 def _element(key: bytes, value: bytes) -> bytes:
-    tag = Domain.STATE_ELEMENT.value + len(key).to_bytes(4) + key
+    tag = Domain.STATE_ELEMENT + len(key).to_bytes(4) + key
     return shake_128(tag + value).digest(SUM_BYTES)

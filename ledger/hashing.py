@@ -10,7 +10,7 @@ HASH_BYTES = 32
 NO_HASH = Hash(bytes(HASH_BYTES))  # stands where there is nothing to hash yet
 
 
-class Domain(Enum):
+class Domain(bytes, Enum):
     """The kinds of things that are hashed; the value is the prefix of what is hashed.
 
     No prefix is the prefix of another, because each ends at its only NUL byte.
@@ -39,7 +39,7 @@ class Domain(Enum):
 
 def hash_of(domain: Domain, *parts: bytes) -> Hash:
     """Return SHA-256(domain ‖ parts). Parts are of fixed length, but for the last."""
-    digest = sha256(domain.value)
+    digest = sha256(domain)
     for part in parts:
         digest.update(part)
     return Hash(digest.digest())

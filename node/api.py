@@ -5,6 +5,7 @@ member; `audit` reads everything. What is not for the asker is answered as if it
 """
 
 import asyncio
+import contextlib
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
@@ -15,6 +16,7 @@ from aiohttp import hdrs, web
 
 from contracts import claim as claims
 from contracts import settlement as settlements
+from contracts.errors import AlreadySeen
 from contracts.genesis import SignedGenesis
 from ledger.encoding import decode
 from ledger.errors import LedgerError
@@ -154,24 +156,17 @@ class Api:
         return web.json_response({"transactions": shown}, status=202 if pending else 200)
 
     async def _submitted(self, grant: Grant, raws: Sequence[bytes]) -> list[Result]:
-        """Admit what is new, and tell of what is in the chain already."""
-        results: list[Result | None] = []
-        fresh: list[bytes] = []
-        for raw in raws:
-            known: Result | None = None
-            try:
-                parsed = parse(raw)
-            except LedgerError as error:
-                known = Refused(None, error)
-            else:
-                if grant.member not in (None, parsed.body.sender):
-                    raise Problem(403, "forbidden", "this token sends for another member")
-                known = await self._committed(parsed.id)
-            results.append(known)
-            if known is None:
-                fresh.append(raw)
-        admitted = iter(await self._admission.submit(fresh, gossip=True) if fresh else ())
-        return [next(admitted) if result is None else result for result in results]
+        """Admit what is new, and tell what became of what is in the chain already."""
+        if grant.member is not None:
+            for raw in raws:
+                with contextlib.suppress(LedgerError):  # refused as malformed, below
+                    if parse(raw).body.sender != grant.member:
+                        raise Problem(403, "forbidden", "this token sends for another member")
+        results = await self._admission.submit(raws, gossip=True)
+        for index, each in enumerate(results):
+            if isinstance(each, Refused) and isinstance(each.error, AlreadySeen):
+                results[index] = await self._committed(each.error.transaction_id) or each
+        return results
 
     async def _committed(self, transaction_id: bytes) -> Committed | None:
         if transaction_id in self._mempool or self._chain.place(transaction_id) is None:

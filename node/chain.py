@@ -4,9 +4,10 @@ A block is durable when its record is in the segments; the store follows without
 the height that it has applied in the same batch, and blocks above that are executed again at start.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 from contracts import calls
@@ -15,7 +16,6 @@ from contracts import settlement as settlements
 from contracts.errors import Inadmissible
 from contracts.execute import ChainState, Executed, Signatures, execute
 from contracts.genesis import Genesis, start
-from contracts.state import Reader
 from ledger import merkle
 from ledger.block import Body, CommittedBlock, Header
 from ledger.certificate import CommitCertificate
@@ -36,6 +36,7 @@ _NODE: Final = b"n"  # + level u8 + index u64 -> node of the log
 _TRANSACTION: Final = b"t"  # + id -> encoded Place
 _CLAIM: Final = b"c"  # + member + entry number u64 -> id of a claim that concerns the member
 _HEAD: Final = b"h"  # + member -> encoded Head
+_RECENT_KEYS: Final = 50_000  # of the state, at hand in memory: some 15 MB
 _TIP: Final = b"tip"  # -> encoded Tip
 
 
@@ -70,17 +71,44 @@ class Tip(Struct):
 
 
 class _State:
-    """The contracts' view of the store."""
+    """The contracts' view of the store, with what was read or written last at hand.
+
+    Several threads read while one writes. What a reader found before a write it must not remember
+    after it, so every write begins another generation.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._recent: dict[bytes, bytes | None] = {}
+        self._generation = 0
+        self._lock = Lock()  # of the generation and what is remembered of it
 
     def get(self, key: bytes) -> bytes | None:
-        return self._store.get(_STATE + key)
+        try:
+            return self._recent[key]
+        except KeyError:
+            pass
+        generation = self._generation
+        value = self._store.get(_STATE + key)
+        with self._lock:
+            if generation == self._generation:
+                self._remember({key: value})
+        return value
 
     def scan(self, prefix: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         found = self._store.scan(_STATE + prefix, limit)
         return [(key[len(_STATE) :], value) for key, value in found]
+
+    def written(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """Learn what the store has just been given."""
+        with self._lock:
+            self._generation += 1
+            self._remember(changes)
+
+    def _remember(self, values: Mapping[bytes, bytes | None]) -> None:
+        if len(self._recent) + len(values) > _RECENT_KEYS:
+            self._recent = {}
+        self._recent.update(values)
 
 
 class Chain:
@@ -89,7 +117,7 @@ class Chain:
     def __init__(self, genesis: Genesis, segments: Segments, store: Store) -> None:
         self.genesis = genesis
         self._segments, self._store = segments, store
-        self._reader: Reader = _State(store)
+        self._reader = _State(store)
         self.certificate: CommitCertificate | None = None  # of the last block
         self.state = start(genesis).chain(self._reader)
         self._signers = self.state.validators  # of the last block
@@ -220,7 +248,8 @@ class Chain:
     def claims_of(self, member: bytes, *, after: int, limit: int) -> list[tuple[int, Hash]]:
         """Return (entry number, id) of claims that concern `member`, in order, above `after`."""
         prefix = _CLAIM + member
-        found = self._store.scan(prefix, limit, after=prefix + after.to_bytes(8))
+        start = prefix if after < 0 else prefix + after.to_bytes(8)  # no key is the prefix alone
+        found = self._store.scan(prefix, limit, after=start)
         return [(int.from_bytes(key[-8:]), Hash(value)) for key, value in found]
 
     def receipt(self, transaction_id: bytes, position: int) -> Receipt | None:
@@ -309,6 +338,7 @@ class Chain:
             )
         )
         self._store.write(batch)
+        self._reader.written(executed.changes)
         self.state, self.certificate, self._signers = after, certificate, signers
 
 

@@ -126,12 +126,18 @@ class Exchange:
             self._reply_later(self._reply_blocks(link, height, height))
 
     async def heartbeat(self) -> None:
-        """Tell peers where agreement stands: soon after it changed, and now and then."""
-        last, sent = b"", 0.0
+        """Tell peers where agreement stands where it is slow to move on, and now and then.
+
+        While heights follow each other quickly nobody lacks anything: peers would only be sent
+        again what is on its way.
+        """
+        last, sent, height = b"", 0.0, 0
         while True:
             await asyncio.sleep(STATUS_ACTIVE_S)
+            moving, height = height != self._chain.height, self._chain.height
+            idle = clock.monotonic() - sent > STATUS_IDLE_S
             status = messages.encode(self._machine.status())
-            if status != last or clock.monotonic() - sent > STATUS_IDLE_S:
+            if idle or (status != last and not moving):
                 last, sent = status, clock.monotonic()
                 for link in self.links.values():
                     link.send_consensus("status", status)
