@@ -22,8 +22,8 @@ from node.cli.person import (
 )
 from node.client import inbox, lots, sealing
 from node.client.client import CallOutcome, ClaimView
-from node.client.errors import NetworkRefused
 from node.client.records import ClaimRecord, Progress, every, find
+from node.client.refusals import refusal, told
 from node.client.request import parse_claim
 from node.errors import Usage
 
@@ -45,7 +45,7 @@ def submit(context: click.Context, person: Person, file: Path) -> None:
     Everything is judged before anything leaves. Run again after a failure, it goes on.
     """
     request = parse_claim(read_input(file), file.name, today=today())
-    if left := request.prescribed.prescription.left_out:
+    if request.prescribed and (left := request.prescribed.prescription.left_out):
         note(f"left out, and not kept: {', '.join(left)}")
     with person.vault() as vault:
         sender = person.sender
@@ -62,7 +62,7 @@ def submit(context: click.Context, person: Person, file: Path) -> None:
     result = own_view(record, person)
     emit(context, result, lambda: fields(result))
     if record.progress is not Progress.COMMITTED:
-        raise NetworkRefused(_why(record))
+        raise told(str(record.refusal), str(record.refusal_text), record.reference)
 
 
 @claim.command()
@@ -279,16 +279,9 @@ def _tell(
     ]
     rows = [tuple(item.values()) for item in result]
     emit(context, result, lambda: table(("claim", "outcome"), rows))
-    refused = [outcome for outcome in outcomes if outcome.code]
-    if refused:
-        raise NetworkRefused(
-            f"{len(refused)} of {len(outcomes)} refused; the first: "
-            f"{refused[0].text or refused[0].name}"
-        )
-
-
-def _why(record: ClaimRecord) -> str:
-    return f"{record.reference} was refused: {record.refusal_text or record.refusal}"
+    for id_, outcome in zip(ids, outcomes, strict=True):
+        if outcome.code:
+            raise refusal(outcome, id_.hex() if len(ids) > 1 else "")
 
 
 def _parse_reason(text: str) -> Reason:

@@ -127,7 +127,8 @@ def _human(item: dict[str, Any]) -> str:
     shown: dict[str, Any] = {}
     for name, value in item.items():
         if name.endswith("cents"):
-            shown[name.removesuffix("_cents") if name != "cents" else "amount"] = euros(value)
+            part = name.removesuffix("cents").rstrip("_")
+            shown[f"{part} cost" if part else "amount"] = euros(value)
         else:
             shown[name] = " ".join(value) if isinstance(value, list) else value
     verified = fields({name: value for name, value in shown.items() if value})

@@ -10,8 +10,9 @@ from node.cli.claim import own_view
 from node.cli.output import emit, json_option, note, table
 from node.cli.person import Person, at_home, read_input, run, today, wait_option
 from node.client import lots
-from node.client.errors import ClientError, NetworkRefused, Refused
+from node.client.errors import ClientError, Refused
 from node.client.records import ClaimRecord, Progress
+from node.client.refusals import told
 from node.client.request import ClaimRequest, parse_claim
 from node.errors import NodeError, Usage
 
@@ -71,10 +72,9 @@ def submit(
     emit(context, {"claims": result, "refused": refused}, lambda: _human(result))
     failed = [record for record in records if record.progress is not Progress.COMMITTED]
     if failed:
-        raise NetworkRefused(
-            f"{len(failed)} of {len(records)} claims were refused; the first, "
-            f"{failed[0].reference}: {failed[0].refusal_text or failed[0].refusal}"
-        )
+        note(f"{len(failed)} of {len(records)} claims were refused; the first:")
+        first = failed[0]
+        raise told(str(first.refusal), str(first.refusal_text), first.reference)
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

@@ -1,5 +1,6 @@
 """`depoli receipt`: the proof that an entry is on the chain, for whoever asks later."""
 
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def export(
     text = run(ask())
     result = _verify(text, person.members)
     files.create(output, text)
-    emit(context, result | {"file": str(output)}, lambda: f"{fields(result)}\nwrote {output}")
+    emit(context, result | {"file": str(output)}, lambda: f"{_human(result)}\nwrote {output}")
 
 
 @receipt.command()
@@ -76,7 +77,7 @@ def verify(context: click.Context, file: Path, genesis: Path) -> None:
     text = files.read_public(file, limit=MAX_JSON_LENGTH, hint="name a receipt that is there")
     document = files.read_public(genesis, limit=MAX_GENESIS_BYTES, hint="name the genesis document")
     result = _verify(text, parse_members(document))
-    emit(context, result, lambda: f"{fields(result)}\nverified")
+    emit(context, result, lambda: f"{_human(result)}\nverified")
 
 
 def _verify(text: bytes, members: Members) -> dict[str, Any]:
@@ -104,9 +105,17 @@ def _verify(text: bytes, members: Members) -> dict[str, Any]:
     }
 
 
+def _human(result: dict[str, Any]) -> str:
+    call = {f"call: {name}": value for name, value in result["fields"].items()}
+    shown = {name: value for name, value in result.items() if name != "fields"} | call
+    return fields({name: value for name, value in shown.items() if value is not None})
+
+
 def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if isinstance(value, msgspec.Struct):
         return {name: _plain(item) for name, item in msgspec.structs.asdict(value).items()}
+    if isinstance(value, IntEnum):
+        return value.name.lower()
     return value.hex() if isinstance(value, bytes) else value

@@ -21,7 +21,7 @@ from contracts.commitment import Opening, blinding_from, sum_openings
 from ledger.encoding import decode, encode
 from ledger.transaction import created_id
 from node.client.client import CallOutcome, NodeClient
-from node.client.errors import ClientError, NetworkRefused, NotFound, Refused, Undecided
+from node.client.errors import ClientError, NotFound, Refused, Undecided
 from node.client.lots import release
 from node.client.records import (
     ClaimRecord,
@@ -32,6 +32,7 @@ from node.client.records import (
     keep,
     update,
 )
+from node.client.refusals import refusal
 from node.client.statements import ACCEPTANCE, SETTLEMENT, Statement
 from node.client.transactions import Decided, Say, Sender, deliver, sign_and_keep
 from node.client.vault import Vault
@@ -177,7 +178,7 @@ class Office:
 def require_applied(outcome: CallOutcome) -> None:
     """Raise `NetworkRefused` with the chain's reason unless the call was applied."""
     if outcome.code:
-        raise NetworkRefused(f"{outcome.name}: {outcome.text}" if outcome.text else outcome.name)
+        raise refusal(outcome)
 
 
 def _own_opening(received: ReceivedRecord, cents: int) -> Opening:

@@ -6,7 +6,7 @@ Source: hl7.org/fhir/R4/visionprescription.html; FHIR ties no axis to a cylinder
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
@@ -57,7 +57,8 @@ class Prescription:
     prescriber: str  # RPPS number
     right: Correction | None
     left: Correction | None
-    left_out: tuple[str, ...] = ()  # names of fields that did not enter
+    # Names of fields that did not enter; two that differ in these are one prescription.
+    left_out: tuple[str, ...] = field(default=(), compare=False)
 
     def correction(self, side: str) -> Correction | None:
         """Return the correction of the "right" or "left" eye."""

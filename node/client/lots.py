@@ -34,7 +34,13 @@ from node.client.records import (
     keep,
     update,
 )
-from node.client.request import SECRET_BYTES, ClaimRequest, HandedPrescription
+from node.client.refusals import explain
+from node.client.request import (
+    SECRET_BYTES,
+    ClaimRequest,
+    HandedPrescription,
+    require_prescribed,
+)
 from node.client.transactions import Decided, Lapsed, Say, Sender, deliver, sign_and_keep
 from node.client.vault import Vault
 
@@ -86,8 +92,12 @@ def prepare(vault: Vault, sender: Sender, request: ClaimRequest, payer_of: Payer
     where what is claimed is claimed already, `NotFound` for a payer nobody knows.
     """
     payer = payer_of(request.payer)
-    reference = request.prescribed.reference or request.reference
-    prescription, _ = add_prescription(vault, sender, request.prescribed, reference)
+    reference = request.prescription_reference
+    if request.prescribed is not None:
+        prescription, _ = add_prescription(vault, sender, request.prescribed, reference)
+    else:
+        prescription = _kept_prescription(vault, reference)
+        require_prescribed(request, prescription.prescription)
     found = find(vault, ClaimRecord, request.reference)
     if found is not None:
         _require_same(found[1], request, payer, reference)
@@ -304,7 +314,7 @@ def _call(vault: Vault, claim: ClaimRecord) -> ClaimSubmit:
 def _refuse(vault: Vault, number: int, claim: ClaimRecord, outcome: CallOutcome) -> None:
     """Write that the chain refused a claim, which frees its marks for another of the shop."""
     claim.progress = Progress.REFUSED
-    claim.refusal, claim.refusal_text = outcome.name, outcome.text
+    claim.refusal, claim.refusal_text = outcome.name, explain(outcome)
     release(vault, claim)
     update(vault, number, claim)
 
@@ -348,6 +358,16 @@ def _prescription(vault: Vault, claim: ClaimRecord) -> tuple[int, PrescriptionRe
     if found is None:
         raise NotFound(f"the prescription of claim {claim.reference} was erased")
     return found
+
+
+def _kept_prescription(vault: Vault, reference: str) -> PrescriptionRecord:
+    found = find(vault, PrescriptionRecord, reference)
+    if found is None:
+        raise NotFound(
+            f"no prescription is kept under {reference}",
+            hint="depoli prescription add FILE, or put the prescription into the claim's file",
+        )
+    return found[1]
 
 
 def _locks(sender: Sender, claim: ClaimRecord) -> list[bytes]:

@@ -4,9 +4,9 @@
 "claim": {"reference", "payer", "leg", "codes": {"right", "left", "frame", "supplements"},
 "amounts": {"lenses", "frame"}, "invoice_date", "insured", "authorisation"}}`
 
-The prescription is a FHIR R4 VisionPrescription; its reference is the shop's own, and that of the
-claim where it is not given; the secret has 64 hexadecimal digits and stands where it came with the
-prescription. Amounts are cents.
+The prescription is a FHIR R4 VisionPrescription, left out where one is kept under its reference,
+which is the shop's own, and that of the claim where it is not given; the secret has 64 hexadecimal
+digits and stands where it came with the prescription. Amounts are cents.
 """
 
 import re
@@ -66,7 +66,8 @@ class ClaimRequest:
     """One claim that may be submitted: every rule at the door holds."""
 
     reference: str
-    prescribed: HandedPrescription
+    prescription_reference: str
+    prescribed: HandedPrescription | None  # None: the one kept under that reference
     payer: str  # label or member id in hexadecimal
     leg: int  # 0 base, 1 complementary
     codes: Codes
@@ -86,30 +87,35 @@ def parse_claim(data: bytes, name: str, *, today: str) -> ClaimRequest:
     """Return the claim in a file's bytes; raise `NotReadable` or `Refused`. `name` is the file."""
     document = parse_object(data, name)
     screening.require_none(document)
-    require_names(document, _TOP, "file", required=frozenset(("format", "prescription", "claim")))
+    require_names(document, _TOP, "file", required=frozenset(("format", "claim")))
     if document["format"] != FORMAT:
         raise Refused("file.format", f"must be {FORMAT}")
     claim = as_object(document["claim"], "claim")
     required = frozenset(("reference", "payer", "leg", "codes", "amounts", "invoice_date"))
     require_names(claim, _CLAIM, "claim", required=required)
     reference = as_reference(claim["reference"], "claim.reference")
-    prescription = parse_prescription(document["prescription"])
-    handed = HandedPrescription(
-        as_reference(document.get("prescription_reference", reference), "prescription_reference"),
-        prescription,
-        _parse_secret(document.get("secret")),
+    prescription_reference = as_reference(
+        document.get("prescription_reference", reference), "prescription_reference"
     )
+    handed = None
+    if "prescription" in document:
+        handed = HandedPrescription(
+            prescription_reference,
+            parse_prescription(document["prescription"]),
+            _parse_secret(document.get("secret")),
+        )
+    elif "prescription_reference" not in document:
+        raise Refused(
+            "prescription",
+            "is missing",
+            hint="put it in, or give the prescription_reference of one that is kept",
+        )
     codes = _parse_codes(claim["codes"])
     nomenclature.current().require_valid(codes)
-    _require_prescribed(codes, prescription)
     lenses_cents, frame_cents = _parse_amounts(claim["amounts"], with_frame=codes.frame is not None)
     invoice_date = as_date(claim["invoice_date"], "claim.invoice_date")
     if invoice_date > today:
         raise Refused("claim.invoice_date", f"{invoice_date} is still to come")
-    if invoice_date < prescription.written:
-        raise Refused(
-            "claim.invoice_date", f"is before the prescription, written {prescription.written}"
-        )
     insured, authorisation = (
         as_reference(claim[key], f"claim.{key}") if claim.get(key) is not None else None
         for key in ("insured", "authorisation")
@@ -123,8 +129,9 @@ def parse_claim(data: bytes, name: str, *, today: str) -> ClaimRequest:
     payer = claim["payer"]
     if not isinstance(payer, str) or not _PAYER.fullmatch(payer):
         raise Refused("claim.payer", "must be the payer's label, or its id of 32 digits")
-    return ClaimRequest(
+    request = ClaimRequest(
         reference,
+        prescription_reference,
         handed,
         payer,
         LEGS.index(as_choice(claim["leg"], "claim.leg", LEGS)),
@@ -135,6 +142,9 @@ def parse_claim(data: bytes, name: str, *, today: str) -> ClaimRequest:
         insured,
         authorisation,
     )
+    if handed is not None:
+        require_prescribed(request, handed.prescription)
+    return request
 
 
 def parse_handed(data: bytes, name: str, *, today: str) -> HandedPrescription:
@@ -186,9 +196,13 @@ def _parse_codes(value: object) -> Codes:
     )
 
 
-def _require_prescribed(codes: Codes, prescription: Prescription) -> None:
-    """Raise `Refused` if a lens is claimed that the prescription does not call for."""
-    for side, lens in nomenclature.current().lenses(codes).items():
+def require_prescribed(request: ClaimRequest, prescription: Prescription) -> None:
+    """Raise `Refused` if what is claimed is not what the prescription calls for."""
+    if request.invoice_date < prescription.written:
+        raise Refused(
+            "claim.invoice_date", f"is before the prescription, written {prescription.written}"
+        )
+    for side, lens in nomenclature.current().lenses(request.codes).items():
         correction = prescription.correction(side)
         if correction is None:
             raise Refused(
