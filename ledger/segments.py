@@ -25,7 +25,6 @@ from typing import Final
 import google_crc32c
 
 from ledger.errors import Mismatch, NotKept, StoreDamaged
-from ledger.hashing import NO_HASH
 from ledger.lock import DirectoryLock
 
 SEGMENT_BYTES: Final = 64 << 20  # what is scanned at a start, and what retention drops at once
@@ -75,8 +74,8 @@ class Segments:
         cls,
         directory: Path,
         *,
+        chain_id: bytes,
         first_height: int = 1,
-        chain_id: bytes = NO_HASH,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> "Segments":
         """Return the blocks in `directory`; where there are none yet, they begin at `first_height`.

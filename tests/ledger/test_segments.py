@@ -350,7 +350,7 @@ def _judge(directory: Path, *, changed: bool) -> None:
 def test_a_file_of_another_chain_version_or_name_is_refused(tmp_path: Path) -> None:
     (path,) = _written(tmp_path, 1)
     with pytest.raises(Mismatch, match="chain id: expected 0000"):
-        Segments.open(tmp_path)
+        Segments.open(tmp_path, chain_id=bytes(32))
     whole = path.read_bytes()
     for at, new, reason in ((0, b"X", "magic"), (11, b"\x02", "version"), (51, b"\x02", "height")):
         path.write_bytes(whole)
@@ -488,7 +488,7 @@ import sys
 from pathlib import Path
 from random import Random
 from ledger.segments import Segments
-kept = Segments.open(Path(sys.argv[1]), segment_bytes=100_000)
+kept = Segments.open(Path(sys.argv[1]), chain_id=bytes(32), segment_bytes=100_000)
 height = kept.last_height
 while True:
     height += 1
@@ -510,7 +510,7 @@ def test_what_a_killed_writer_called_durable_is_there(tmp_path: Path) -> None:
             writer.kill()  # wherever it is just now
             rest = writer.stdout.read().split(b"\n")[:-1]
             told = int(rest[-1]) if rest else told
-        kept = Segments.open(tmp_path, segment_bytes=100_000)
+        kept = Segments.open(tmp_path, chain_id=bytes(32), segment_bytes=100_000)
         assert told <= kept.last_height <= told + 1
         for height in range(1, kept.last_height + 1):
             assert kept.read(height) == Random(height).randbytes(100 + height * 997 % 9_000)
