@@ -652,8 +652,9 @@ class Chain:
         )
         leader = (head.height + head.built_round) % len(founding.validators)
         need("proposer", founding.validators[leader].member, head.proposer)
-        if head.built_round == 0 and not body_.transactions and not body_.evidence:
-            raise FalseFact("body", "something to record, in round 0", "nothing")
+        need("evidence in a block of version 1", 0, len(body_.evidence))
+        if head.built_round == 0 and not body_.transactions:
+            raise FalseFact("body", "a transaction, in round 0", "nothing")
 
     def _check_body(self, head, body_, where):
         parent = body_.parent_commit

@@ -110,7 +110,8 @@ class Chain:
         self.labels = [
             self.genesis.genesis.members[index].label for index in self.genesis.genesis.validators
         ]
-        self._nonces = 0
+        self.beginning = beginning.header
+        self.transactions: list[Transaction] = []
 
     @property
     def chain_id(self) -> Hash:
@@ -122,17 +123,17 @@ class Chain:
     ) -> Transaction:
         """Return calls signed by a member; `changed` replaces fields before signing."""
         key = key_of(sender, Role.TRANSACTION)
-        self._nonces += 1
         fields: dict[str, object] = {
             "version": 1,
             "chain_id": self.chain_id,
             "sender": member_of(sender),
             "key_id": key_id(Role.TRANSACTION, Algorithm.ED25519, key.public),
             "valid_until": self.state.header.time + valid_for,
-            "nonce": some_bytes("nonce", self._nonces)[:16],
+            "nonce": some_bytes("nonce", len(self.transactions))[:16],
             "calls": tuple(encode_call(call) for call in calls),
         }
-        return transactions.sign(Unsigned(**(fields | changed)), key)  # type: ignore[arg-type]
+        self.transactions.append(transactions.sign(Unsigned(**(fields | changed)), key))  # type: ignore[arg-type]
+        return self.transactions[-1]
 
     def block(
         self, *batch: Transaction, seconds: int = 1, built_round: int = 0, committed_in: int = 0

@@ -1,5 +1,6 @@
 """What an auditor is told: what is false and where, or why there is nothing to judge yet."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 
@@ -39,12 +40,23 @@ class FalseFact(AuditError):
         }
 
 
+class NoBlocks(AuditError):
+    """The folder named holds no blocks."""
+
+    exit_code = 10
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(
+            f"{directory} does not exist: there are no blocks", hint="name the folder of a node"
+        )
+
+
 class OtherChain(AuditError):
-    """The file to extend holds another chain than the one that is offered."""
+    """The file to extend is no export of the chain that is offered."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"the file holds another chain: {reason}", hint="choose another file with -o"
+            f"the file is no export of this chain: {reason}", hint="choose another file with -o"
         )
 
 

@@ -5,6 +5,7 @@ height 1 (docs/format.md, section 19). It is written beside the file that was as
 its place when it is whole; what an interrupted export had read is kept and gone on from.
 """
 
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -18,7 +19,7 @@ from ledger.block import CommittedBlock, Header
 from ledger.encoding import decode, encode
 from ledger.errors import LedgerError
 from ledger.segments import Segments
-from node.audit.errors import BadStream, OtherChain, Refused, Unreachable
+from node.audit.errors import BadStream, NoBlocks, OtherChain, Refused, Unreachable
 from node.audit.records import MAGIC, Records, frame, split_frames
 from node.audit.report import Progress
 
@@ -34,15 +35,18 @@ class Writer:
 
     def __init__(self, path: Path, genesis: SignedGenesis) -> None:
         self._path, self._partial = path, path.with_name(path.name + ".partial")
-        self._chain_id = genesis.genesis.chain_id
+        self.chain_id = genesis.chain_id
         self._tip: Header | None = None
-        if not self._partial.exists() and path.exists():
+        is_copy = not self._partial.exists() and path.exists()
+        if is_copy:
             shutil.copyfile(path, self._partial)  # extend what is there
         self._file: BinaryIO = self._partial.open("ab+")
         try:
-            self._resume(genesis)
+            self._resume(MAGIC + frame(encode(genesis)))
         except BaseException:
             self._file.close()
+            if is_copy:
+                self._partial.unlink()
             raise
 
     def __enter__(self) -> Self:
@@ -69,7 +73,7 @@ class Writer:
             raise BadStream(str(error)) from None
         if header.height != self.height + 1:
             raise BadStream(f"block {header.height} after block {self.height}")
-        if header.chain_id != self._chain_id:
+        if header.chain_id != self.chain_id:
             raise OtherChain(f"block {header.height} says its chain is {header.chain_id.hex()}")
         if self._tip is not None and header.parent != self._tip.hash:
             raise OtherChain(f"block {header.height} does not follow block {self._tip.height}")
@@ -79,33 +83,37 @@ class Writer:
     def finish(self) -> None:
         """Put the whole file in its place."""
         self._file.flush()
+        os.fsync(self._file.fileno())
         self._file.close()
         self._partial.replace(self._path)
 
-    def _resume(self, genesis: SignedGenesis) -> None:
+    def _resume(self, beginning: bytes) -> None:
         """Find the last whole block of what is there, and cut off what follows it."""
         self._file.seek(0)
-        records = Records(self._file)
+        found = self._file.read(len(beginning))
+        if not beginning.startswith(found):
+            raise OtherChain("it does not begin with the genesis of the node")
         end = 0
-        with suppress(LedgerError):
-            records.read_magic()
-            found = next(records, None)
-            if found is not None and found != encode(genesis):
-                raise OtherChain("its genesis document is not the one of the node")
-            if found is not None:
-                end = records.offset
+        if found == beginning:
+            records, end = Records(self._file), len(beginning)
+            with suppress(LedgerError):
                 for payload in records:
                     self._tip = decode(payload, CommittedBlock).block.header
-                    end = records.offset
+                    end = len(beginning) + records.offset
         self._file.truncate(end)
         self._file.seek(end)
         if end == 0:
-            self._file.write(MAGIC + frame(encode(genesis)))
+            self._file.write(beginning)
 
 
 def copy_blocks(writer: Writer, directory: Path, show: Show) -> None:
-    """Append what a stopped node's segment files have. Raises what `Segments` raises."""
-    segments = Segments.open(directory)
+    """Append what a stopped node's segment files have.
+
+    Raises `NoBlocks`, `OtherChain`, and what `Segments` raises.
+    """
+    if not directory.is_dir():
+        raise NoBlocks(directory)
+    segments = Segments.open(directory, chain_id=writer.chain_id)
     try:
         for payload in segments.iterate(writer.height + 1):
             writer.append(payload)

@@ -53,7 +53,6 @@ class Report:
     calls: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
     late: list[int] = field(default_factory=list)  # heights built in a round above 0
-    evidence: list[int] = field(default_factory=list)  # heights that carry evidence
 
     def add(self, executed: Executed) -> None:
         """Count a block."""
@@ -63,8 +62,6 @@ class Report:
         self.entries += len(executed.entries)
         if header.built_round:
             self.late.append(header.height)
-        if executed.body.evidence:
-            self.evidence.append(header.height)
         self._of(header.proposer).proposed += 1
         for entry, concerned in zip(executed.entries, executed.concerned, strict=True):
             self.calls[call_name(entry.call)] += 1
@@ -96,7 +93,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "calls": dict(sorted(self.calls.items())),
             "refusals": dict(sorted(self.refusals.items())),
-            "exceptions": {"late_blocks": self.late, "blocks_with_evidence": self.evidence},
+            "exceptions": {"late_blocks": self.late},
             "members": [
                 {
                     "member": member.hex(),

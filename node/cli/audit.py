@@ -190,6 +190,4 @@ def _human(report: Report) -> str:
         lines += ["", table(("refused because", "entries"), sorted(report.refusals.items()))]
     if report.late:
         lines += ["", f"{len(report.late)} blocks were built in a later round than 0"]
-    if report.evidence:
-        lines += ["", f"blocks with evidence against a validator: {report.evidence}"]
     return "\n".join(lines)

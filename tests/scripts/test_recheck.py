@@ -1,0 +1,248 @@
+"""The second opinion: it says what the node's auditor says, but of what it cannot see."""
+
+import argparse
+import importlib.util
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import nacl.bindings as sodium
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.genesis_json import signed_json
+from ledger import keys, merkle
+from ledger.digest import StateDigest
+from ledger.encoding import encode
+from ledger.errors import BadSignature
+from ledger.hashing import Hash
+from ledger.heads import Heads, first
+from ledger.receipt import Receipt, to_json
+from node.audit.records import MAGIC, frame
+from tests.chainmaker import export_of, some_bytes, story
+from tests.edwards import BASE, ORDER, TORSION, add, challenge, encoded, multiply
+from tests.forgeries import Forgery, forgeries
+
+SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "recheck.py"
+CHAIN = story()
+FORGERIES = forgeries(CHAIN)
+FLIPS = 40
+
+
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("recheck", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+recheck = load()
+
+
+@pytest.fixture(scope="module")
+def genesis(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("genesis") / "genesis.json"
+    path.write_text(signed_json(CHAIN.genesis))
+    return path
+
+
+def check(path: Path, content: bytes, genesis: Path, header: str | None = None) -> dict[str, Any]:
+    path.write_bytes(content)
+    options = argparse.Namespace(file=path, genesis=genesis, header=header, jobs=1)
+    found: dict[str, Any] = recheck.check_chain(options)
+    return found
+
+
+def test_a_true_chain_is_accepted(genesis: Path, tmp_path: Path) -> None:
+    found = check(tmp_path / "e", export_of(CHAIN.genesis, CHAIN.blocks), genesis)
+    assert found["header"] == CHAIN.state.header.hash
+    assert found["transactions"] == 14
+    assert found["applied"] + found["refused"] == CHAIN.state.header.log_size
+
+
+@pytest.mark.parametrize("forgery", FORGERIES, ids=str)
+def test_a_lie_is_named(forgery: Forgery, genesis: Path, tmp_path: Path) -> None:
+    content = export_of(CHAIN.genesis, forgery.blocks)
+    if not forgery.recheck:
+        check(tmp_path / "e", content, genesis)
+        return
+    with pytest.raises(recheck.FalseFact) as error:
+        check(tmp_path / "e", content, genesis)
+    assert (error.value.field, error.value.height) == (forgery.recheck, forgery.height)
+
+
+@pytest.mark.parametrize("seed", range(FLIPS))
+def test_a_flipped_bit_is_named_with_its_block(seed: int, genesis: Path, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    payloads = [bytearray(encode(each)) for each in (CHAIN.genesis, *CHAIN.blocks)]
+    number = chance.choices(range(len(payloads)), [len(each) for each in payloads])[0]
+    place, bit = chance.randrange(len(payloads[number])), 1 << chance.randrange(8)
+    content = bytearray(MAGIC)
+    for index, payload in enumerate(payloads):
+        if index == number and seed % 4:  # most of them under a checksum that is right again
+            payload[place] ^= bit
+        record = bytearray(frame(bytes(payload)))
+        if index == number and not seed % 4:
+            record[8 + place] ^= bit
+        content += record
+    with pytest.raises(recheck.FalseFact) as error:
+        check(tmp_path / "e", bytes(content), genesis)
+    assert error.value.height == (number or None)
+
+
+def test_an_export_that_is_torn_or_not_the_one_asked_for_is_refused(
+    genesis: Path, tmp_path: Path
+) -> None:
+    whole = export_of(CHAIN.genesis, CHAIN.blocks)
+    with pytest.raises(recheck.FalseFact) as error:
+        check(tmp_path / "e", whole[:-1], genesis)
+    assert error.value.height == 8
+    last = CHAIN.state.header.hash.hex()
+    check(tmp_path / "e", whole, genesis, last)
+    with pytest.raises(recheck.FalseFact, match="last block"):
+        check(tmp_path / "e", export_of(CHAIN.genesis, CHAIN.blocks[:7]), genesis, last)
+
+
+def test_a_genesis_with_one_change_is_refused(genesis: Path, tmp_path: Path) -> None:
+    text = genesis.read_text()
+    for old, new in (
+        ('"optician"', '"insurer"'),
+        ('"federation"', '"federatio"'),
+        ('"time": 18', '"time": 17'),
+        ('"signature": "', '"signature": "00'),
+        ('"min_interval_ms": 20', '"min_interval_ms": 21'),
+        ('"format"', '"formal"'),
+        ("{", "["),
+    ):
+        assert old in text
+        path = tmp_path / "changed.json"
+        path.write_text(text.replace(old, new, 1))
+        with pytest.raises(recheck.FalseFact) as error:
+            recheck.read_genesis(path)
+        assert error.value.where.startswith("genesis")
+
+
+def receipt(height: int, index: int, proved_at: int) -> Receipt:
+    """Return the receipt of an entry under the header of a block."""
+    nodes: dict[tuple[int, int], Hash] = {}
+    leaves = [entry.leaf() for executed in CHAIN.executed for entry in executed.entries]
+    merkle.Frontier().append(leaves, lambda level, at, hash_: nodes.update({(level, at): hash_}))
+    block = CHAIN.blocks[proved_at - 1]
+    number = CHAIN.executed[height - 1].header.log_size
+    number += index - len(CHAIN.executed[height - 1].entries)
+    proof = merkle.inclusion_proof(
+        number, block.block.header.log_size, lambda level, at: nodes[level, at]
+    )
+    entry = CHAIN.executed[height - 1].entries[index]
+    return Receipt(entry, number, proof, block.block.header, block.certificate, ())
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_receipt_is_accepted_and_with_one_change_refused(genesis: Path, tmp_path: Path) -> None:
+    path = tmp_path / "receipt.json"
+    options = argparse.Namespace(file=path, genesis=genesis)
+    for height, index, proved_at in ((1, 0, 1), (4, 1, 4), (3, 2, 7)):
+        true = receipt(height, index, proved_at)
+        true.verify(CHAIN.chain_id, CHAIN.genesis.genesis.validator_set)
+        path.write_text(to_json(true))
+        assert recheck.check_receipt(options)["transaction"] == true.entry.transaction
+    text = to_json(receipt(4, 1, 4))
+    digits = [place for place, letter in enumerate(text) if letter in "23456789"]
+    for place in random.Random(3).sample(digits, 40):
+        path.write_text(text[:place] + "1" + text[place + 1 :])
+        with pytest.raises(recheck.FalseFact):
+            recheck.check_receipt(options)
+
+
+def test_the_command_line_tells_people_and_programs(genesis: Path, tmp_path: Path) -> None:
+    path = CHAIN.export(tmp_path / "e")
+    code, out, err = run("chain", path, "--genesis", genesis, "--json", "--jobs", 2)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["height"] == 8
+    forged = next(each for each in FORGERIES if each.name == "a signature under another's name")
+    path.write_bytes(export_of(CHAIN.genesis, forged.blocks))
+    code, out, err = run("chain", path, "--genesis", genesis, "--jobs", 2)
+    assert (code, out) == (4, "")
+    assert err.startswith("error: block 4, certificate, validator 2: signature: expected one that")
+    code, out, err = run("chain", path, "--genesis", genesis, "--json")
+    assert (code, json.loads(out)["height"]) == (4, 4)
+    code, out, err = run("chain", tmp_path / "none", "--genesis", genesis)
+    assert (code, len(err.splitlines())) == (1, 1)
+
+
+def test_it_imports_nothing_of_ours_nor_of_the_libraries_of_the_node() -> None:
+    program = (
+        f"import runpy, sys; runpy.run_path({str(SCRIPT)!r});"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    command = [sys.executable, "-I", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    loaded = set(done.stdout.split())
+    ours = {"ledger", "contracts", "consensus", "node"}
+    theirs = {"nacl", "msgspec", "cryptography", "google_crc32c", "aiohttp", "click"}
+    assert not loaded & (ours | theirs)
+
+
+def test_it_judges_the_edges_of_ed25519_as_the_node_does() -> None:
+    scalar, message = 0x1234567890ABCDEF, b"depoli"
+    for key_twist in range(8):
+        for twist in range(8):
+            for factor in (0, 7):
+                key = encoded(add(multiply(scalar, BASE), multiply(key_twist, TORSION)))
+                point = encoded(add(multiply(factor, BASE), multiply(twist, TORSION)))
+                s = (factor + challenge(point, key, message) * scalar) % ORDER
+                for value in (s, s + ORDER):
+                    signature = point + value.to_bytes(32, "little")
+                    is_valid = sodium.crypto_core_ed25519_is_valid_point(key)
+                    assert is_valid == (key_twist == 0)
+                    # A key that cannot be registered is refused, whatever it signed.
+                    expected = is_valid and is_signed_by_node(key, message, signature)
+                    assert recheck.is_signed(key, message, signature) == expected
+
+
+def is_signed_by_node(key: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        keys.verify(key, message, signature, what="it")
+    except BadSignature:
+        return False
+    return True
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.binary(min_size=32, max_size=32)), max_size=20))
+def test_it_makes_the_heads_map_as_the_node_does(entries: list[tuple[int, bytes]]) -> None:
+    members = [bytes(15) + bytes((n,)) for n in (0, 1, 3)]
+    members += [some_bytes(n)[:16] for n in range(3)]
+    ours, theirs = recheck.Heads(), Heads()
+    for number, leaf in entries:
+        member = members[number]
+        ours.extend(member, leaf)
+        head = theirs.get(member)
+        theirs = theirs.updated({member: first(leaf) if head is None else head.extend(leaf)})
+        assert ours.root() == theirs.root
+
+
+@given(st.dictionaries(st.binary(max_size=40), st.binary(max_size=40), max_size=5))
+def test_it_makes_the_state_digest_as_the_node_does(pairs: dict[bytes, bytes]) -> None:
+    assert recheck.state_digest(pairs.items()) == StateDigest().updated((), pairs.items()).hash
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused_or_read(data: bytes) -> None:
+    for kind in (recheck.committed_block, recheck.wire, recheck.unsigned, recheck.call):
+        try:
+            value = recheck.decode(data, kind, "it")
+        except recheck.FalseFact:
+            continue
+        assert recheck.encode(value) == data

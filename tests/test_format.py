@@ -1,0 +1,218 @@
+"""What docs/format.md says is so: its tables are those of the code, its example is recomputed.
+
+`python -m tests.test_format` prints the example, to be pasted into the page when it changes.
+"""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from contracts.calls import (
+    Call,
+    ClaimSubmit,
+    Leg,
+    Mark,
+    MarkLock,
+    Part,
+    PrescriptionCommit,
+    Reason,
+    cost_of,
+)
+from contracts.commitment import H_TAG, H, blinding_from, commit, lock_of, mark_of
+from contracts.errors import Refusal
+from contracts.parameters import Parameters
+from contracts.registry import Family
+from ledger import keys
+from ledger.certificate import KIND_COMMIT, vote_signing_bytes
+from ledger.encoding import encode
+from ledger.errors import BadSignature
+from ledger.hashing import Domain
+from ledger.keys import Role
+from tests.chainmaker import (
+    Chain,
+    claim_of,
+    export_of,
+    found,
+    key_of,
+    member_of,
+    some_bytes,
+)
+from tests.edwards import BASE, ORDER, TORSION, add, challenge, encoded, multiply
+
+PAGE = Path(__file__).parent.parent / "docs" / "format.md"
+WIDTH = 100
+
+
+def page() -> str:
+    return PAGE.read_text(encoding="utf-8")
+
+
+def tables(heading: str) -> list[list[str]]:
+    """Return the rows of the tables in the section whose heading begins so."""
+    _, _, rest = page().partition(f"\n## {heading}")
+    section = rest.partition("\n## ")[0]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in section.splitlines()
+        if line.startswith("|") and not line.startswith("|--")
+    ]
+
+
+def small_chain() -> Chain:
+    """Return the chain of the example: one validator, one shop, two blocks."""
+    genesis = found((("federation", Family.OPTICIAN),), (("shop-a", Family.OPTICIAN),))
+    chain = Chain(genesis)
+    before, claim = claim_of(chain, "shop-a", "federation", "one")
+    chain.block(chain.transaction("shop-a", *before))
+    chain.block(chain.transaction("shop-a", claim))  # refused: the federation is no payer
+    return chain
+
+
+def example() -> str:
+    """Return the worked example as the page has it."""
+    chain = small_chain()
+    genesis, shop = chain.genesis, member_of("shop-a")
+    first, second = chain.blocks
+    transaction = chain.transactions[0]
+    entry = chain.executed[0].entries[0]
+    header, secret = first.block.header, some_bytes("secret", "one")
+    mark = mark_of(secret, Leg.COMPLEMENTARY, Part.LENSES, 0)
+    blinding = blinding_from(some_bytes("one", 1) + some_bytes("one", 2))
+    seal = first.certificate.seals[0]
+    values: list[tuple[str, bytes | int]] = [
+        (
+            "seed of the federation's transaction key",
+            some_bytes("key", "federation", "TRANSACTION"),
+        ),
+        ("its public key", key_of("federation", Role.TRANSACTION).public),
+        ("id of the federation", member_of("federation")),
+        ("seed of its consensus key", some_bytes("key", "federation", "CONSENSUS")),
+        ("its public key", key_of("federation", Role.CONSENSUS).public),
+        ("seed of the shop's transaction key", some_bytes("key", "shop-a", "TRANSACTION")),
+        ("id of the shop", shop),
+        ("Genesis", encode(genesis.genesis)),
+        ("chain id", genesis.chain_id),
+        ("signature of the genesis", genesis.signatures[0].signature),
+        ("ValidatorSet", encode(genesis.genesis.validator_set)),
+        ("its hash", genesis.genesis.validator_set.hash),
+        ("state digest of genesis", chain.beginning.state_digest),
+        ("block id of header 0", chain.beginning.hash),
+        ("secret of the prescription", secret),
+        ("mark: complementary, lenses, ordinal 0", mark),
+        ("its lock by the shop", lock_of(chain.chain_id, shop, mark)),
+        ("blinding of an amount of 12345", blinding),
+        ("its commitment", commit(12_345, blinding)),
+        ("Unsigned of the first transaction", transaction.unsigned_bytes),
+        ("its id", transaction.id),
+        ("signed bytes", transaction.signed_message),
+        ("Transaction", transaction.raw),
+        ("first Entry", encode(entry)),
+        ("its leaf", entry.leaf()),
+        ("Header of block 1", encode(header)),
+        ("block id of block 1", header.hash),
+        (
+            "signed bytes of a commit in round 0",
+            vote_signing_bytes(KIND_COMMIT, chain.chain_id, 1, 0, header.hash),
+        ),
+        ("its signature by the federation", seal.signature),
+        ("hash of the CommitCertificate", first.certificate.hash),
+        ("refused Outcome in block 2", encode(second.outcomes[0])),
+        ("the whole export", export_of(genesis, chain.blocks)),
+    ]
+    lines: list[str] = []
+    for name, value in values:
+        lines.append(name)
+        digits = value.hex() if isinstance(value, bytes) else str(value)
+        lines += [f"  {digits[i : i + WIDTH]}" for i in range(0, len(digits), WIDTH)]
+    return "\n".join(lines)
+
+
+def test_the_worked_example_is_what_the_code_makes() -> None:
+    shown = (
+        page().partition("\n## 20. Worked example")[2].partition("```\n")[2].partition("\n```")[0]
+    )
+    assert shown == example()
+
+
+def test_the_page_lists_every_domain() -> None:
+    listed = {row[0]: row[1].strip("`").encode() + b"\0" for row in tables("3. ")[1:]}
+    assert listed == {domain.name: domain.value for domain in Domain}
+
+
+def test_the_page_lists_every_call_and_what_it_costs() -> None:
+    kinds = {type_.KIND: type_ for type_ in get_args(Call)}
+    rows = {int(row[0]): row for row in tables("6. ") if row[0].isdigit()}
+    assert rows.keys() == kinds.keys()
+    for number, type_ in kinds.items():
+        name = re.sub(r"(?<=.)([A-Z])", r" \1", type_.__name__).lower()
+        assert rows[number][1] == name
+        text = rows[number][2]
+        places = [text.find(field) for field in type_.__struct_fields__]
+        assert -1 not in places
+        assert places == sorted(places)
+    reasons = dict(re.findall(r"(\d+) ([a-zA-Z ]+?)(?: ·|$)", row_of("reason")))
+    assert {int(code): name.upper().replace(" ", "_") for code, name in reasons.items()} == {
+        reason.value: reason.name for reason in Reason
+    }
+    point = bytes(32)
+    marks = (Mark(Part.LENSES, point), Mark(Part.FRAME, some_bytes(1)))
+    claim = ClaimSubmit(bytes(16), Leg.BASE, point, point, point, marks, None, None)
+    assert cost_of(claim) == 4 + 2 * 2
+    assert cost_of(PrescriptionCommit(point)) == cost_of(MarkLock(point)) == 1
+
+
+def row_of(name: str) -> str:
+    return next(row[1] for row in tables("6. ") if row[0] == name)
+
+
+def test_the_page_lists_every_refusal() -> None:
+    rows = {int(row[0]): row[1] for row in tables("7. ") if row[0].isdigit()}
+    assert rows.keys() == {refusal.value for refusal in Refusal}
+    for refusal in Refusal:
+        assert rows[refusal.value].startswith(refusal.name.lower().replace("_", " "))
+
+
+def test_the_page_gives_the_bounds_of_every_parameter() -> None:
+    rows = {
+        row[0]: tuple(int(cell.replace(",", "")) for cell in row[1:3])
+        for row in tables("14. ")
+        if row[0].endswith(("_ms", "_s", "max_block_bytes")) or row[0].startswith("max_")
+    }
+    info = msgspec.inspect.type_info(Parameters)
+    assert isinstance(info, msgspec.inspect.StructType)
+    bounds = {
+        field.name: (field.type.ge, field.type.le)
+        for field in info.fields
+        if isinstance(field.type, msgspec.inspect.IntType)
+    }
+    assert list(rows.items()) == list(bounds.items())
+
+
+def test_the_second_generator_is_the_one_of_the_page() -> None:
+    assert H.hex() in page()
+    assert H_TAG.decode() in page()
+
+
+# Signatures of which libraries think differently: docs/format.md, section 4. T has order 8.
+SCALAR, MESSAGE = 0x1234567890ABCDEF, b"depoli"
+
+
+def test_a_signature_that_only_the_cofactored_equation_accepts_is_refused() -> None:
+    """A build of libsodium that accepts it would fork from the others; do not run one."""
+    public = encoded(multiply(SCALAR, BASE))
+    for twist in range(8):
+        point = add(multiply(7, BASE), multiply(twist, TORSION))
+        k = challenge(encoded(point), public, MESSAGE)
+        signature = encoded(point) + ((7 + k * SCALAR) % ORDER).to_bytes(32, "little")
+        if twist == 0:
+            keys.verify(public, MESSAGE, signature, what="it")
+        else:
+            with pytest.raises(BadSignature):
+                keys.verify(public, MESSAGE, signature, what="it")
+
+
+if __name__ == "__main__":
+    print(example())  # noqa: T201 - its purpose
