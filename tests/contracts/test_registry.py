@@ -1,0 +1,125 @@
+"""Members and keys: who may send, with which key, at which height."""
+
+import pytest
+
+from contracts import registry
+from contracts.errors import (
+    KeyInUse,
+    KeyNotForTransactions,
+    KeyNotInForce,
+    SenderNotAdmitted,
+    UnknownKey,
+    UnknownSender,
+)
+from contracts.registry import Family, Key, Member, Status
+from contracts.state import Nothing, Overlay
+from ledger.encoding import encode
+from ledger.errors import BadKey
+from ledger.hashing import Domain, hash_of
+from ledger.keys import Algorithm, Role, key_id
+from ledger.validators import MemberId
+from tests.contracts.world import key_of
+
+OWNER = MemberId(bytes(range(16)))
+PUBLIC = key_of("owner").public
+ED25519 = Algorithm.ED25519
+
+
+def empty() -> Overlay:
+    return Overlay(Nothing())
+
+
+def put_key(state: Overlay, from_height: int, until_height: int | None) -> bytes:
+    id_ = key_id(Role.TRANSACTION, ED25519, PUBLIC)
+    key = Key(Role.TRANSACTION, ED25519, PUBLIC, from_height, until_height)
+    state.put(b"k" + OWNER + id_, encode(key))
+    return id_
+
+
+def test_a_member_is_named_by_the_hash_of_its_first_transaction_key() -> None:
+    assert registry.member_id(PUBLIC) == hash_of(Domain.MEMBER, PUBLIC)[:16]
+
+
+def test_an_admitted_member_may_send() -> None:
+    state = empty()
+    registry.admit(state, OWNER, Family.OPTICIAN, b"FR")
+    member = Member(Family.OPTICIAN, b"FR", Status.ADMITTED)
+    assert registry.sender(state, OWNER) == registry.admitted(state, OWNER) == member
+
+
+def test_a_stranger_may_not() -> None:
+    with pytest.raises(UnknownSender):
+        registry.sender(empty(), OWNER)
+    assert registry.member(empty(), OWNER) is None
+    assert registry.admitted(empty(), OWNER) is None
+
+
+@pytest.mark.parametrize("status", [Status.SUSPENDED, Status.REMOVED])
+def test_who_is_suspended_or_removed_may_not(status: Status) -> None:
+    state = empty()
+    state.put(b"m" + OWNER, encode(Member(Family.INSURER, b"FR", status)))
+    with pytest.raises(SenderNotAdmitted, match=status.name.lower()):
+        registry.sender(state, OWNER)
+    assert registry.admitted(state, OWNER) is None
+    assert registry.member(state, OWNER) is not None
+
+
+def test_a_registered_key_signs_transactions_of_its_owner_only() -> None:
+    state = empty()
+    id_ = registry.register(state, OWNER, Role.TRANSACTION, ED25519, PUBLIC, 0)
+    assert registry.transaction_key(state, OWNER, id_, 1) == PUBLIC
+    with pytest.raises(UnknownKey):
+        registry.transaction_key(state, bytes(16), id_, 1)
+    with pytest.raises(UnknownKey):
+        registry.transaction_key(state, OWNER, bytes(8), 1)
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.TRANSACTION])
+def test_a_key_of_another_role_signs_no_transaction(role: Role) -> None:
+    state = empty()
+    id_ = registry.register(state, OWNER, role, ED25519, PUBLIC, 0)
+    with pytest.raises(KeyNotForTransactions, match=role.name.lower()):
+        registry.transaction_key(state, OWNER, id_, 1)
+
+
+@pytest.mark.parametrize(
+    ("height", "in_force"), [(4, False), (5, True), (8, True), (9, False), (10, False)]
+)
+def test_a_key_is_in_force_from_a_height_until_another(height: int, *, in_force: bool) -> None:
+    state = empty()
+    id_ = put_key(state, 5, 9)
+    if in_force:
+        assert registry.transaction_key(state, OWNER, id_, height) == PUBLIC
+    else:
+        with pytest.raises(KeyNotInForce):
+            registry.transaction_key(state, OWNER, id_, height)
+
+
+def test_nobody_registers_a_key_that_is_registered() -> None:
+    state = empty()
+    registry.register(state, OWNER, Role.TRANSACTION, ED25519, PUBLIC, 0)
+    for owner, role in ((OWNER, Role.TLS), (MemberId(bytes(16)), Role.TRANSACTION)):
+        before = dict(state.changes)
+        with pytest.raises(KeyInUse):
+            registry.register(state, owner, role, ED25519, PUBLIC, 3)
+        assert state.changes == before
+
+
+@pytest.mark.parametrize(
+    "public",
+    [
+        bytes(32),
+        b"\x01" + bytes(31),
+        b"\xff" * 32,
+        bytes(31),
+        bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+    ],
+)
+def test_low_order_and_malformed_keys_are_refused(public: bytes) -> None:
+    with pytest.raises(BadKey):
+        registry.register(empty(), OWNER, Role.TRANSACTION, ED25519, public, 0)
+
+
+def test_p256_is_reserved() -> None:
+    with pytest.raises(BadKey, match="reserved"):
+        registry.register(empty(), OWNER, Role.TRANSACTION, Algorithm.P256, b"\x02" + bytes(32), 0)
