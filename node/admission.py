@@ -1,4 +1,4 @@
-"""The door for transactions: from clients and peers into the mempool, and word of what became of them."""
+"""The door for transactions: into the mempool, and word of what became of them."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -58,7 +58,7 @@ class _Arrival:
 
 
 class Admission:
-    """Takes transactions that may be included, tells the other validators, and answers who waits."""
+    """Takes what may be included, tells the other validators, and answers who waits."""
 
     def __init__(
         self,
@@ -101,8 +101,8 @@ class Admission:
             await judged
             for arrival in fresh:
                 if arrival.error is not None:
-                    error = arrival.error
-                    results[arrival.index] = self._refused(arrival.transaction.id, error)
+                    refused = self._refused(arrival.transaction.id, arrival.error)
+                    results[arrival.index] = refused
         return results
 
     async def _judge_arrived(self) -> None:
@@ -181,9 +181,7 @@ class Admission:
         self._mempool.remove(id_ for id_, _ in outcomes)
         for (id_, sender), codes in outcomes.items():
             if id_ in self._waiting:
-                self._answer(
-                    Committed(Hash(id_), sender, header.height, header.time, tuple(codes))
-                )
+                self._answer(Committed(Hash(id_), sender, header.height, header.time, tuple(codes)))
 
     def dropped(self, refused: Iterable[tuple[Transaction, LedgerError | Inadmissible]]) -> None:
         """Learn that transactions that were admitted can be included no more."""

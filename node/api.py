@@ -7,12 +7,13 @@ member; `audit` reads everything. What is not for the asker is answered as if it
 import asyncio
 import contextlib
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Annotated, Any, Final, Protocol, TypeVar
 
 import msgspec
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from contracts import claim as claims
 from contracts import settlement as settlements
@@ -24,9 +25,9 @@ from ledger.plain import plain
 from ledger.receipt import to_json as receipt_json
 from ledger.transaction import MAX_TRANSACTION_BYTES, parse
 from node import problems, views
-from node.admission import MAX_BATCH, Admission, Committed, Pending, Refused, Result
+from node.admission import MAX_BATCH, Admission, Pending, Refused, Result
 from node.audit.records import frame
-from node.chain import Chain
+from node.chain import Chain, Committed
 from node.log import Log
 from node.mempool import Mempool
 from node.problems import Problem
@@ -101,7 +102,7 @@ class Api:
     async def _authenticate(
         self,
         request: web.Request,
-        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+        handler: Handler,
     ) -> web.StreamResponse:
         scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         grant = self._tokens.lookup(token.strip()) if scheme.lower() == "bearer" else None
@@ -148,7 +149,9 @@ class Api:
         shown = [views.result(result) for result in results]
         if all(isinstance(result, Refused) for result in results):
             first = shown[0]["problem"]
-            full = all(each["problem"]["status"] == web.HTTPTooManyRequests.status_code for each in shown)
+            full = all(
+                each["problem"]["status"] == web.HTTPTooManyRequests.status_code for each in shown
+            )
             status = first["status"] if full else web.HTTPUnprocessableEntity.status_code
             title = "no transaction was admitted"
             raise Problem(status, "rejected", title, first["title"], transactions=shown)

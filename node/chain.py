@@ -19,14 +19,14 @@ from contracts.genesis import Genesis, start
 from ledger import merkle
 from ledger.block import Body, CommittedBlock, Header
 from ledger.certificate import CommitCertificate
-from ledger.digest import SUM_BYTES, StateDigest
+from ledger.digest import StateDigest
 from ledger.encoding import Struct, decode, encode
 from ledger.entry import APPLIED, Entry, Outcome
-from ledger.errors import LedgerError, Mismatch
+from ledger.errors import Mismatch
 from ledger.hashing import Hash
 from ledger.heads import Head, Heads
 from ledger.receipt import Receipt
-from ledger.segments import Segments
+from ledger.segments import Segments, TornTail
 from ledger.store import Store, open_store
 from ledger.transaction import Transaction, created_id, parse
 from ledger.validators import MEMBER_ID_BYTES, MemberId, ValidatorSet
@@ -140,11 +140,19 @@ class Chain:
             chain._apply(start(genesis), None)
         else:
             chain._load(decode(tip, Tip))
+        if chain.height > segments.last_height:  # blocks that were durable are gone
+            where = f"{directory / 'segments'}: last block"
+            raise Mismatch(where, f"at least {chain.height}", segments.last_height)
         for height in range(chain.height + 1, segments.last_height + 1):
             committed = chain.block(height)
             executed = chain.execute(committed.block.body, committed.block.header, signatures)
             chain._apply(executed, committed.certificate)
         return chain
+
+    @property
+    def torn_tail(self) -> TornTail | None:
+        """What was cut off the segments at opening: a block whose writing was interrupted."""
+        return self._segments.torn_tail
 
     @property
     def header(self) -> Header:
@@ -200,7 +208,9 @@ class Chain:
         if certificate == self.certificate:
             return
         if certificate is None or self.certificate is None:
-            raise Mismatch("parent certificate", self.certificate is not None, certificate is not None)
+            raise Mismatch(
+                "parent certificate", self.certificate is not None, certificate is not None
+            )
         if (certificate.height, certificate.block_id) != (parent.height, parent.hash):
             raise Mismatch("parent certificate", parent.hash, certificate.block_id)
         certificate.verify(parent.chain_id, self._signers)
@@ -240,7 +250,7 @@ class Chain:
         place = self.place(transaction_id)
         if place is None:
             return None
-        entries = self._entries(self.block(place.height), transaction_id, place)
+        entries = _entries(self.block(place.height), transaction_id)
         first = entries[0]
         outcomes = tuple(entry.outcome for entry in entries)
         return Committed(Hash(transaction_id), first.sender, first.height, first.time, outcomes)
@@ -259,7 +269,7 @@ class Chain:
             return None
         committed = self.block(place.height)
         header = committed.block.header
-        entries = _entries(committed, transaction_id, place.first - _first_entry(committed))
+        entries = _entries(committed, transaction_id)
         if position >= len(entries):
             return None
         index = place.first + position
@@ -279,7 +289,11 @@ class Chain:
         match calls.parse_call(entry.call):
             case calls.ClaimSubmit(payer=payer):
                 return entry.sender, payer
-            case calls.ClaimAccept(claim=id_) | calls.ClaimReject(claim=id_) | calls.ClaimCancel(claim=id_):
+            case (
+                calls.ClaimAccept(claim=id_)
+                | calls.ClaimReject(claim=id_)
+                | calls.ClaimCancel(claim=id_)
+            ):
                 found = claims.load(state, id_)
                 return (entry.sender,) if found is None else (found.submitter, found.payer)
             case calls.SettlementCreate(beneficiary=beneficiary):
@@ -359,11 +373,13 @@ def _index(executed: Executed, first: int) -> dict[bytes, bytes]:
     return found
 
 
-def _entries(committed: CommittedBlock, transaction_id: bytes, first: int) -> list[Entry]:
+def _entries(committed: CommittedBlock, transaction_id: bytes) -> list[Entry]:
     """Return the entries of one transaction, made again from its block."""
     header = committed.block.header
+    first = 0
     for raw in committed.block.body.transactions:
         transaction = parse(raw)
+        calls_made = transaction.body.calls
         if transaction.id == transaction_id:
             return [
                 Entry(
@@ -376,13 +392,10 @@ def _entries(committed: CommittedBlock, transaction_id: bytes, first: int) -> li
                     call,
                     committed.outcomes[first + position],
                 )
-                for position, call in enumerate(transaction.body.calls)
+                for position, call in enumerate(calls_made)
             ]
+        first += len(calls_made)
     raise AssertionError("the store names a transaction that its block does not hold")
-
-
-def _first_entry(committed: CommittedBlock) -> int:
-    return committed.block.header.log_size - len(committed.outcomes)
 
 
 def _node_key(level: int, index: int) -> bytes:

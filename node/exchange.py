@@ -1,4 +1,4 @@
-"""What this node says to its peers and hears from them: votes, transactions, blocks, who is ahead."""
+"""What this node says to its peers and hears from them: votes, transactions, blocks, heights."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -270,7 +270,7 @@ class Exchange:
             asyncio.get_running_loop().call_later(BEHIND_AFTER_S, self.check_behind)
 
     def blocks_came(self, link: Link) -> None:
-        """Learn that what a peer sent of its blocks has been handled; go on where more is lacking."""
+        """Learn that the blocks that a peer sent are handled; go on where more are lacking."""
         if self._asked is not None and self._asked[0] == link.peer.node_key:
             self._asked = None
         self.check_behind()
@@ -282,7 +282,9 @@ class Exchange:
         own = self._chain.height + 1
         slow = None if self._asked is None else self._asked[0]
         self._asked = None
-        ahead = [(key != slow, height, key) for key, height in self._heights.items() if height > own]
+        ahead = [
+            (key != slow, height, key) for key, height in self._heights.items() if height > own
+        ]
         if not ahead or self.network is None:
             return
         _, height, key = max(ahead)

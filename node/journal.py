@@ -1,11 +1,10 @@
-"""What this validator has promised, on disk before it leaves: so that no crash makes it contradict
-itself.
+"""What this validator has promised: on disk before it leaves, so that no crash makes it lie.
 
 Promises bind within a height only. A file holds the promises of some heights, the last of which may
 be open; when it has grown, the next height begins a new file and the older one is deleted. A torn
-tail was never sent and is cut off; damage before a good record refuses to open. Checksums are salted
-for each file, so that nobody can put bytes into a block that look like a record.
-"""  # noqa: D205
+tail was never sent and is cut off; damage before a good record refuses to open. Checksums are
+salted for each file, so that nobody can put bytes into a block that look like a record.
+"""
 
 import os
 import secrets
@@ -174,9 +173,7 @@ class Journal:
         self._records += records
         bound = [record.height for record in self._records if record.kind not in _LASTING]
         self._height = max(bound, default=0)
-        self._records = [
-            r for r in self._records if r.kind in _LASTING or r.height == self._height
-        ]
+        self._records = [r for r in self._records if r.kind in _LASTING or r.height == self._height]
         if last:
             self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
             if end < len(content):

@@ -1,4 +1,4 @@
-"""Transactions that wait for a block: first come, first served, bounded in number, bytes and share."""
+"""Transactions that wait for a block: first come, first served, bounded in number and bytes."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable

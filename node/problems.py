@@ -1,17 +1,15 @@
 """RFC 9457 problem details: what every refusal of the HTTP API looks like."""
 
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from contracts.errors import Inadmissible
 from ledger.errors import LedgerError
 from node.errors import NodeError
 from node.log import Log
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Problem(Exception):
@@ -46,7 +44,7 @@ def problem_of(error: LedgerError | Inadmissible | NodeError) -> dict[str, objec
     }
 
 
-def middleware(log: Log) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def middleware(log: Log) -> Middleware:
     """Return the middleware that turns every error into a problem; none shows our insides."""
 
     @web.middleware
@@ -61,8 +59,12 @@ def middleware(log: Log) -> Callable[[web.Request, Handler], Awaitable[web.Strea
             title = error.reason or "refused"
             return Problem(error.status, _slug(title), title).response()
         except Exception as error:  # noqa: BLE001 - a client must not see it, an operator must
-            log.error("request failed", path=request.path, error=repr(error))
-            return Problem(500, "internal", "the node failed to answer; its log says why").response()
+            log.error(  # noqa: TRY400 - not the logging module
+                "request failed", path=request.path, error=repr(error)
+            )
+            return Problem(
+                500, "internal", "the node failed to answer; its log says why"
+            ).response()
 
     return answer
 

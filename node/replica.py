@@ -10,7 +10,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeVar
 
 from consensus import promises
@@ -34,34 +34,28 @@ from consensus.interface import (
     Tick,
     Work,
 )
-from consensus.messages import Message, Prepare, Proposal, Status
+from consensus.messages import Message, Status
 from contracts.errors import Inadmissible
 from contracts.execute import ChainState, Executed
-from ledger.block import MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS, Block, Body, Outline
+from ledger.block import Block, Outline
 from ledger.certificate import CommitCertificate
-from ledger.encoding import decode, encode
-from ledger.errors import LedgerError, Mismatch
-from ledger.keys import SigningKey
+from ledger.errors import LedgerError
 from ledger.transaction import Transaction
 from node import clock, sync
 from node.admission import Admission
+from node.candidates import Candidate, Candidates, require_timely
 from node.chain import Chain
 from node.errors import NodeError
 from node.exchange import Exchange
-from node.journal import UNKNOWN_FENCE, Journal, Kind, Record
 from node.log import Log
 from node.mempool import Mempool
 from node.metrics import Metrics
 from node.p2p import Link
+from node.pledges import Pledges
 from node.signatures import VerifiedSignatures
 
 TICK_S: Final = 1.0
-PULL_AFTER_S: Final = 0.1  # transactions of a proposal mostly come by gossip meanwhile
-PRECISION_MS: Final = 500  # how far clocks may be apart
-MESSAGE_DELAY_MS: Final = 2000  # grows by a tenth with every round
 MAX_EVENTS: Final = 10_000  # links wait while so many are to be handled
-MAX_CANDIDATES: Final = 8  # executed blocks of one height
-SAFE_HEIGHTS: Final = 2  # above the highest decided one, where a lost journal may have voted
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,31 +68,6 @@ class Halted(NodeError):
         super().__init__(reason, hint="do not restart it before the cause is known; ask the others")
 
 
-class Untimely(LedgerError):
-    """A fresh proposal's time is too far from our clock."""
-
-    def __init__(self, off_ms: int) -> None:
-        super().__init__(f"the block's time is {off_ms} ms off")
-        self.off_ms = off_ms
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A valid block of the open height, executed."""
-
-    outline: Outline
-    executed: Executed
-
-
-@dataclass
-class _Assembly:
-    """A block whose transactions are being collected."""
-
-    found: dict[bytes, Transaction]
-    missing: set[bytes]
-    complete: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 @dataclass(frozen=True)
 class _Synced:
     """Decided blocks that a peer sent; they take their turn among the events."""
@@ -108,25 +77,23 @@ class _Synced:
 
 
 class Replica:
-    """One node's part in agreement; `key` is None for an observer."""
+    """One node's part in agreement."""
 
     def __init__(
         self,
         *,
-        key: SigningKey | None,
         chain: Chain,
-        journal: Journal | None,
+        pledges: Pledges,
         mempool: Mempool,
         signatures: VerifiedSignatures,
         metrics: Metrics,
         log: Log,
         worker: Executor,
-        disk: Executor,
     ) -> None:
-        self._key, self._chain, self._journal = key, chain, journal
+        self._chain, self._pledges = chain, pledges
         self._mempool, self._signatures = mempool, signatures
         self._metrics, self._log = metrics, log
-        self._worker, self._disk = worker, disk
+        self._worker = worker
         self._events: deque[Event | _Synced] = deque()
         self._come = asyncio.Event()  # there are events
         self._room = asyncio.Event()  # there is room for more
@@ -135,10 +102,15 @@ class Replica:
         self._failed: asyncio.Future[None] | None = None
         # Of the open height:
         self._core = self._new_core(())
-        self._candidates: dict[bytes, Candidate] = {}
-        self._assemblies: dict[bytes, _Assembly] = {}
+        self._candidates = Candidates(
+            chain=chain,
+            mempool=mempool,
+            signatures=signatures,
+            metrics=metrics,
+            worker=worker,
+            pull=self._pull,
+        )
         self._under_way: set[object] = set()
-        self._bodies_kept: set[bytes] = set()
         self._has_work = False
         self._exchange: Exchange | None = None
         self._admission: Admission | None = None
@@ -178,16 +150,18 @@ class Replica:
     @property
     def is_fenced(self) -> bool:
         """Whether this validator may not sign at the open height."""
-        return self._index() is not None and not self._may_sign()
+        return self._pledges.is_fenced
 
     def not_ready(self) -> list[str]:
         """Return why this node should get no traffic; nothing where it is ready."""
         reasons: list[str] = []
         validators, links = self.state.validators, self.exchange.links
-        own = self._index() is not None
+        own = self._pledges.index is not None
         linked = own + sum(v.node_key in links for v in validators.members)
         if linked < validators.quorum:
-            reasons.append(f"{linked} of {len(validators)} validators linked, {validators.quorum} needed")
+            reasons.append(
+                f"{linked} of {len(validators)} validators linked, {validators.quorum} needed"
+            )
         ahead = max(self.exchange.heights().values(), default=0) - self._chain.height - 1
         if ahead > 1:
             reasons.append(f"{ahead} blocks behind")
@@ -202,12 +176,7 @@ class Replica:
 
     def take_transaction(self, transaction: Transaction) -> None:
         """Give a transaction to the blocks of the open height that need it."""
-        for assembly in self._assemblies.values():
-            if transaction.leaf in assembly.missing:
-                assembly.missing.discard(transaction.leaf)
-                assembly.found[transaction.leaf] = transaction
-                if not assembly.missing:
-                    assembly.complete.set()
+        self._candidates.take_transaction(transaction)
 
     def candidate(self, block_id: bytes) -> Outline | None:
         """Return the outline of a valid block of the open height."""
@@ -216,12 +185,7 @@ class Replica:
 
     def transaction(self, leaf: bytes) -> Transaction | None:
         """Return a transaction that waits, or that a block of the open height holds."""
-        if (waiting := self._mempool.by_leaf(leaf)) is not None:
-            return waiting
-        for assembly in self._assemblies.values():
-            if (found := assembly.found.get(leaf)) is not None:
-                return found
-        return None
+        return self._candidates.transaction(leaf)
 
     async def hear(self, event: Received) -> None:
         """Take a verified message, when there is room for it."""
@@ -282,10 +246,13 @@ class Replica:
     async def _carry_out(self, outputs: Sequence[Output]) -> None:
         """Do what the core asks; the order of the steps is the protocol's."""
         core = self._core
-        await self._make_durable([promise for output in outputs for promise in output.promises])
+        await self._pledges.make_durable(
+            [promise for output in outputs for promise in output.promises],
+            lambda block_id: self._known(block_id).executed.block,
+        )
         decided = outputs[-1].decided
         if decided is not None:
-            candidate = self._candidates[decided.block_id]
+            candidate = self._known(decided.block_id)
             await self._commit(candidate.executed, decided.certificate)
         for output in outputs:
             for outgoing in output.messages:
@@ -307,16 +274,14 @@ class Replica:
     async def _open_height(self, heard: Sequence[Message]) -> None:
         """Make the core of the next height, and tell it what is known of it."""
         height = self._chain.height + 1
-        for known in (self._candidates, self._assemblies, self._under_way, self._bodies_kept):
-            known.clear()
+        self._candidates.clear()
+        self._under_way.clear()
         self._set_timer(CancelTimer())
-        restored = [promises.decode(data) for data in self._promised(height)]
-        self._core = self._new_core(restored)
-        first: list[Event] = []
-        if restored and self._journal is not None:
-            for data in self._journal.bodies(height):
-                first += await self._judge_again(decode(data, Block))
-            first.append(Tick())
+        made, blocks = self._pledges.restore()
+        self._core = self._new_core(made)
+        first: list[Event] = [await self._judge_again(block) for block in blocks]
+        if made:
+            first.append(Tick())  # say again what may have been lost
         first += [Received(message) for message in heard]
         self._has_work = len(self._mempool) > 0
         first.append(Work(self._has_work))
@@ -330,39 +295,15 @@ class Replica:
         if height == self._chain.height + 1:
             self._put(Ready())
 
-    async def _judge_again(self, block: Block) -> list[Event]:
-        """Return the event for a block whose body a promise of this height needs."""
+    async def _judge_again(self, block: Block) -> Judged:
+        """Return the event for a block that a promise of this height is about."""
         outline = block.outline()
         try:
-            candidate = await self._in_worker(self._execute, outline, block.body)
+            candidate = await self._in_worker(self._candidates.execute, outline, block.body)
         except (LedgerError, Inadmissible) as error:
             raise Halted(f"a block in the journal is invalid: {error}") from None
-        self._keep(candidate)
-        self._bodies_kept.add(outline.header.hash)
-        return [Judged(outline.header.hash, ok=True, outline=outline)]
-
-    async def _make_durable(self, made: Sequence[promises.Promise]) -> None:
-        if not made:
-            return
-        assert self._journal is not None
-        height = self._chain.height + 1
-        records: list[Record] = []
-        for promise in made:
-            match promise:
-                case promises.Said(Proposal() | Prepare() as said):
-                    if said.block_id not in self._bodies_kept:
-                        self._bodies_kept.add(said.block_id)
-                        block = self._candidates[said.block_id].executed.block
-                        records.append(Record(height, Kind.BODY, encode(block)))
-                case _:
-                    pass
-            data = promises.encode(promise)
-            records.append(Record(height, Kind.PROMISE, data))
-            if promises.is_forever(promise):
-                records.append(Record(height, Kind.KEPT, data))
-        with self._metrics.journal_seconds.time():
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._disk, self._journal.append, records)
+        self._candidates.keep(candidate)
+        return Judged(outline.header.hash, ok=True, outline=outline)
 
     async def _commit(self, executed: Executed, certificate: CommitCertificate) -> None:
         with self._metrics.commit_seconds.time():
@@ -375,7 +316,9 @@ class Replica:
     def _start(self, ask: Ask) -> None:
         match ask:
             case Judge(outline, source, fresh):
-                self._once(("judge", outline.header.hash), self._judge(outline, source, fresh=fresh))
+                self._once(
+                    ("judge", outline.header.hash), self._judge(outline, source, fresh=fresh)
+                )
             case Build(round_):
                 self._once(("build", round_), self._build(round_))
             case Fetch(block_id, holders):
@@ -415,95 +358,59 @@ class Replica:
         if candidate is None:
             try:
                 if fresh:
-                    require_timely(outline, now_ms)
-                candidate = await self._assemble(outline, source)
+                    parameters = self.state.parameters
+                    require_timely(
+                        outline,
+                        now_ms,
+                        precision_ms=parameters.clock_precision_ms,
+                        delay_ms=parameters.message_delay_ms,
+                    )
+                candidate = await self._candidates.assemble(outline, source)
             except (LedgerError, Inadmissible) as error:
                 self._log.warning("invalid proposal", proposer=source, reason=str(error))
         if core is self._core:
             if candidate is not None:
-                self._keep(candidate)
+                self._candidates.keep(candidate)
             self._put(Judged(block_id, ok=candidate is not None))
 
     async def _judge_fetched(self, outline: Outline) -> None:
         """Judge a block for which a quorum vouches: that it is invalid means that we diverged."""
         block_id, core = outline.header.hash, self._core
-        if block_id not in self._candidates:
+        if self._candidates.get(block_id) is None:
             try:
-                candidate = await self._assemble(outline, None)
+                candidate = await self._candidates.assemble(outline, 0)
             except (LedgerError, Inadmissible) as error:
                 self._log.warning("fetched block is invalid", block=block_id, reason=str(error))
                 return
             if core is not self._core:
                 return
-            self._keep(candidate)
+            self._candidates.keep(candidate)
         self._put(Judged(block_id, ok=True, outline=outline))
-
-    async def _assemble(self, outline: Outline, source: int | None) -> Candidate:
-        """Return the block of `outline`, executed. Raises where it is invalid; waits for its parts."""
-        outline.verify()
-        block_id = outline.header.hash
-        assembly = self._assemblies.get(block_id)
-        if assembly is None:
-            found = {leaf: self._mempool.by_leaf(leaf) for leaf in outline.leaves}
-            assembly = self._assemblies[block_id] = _Assembly(
-                {leaf: transaction for leaf, transaction in found.items() if transaction},
-                {leaf for leaf, transaction in found.items() if transaction is None},
-            )
-        asked, patience_s = source or 0, PULL_AFTER_S
-        while assembly.missing:
-            try:
-                async with asyncio.timeout(patience_s):
-                    await assembly.complete.wait()
-            except TimeoutError:
-                wanted = sync.PullTransactions(tuple(sorted(assembly.missing)))
-                for _ in range(len(self.state.validators)):
-                    if self.exchange.pull(asked % len(self.state.validators), wanted):
-                        break
-                    asked += 1
-                asked, patience_s = asked + 1, TICK_S
-        raws = tuple(assembly.found[leaf].raw for leaf in outline.leaves)
-        body = Body(outline.parent_commit, outline.evidence, raws)
-        return await self._in_worker(self._execute, outline, body)
-
-    def _execute(self, outline: Outline, body: Body) -> Candidate:
-        """Execute a block on the last one; raise where it is invalid. Runs in the worker."""
-        with self._metrics.execute_seconds.time():
-            self._chain.require_parent_commit(body.parent_commit)
-            if body.evidence:
-                raise Mismatch("evidence", "none", len(body.evidence))
-            executed = self._chain.execute(body, outline.header, self._signatures)
-        return Candidate(outline, executed)
 
     async def _build(self, round_: int) -> None:
         """Make a block of ours and hand it to the core."""
         core = self._core
-        candidate, skipped = await self._in_worker(self._built, round_)
+        index = self._pledges.index
+        assert index is not None  # only a validator is asked to build
+        proposer = self.state.validators.members[index].member
+        candidate, skipped = await self._candidates.build(proposer, round_)
         self.admission.dropped(skipped)
         if core is not self._core:
             return
         if round_ == 0 and candidate.executed.body.is_empty():
             self._put_work()
             return
-        self._keep(candidate)
+        self._candidates.keep(candidate)
         self._put(Built(candidate.outline))
 
-    def _built(self, round_: int) -> tuple[Candidate, Sequence[tuple[Transaction, Inadmissible]]]:
-        """Return a block on the last one, and what could not be in it. Runs in the worker."""
-        index = self._index()
-        assert index is not None
-        with self._metrics.execute_seconds.time():
-            waiting = self._mempool.oldest(MAX_BLOCK_TRANSACTIONS, MAX_BLOCK_BYTES)
-            executed, skipped = self._chain.build(
-                [transaction.raw for transaction in waiting],
-                time=max(clock.now_ms() // 1000, self.state.header.time),
-                proposer=self.state.validators.members[index].member,
-                built_round=round_,
-                signatures=self._signatures,
-            )
-        return Candidate(executed.block.outline(), executed), skipped
+    def _known(self, block_id: bytes) -> Candidate:
+        """Return a block that the core acts on: it was judged valid."""
+        found = self._candidates.get(block_id)
+        assert found is not None
+        return found
 
-    def _keep(self, candidate: Candidate) -> None:
-        self._candidates[candidate.outline.header.hash] = candidate
+    def _pull(self, validator: int, wanted: sync.PullTransactions) -> bool:
+        return self.exchange.pull(validator, wanted)
 
     # --- blocks that others decided ------------------------------------------------------------
 
@@ -543,60 +450,13 @@ class Replica:
             await asyncio.sleep(TICK_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             self._put(Tick())
             self.exchange.check_behind()
-            await self._learn_fence()
+            if (fence := await self._pledges.learn_fence(self.exchange.heights())) is not None:
+                self._log.warning("signing begins above a height", height=fence)
             self._mempool.remove(self._mempool.expired(self.state.header.time))
             self._metrics.mempool.set(len(self._mempool))
             self._metrics.mempool_bytes.set(self._mempool.bytes)
             self._metrics.fenced.set(self.is_fenced)
             self._metrics.peers.set(len(self.exchange.links))
-
-    # --- what may be signed --------------------------------------------------------------------
-
-    def _new_core(self, restored: Sequence[promises.Promise]) -> Core:
-        state = self._chain.state
-        signs = self._key is not None and self._may_sign()
-        return Core(
-            self._index() if signs else None,
-            self._key.sign if signs and self._key is not None else None,
-            state.header.chain_id,
-            state.header.height + 1,
-            state.validators,
-            restored,
-        )
-
-    def _promised(self, height: int) -> list[bytes]:
-        if self._journal is None or not self._may_sign():
-            return []
-        return self._journal.promises(height)
-
-    def _index(self) -> int | None:
-        return None if self._key is None else self.state.validators.index_of(self._key.public)
-
-    def _may_sign(self) -> bool:
-        if self._journal is None or self._index() is None:
-            return False
-        return self._chain.height + 1 > self._journal.fence
-
-    async def _learn_fence(self) -> None:
-        """Bound what a lost journal may have signed, once a quorum of others shows how far it is.
-
-        Nobody signs above the height after the last decided one. So when q others are at our
-        height or below, what was signed is at most two above it.
-        """
-        journal = self._journal
-        if journal is None or journal.fence != UNKNOWN_FENCE:
-            return
-        heights, own = self.exchange.heights(), self._chain.height + 1
-        others = [
-            heights[validator.node_key]
-            for validator in self.state.validators.members
-            if validator.node_key in heights
-        ]
-        if len(others) >= self.state.validators.quorum and max(others) <= own:
-            fence = self._chain.height + SAFE_HEIGHTS
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._disk, journal.set_fence, fence)
-            self._log.warning("signing begins above", height=fence)
 
     # --- small things ------------------------------------------------------------------------
 
@@ -613,23 +473,19 @@ class Replica:
             self._room.clear()
             await self._room.wait()
 
-    async def _in_worker(
-        self, doing: Callable[P, T], *arguments: P.args, **_: P.kwargs
-    ) -> T:
+    def _new_core(self, made: Sequence[promises.Promise]) -> Core:
+        state, signer = self._chain.state, self._pledges.signer()
+        me, sign = (None, None) if signer is None else signer
+        return Core(
+            me,
+            sign,
+            state.header.chain_id,
+            state.header.height + 1,
+            state.validators,
+            made,
+            head=state.header.hash,
+            base_timeout_ms=state.parameters.base_timeout_ms,
+        )
+
+    async def _in_worker(self, doing: Callable[P, T], *arguments: P.args, **_: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, doing, *arguments)
-
-
-def require_timely(outline: Outline, now_ms: int) -> None:
-    """Raise `Untimely` unless a fresh block's time is near `now_ms`, when it was received.
-
-    Bounds of proposer-based timestamps; the delay that is allowed grows with the round, because a
-    wrong constant could stop the chain for ever (CometBFT #2184).
-    """
-    time_ms = outline.header.time * 1000
-    delay_ms = MESSAGE_DELAY_MS * 11 ** min(outline.header.built_round, 30) // 10 ** min(
-        outline.header.built_round, 30
-    )
-    if time_ms > now_ms + PRECISION_MS:
-        raise Untimely(time_ms - now_ms)
-    if time_ms < now_ms - delay_ms - PRECISION_MS - 1000:
-        raise Untimely(time_ms - now_ms)

@@ -25,6 +25,7 @@ from node.log import Log
 from node.mempool import Mempool
 from node.metrics import Metrics
 from node.p2p import PROTOCOL_VERSION, Hello, Network, Peer
+from node.pledges import Pledges
 from node.replica import Replica
 from node.signatures import VerifiedSignatures
 from node.tokens import parse_tokens
@@ -49,7 +50,9 @@ async def serve(config: Config, keys: NodeKeys) -> None:
         log.info("node starts", height=node.chain.height, chain_id=genesis.chain_id)
         try:
             async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(each) for each in (node.replica.run(), node.network.run())]
+                running = [
+                    tasks.create_task(each) for each in (node.replica.run(), node.network.run())
+                ]
                 running += [
                     tasks.create_task(_http(application, address))
                     for address, application in applications.items()
@@ -60,7 +63,8 @@ async def serve(config: Config, keys: NodeKeys) -> None:
                     task.cancel()
         except BaseExceptionGroup as group:
             error = _first(group)
-            log.error("node halts", reason=str(error) or type(error).__name__)
+            reason = str(error) or type(error).__name__
+            log.error("node halts", reason=reason)  # noqa: TRY400 - not the logging module
             raise error from group
     log.info("node stopped", height=node.chain.height)
 
@@ -84,25 +88,26 @@ def _assemble(
 ) -> Node:
     """Return the parts of a node, knowing each other; `closing` ends them in order."""
     worker, verifier, disk = (
-        closing.enter_context(ThreadPoolExecutor(1, name)) for name in ("worker", "verifier", "disk")
+        closing.enter_context(ThreadPoolExecutor(1, name))
+        for name in ("worker", "verifier", "disk")
     )
     signatures, metrics, mempool = VerifiedSignatures(), Metrics(), Mempool(config.mempool)
     chain = Chain.open(config.data, genesis.genesis, signatures, engine=config.store_engine)
     closing.callback(chain.close)
+    if (torn := chain.torn_tail) is not None:
+        log.warning("torn tail of the blocks cut off", height=torn.height, bytes=torn.length)
     key = keys.consensus if config.mode is Mode.VALIDATOR else None
     journal = None if key is None else _journal(config, key, chain, log)
     if journal is not None:
         closing.callback(journal.close)
     replica = Replica(
-        key=key,
         chain=chain,
-        journal=journal,
+        pledges=Pledges(key, journal, chain, metrics, disk),
         mempool=mempool,
         signatures=signatures,
         metrics=metrics,
         log=log,
         worker=worker,
-        disk=disk,
     )
     admission = Admission(
         mempool=mempool,
@@ -154,9 +159,7 @@ def _peers(config: Config, genesis: SignedGenesis) -> list[Peer]:
     for member in genesis.genesis.members:
         address = config.peers.get(member.label) or config.peers.get(member.id.hex())
         peers += [
-            Peer(member.label, key.public, address)
-            for key in member.keys
-            if key.role == Role.TLS
+            Peer(member.label, key.public, address) for key in member.keys if key.role == Role.TLS
         ]
     return peers
 

@@ -7,11 +7,12 @@ private key (RFC 8446, 4.4.3), and both sides compare the key in the certificate
 """
 
 import contextlib
-import datetime
+import datetime as dt
 import os
 import ssl
 import tempfile
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -25,8 +26,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 _ISSUER: Final = Ed25519PrivateKey.from_private_bytes(b"depoli: a key that anyone knows!")
-_FROM: Final = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
-_UNTIL: Final = datetime.datetime(2124, 1, 1, tzinfo=datetime.UTC)
+_FROM: Final = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+_UNTIL: Final = dt.datetime(2124, 1, 1, tzinfo=dt.UTC)
 
 
 def certificate(node_key: bytes) -> bytes:
@@ -94,4 +95,4 @@ def _unlinked_file(content: bytes) -> Iterator[str]:
     finally:
         os.close(descriptor)
         if not path.startswith("/proc/"):
-            os.unlink(path)
+            Path(path).unlink()

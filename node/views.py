@@ -11,7 +11,8 @@ from ledger.block import CommittedBlock
 from ledger.entry import APPLIED, Outcome
 from ledger.plain import plain
 from node import problems
-from node.admission import Committed, Pending, Refused, Result
+from node.admission import Pending, Refused, Result
+from node.chain import Committed
 
 
 def result(what: Result) -> dict[str, Any]:
@@ -54,7 +55,9 @@ def claim(state: Reader, id_: bytes, record: Claim) -> dict[str, Any]:
         "leg": record.leg.name.lower(),
         "state": "settled" if settled else record.state.name.lower(),
         "reason": None if record.reason is None else record.reason.name,
-        "marks": [{"part": each.part.name.lower(), "mark": each.mark.hex()} for each in record.marks],
+        "marks": [
+            {"part": each.part.name.lower(), "mark": each.mark.hex()} for each in record.marks
+        ],
     }
     return {"id": id_.hex(), **plain(record), **names}
 

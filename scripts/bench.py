@@ -3,7 +3,8 @@
 Real processes, TLS, fsync. Open loop: each transaction has an instant at which it is meant to be
 sent, whatever became of the earlier ones, and its latency counts from that instant until a client
 that waits for it is told its block. Signing happens in shops, not here: transactions are signed
-before the clock starts, and what claims rest on (prescriptions, locks of marks) is committed before.
+before the clock starts, and what claims rest on (prescriptions, locks of marks) is committed
+before.
 """
 
 import argparse
@@ -28,7 +29,6 @@ from ledger.encoding import encode
 from ledger.keys import Algorithm, Role, SigningKey, key_id
 from node import testnet
 from node.cli.home import load_home
-from node.process import read_token
 from node.testnet import LocalNetwork
 
 SLICE_S = 0.02  # what is due within a slice is sent together, as a gateway does
@@ -79,7 +79,9 @@ class Node:
     async def submit(self, raws: Sequence[bytes]) -> list[dict[str, Any]]:
         """Submit transactions and return what became of each."""
         url = f"{self._url}/v1/transactions?wait={WAIT_S}"
-        async with self._session.post(url, data=encode(tuple(raws)), headers=self._headers) as answer:
+        async with self._session.post(
+            url, data=encode(tuple(raws)), headers=self._headers
+        ) as answer:
             value = await answer.json(content_type=None)
             results: list[dict[str, Any]] = value.get("transactions", [])
             return results
@@ -91,7 +93,9 @@ def prepare(sender: Sender, count: int) -> tuple[list[bytes], list[bytes]]:
     claims: list[bytes] = []
     amount = commitment.IDENTITY
     for number in range(count):
-        mark = commitment.mark_of(secrets.token_bytes(32), calls.Leg.COMPLEMENTARY, calls.Part.LENSES, 0)
+        mark = commitment.mark_of(
+            secrets.token_bytes(32), calls.Leg.COMPLEMENTARY, calls.Part.LENSES, 0
+        )
         lock = commitment.lock_of(sender.chain_id, sender.member, mark)
         prescription = secrets.token_bytes(32)
         if number % 16 == 0:  # fresh points cost more to make than all the rest
@@ -131,16 +135,15 @@ async def measure(network: LocalNetwork, rate: int, lot: int, seconds: int) -> d
             part = before[first : first + 8 * LOT]
             lots = [sender.transaction(part[at : at + LOT]) for at in range(0, len(part), LOT)]
             check(await node.submit(lots))
-            say(f"committed {min(first + 8 * LOT, len(before))} of {len(before)} locks and prescriptions")
+            done = min(first + 8 * LOT, len(before))
+            say(f"committed {done} of {len(before)} locks and prescriptions")
         raws = [sender.transaction(claims[at : at + lot]) for at in range(0, count, lot)]
         disk_before, cpu_before = disk_bytes(network), cpu_seconds(network)
         own_before = time.process_time()
         say(f"offering {rate} claims/s for {seconds} s")
         measured = await offer(node, raws, rate / lot, lot)
     cpu_after, disk_after = cpu_seconds(network), disk_bytes(network)
-    latencies = sorted(
-        1000 * (each.answered - at) for each in measured for at in each.intended
-    )
+    latencies = sorted(1000 * (each.answered - at) for each in measured for at in each.intended)
     start = min(each.intended[0] for each in measured)
     took = max(each.answered for each in measured) - start
     committed = sum(each.claims for each in measured)
@@ -186,9 +189,7 @@ async def send(node: Node, raws: Sequence[bytes], intended: list[float], lot: in
     results = await node.submit(raws)
     answered = asyncio.get_running_loop().time()
     committed = [result for result in results if result["status"] == "committed"]
-    applied = sum(
-        outcome["code"] == 0 for result in committed for outcome in result["outcomes"]
-    )
+    applied = sum(outcome["code"] == 0 for result in committed for outcome in result["outcomes"])
     if len(committed) < len(raws) or applied < len(committed) * min(lot, 1):
         say(f"{len(raws) - len(committed)} of {len(raws)} were not committed")
     return Measured(intended, answered, len(committed), applied)

@@ -1,0 +1,188 @@
+"""The blocks of the open height at this node: assembled from their transactions, executed, kept."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from contracts.errors import Inadmissible
+from contracts.execute import Executed
+from ledger.block import MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS, Body, Outline
+from ledger.errors import LedgerError, Mismatch
+from ledger.transaction import Transaction
+from node import clock
+from node.chain import Chain
+from node.mempool import Mempool
+from node.metrics import Metrics
+from node.signatures import VerifiedSignatures
+from node.sync import PullTransactions
+
+PULL_AFTER_S: Final = 0.1  # transactions of a proposal mostly come by gossip meanwhile
+PULL_AGAIN_S: Final = 1.0
+
+T = TypeVar("T")
+
+
+class Untimely(LedgerError):
+    """A fresh proposal's time is too far from our clock."""
+
+    def __init__(self, off_ms: int) -> None:
+        super().__init__(f"the block's time is {off_ms} ms off")
+        self.off_ms = off_ms
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A valid block of the open height, executed."""
+
+    outline: Outline
+    executed: Executed
+
+
+@dataclass
+class _Assembly:
+    """A block whose transactions are being collected."""
+
+    found: dict[bytes, Transaction]
+    missing: set[bytes]
+    complete: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Candidates:
+    """Blocks that may be decided at the open height.
+
+    `pull` asks a validator for transactions, and returns whether there is a link to ask on.
+    """
+
+    def __init__(
+        self,
+        *,
+        chain: Chain,
+        mempool: Mempool,
+        signatures: VerifiedSignatures,
+        metrics: Metrics,
+        worker: Executor,
+        pull: Callable[[int, PullTransactions], bool],
+    ) -> None:
+        self._chain, self._mempool = chain, mempool
+        self._signatures, self._metrics = signatures, metrics
+        self._worker, self._pull = worker, pull
+        self._valid: dict[bytes, Candidate] = {}
+        self._assemblies: dict[bytes, _Assembly] = {}
+
+    def clear(self) -> None:
+        """Forget everything: another height begins."""
+        self._valid.clear()
+        self._assemblies.clear()
+
+    def get(self, block_id: bytes) -> Candidate | None:
+        """Return a block that is valid, None where it is not known to be."""
+        return self._valid.get(block_id)
+
+    def keep(self, candidate: Candidate) -> None:
+        """Keep a valid block until the height is over."""
+        self._valid[candidate.outline.header.hash] = candidate
+
+    def transaction(self, leaf: bytes) -> Transaction | None:
+        """Return a transaction that waits, or that a block of the open height holds."""
+        if (waiting := self._mempool.by_leaf(leaf)) is not None:
+            return waiting
+        for assembly in self._assemblies.values():
+            if (found := assembly.found.get(leaf)) is not None:
+                return found
+        return None
+
+    def take_transaction(self, transaction: Transaction) -> None:
+        """Give a transaction to the blocks that need it."""
+        for assembly in self._assemblies.values():
+            if transaction.leaf in assembly.missing:
+                assembly.missing.discard(transaction.leaf)
+                assembly.found[transaction.leaf] = transaction
+                if not assembly.missing:
+                    assembly.complete.set()
+
+    async def assemble(self, outline: Outline, source: int) -> Candidate:
+        """Return the block of `outline`, executed, once its transactions are here.
+
+        `source` is the validator that is asked first for those that do not come by themselves.
+        Raises `LedgerError` or `Inadmissible` where the block is invalid.
+        """
+        outline.verify()
+        assembly = self._assembly(outline)
+        patience_s = PULL_AFTER_S
+        while assembly.missing:
+            try:
+                async with asyncio.timeout(patience_s):
+                    await assembly.complete.wait()
+            except TimeoutError:
+                source = self._ask(assembly, source) + 1
+                patience_s = PULL_AGAIN_S
+        raws = tuple(assembly.found[leaf].raw for leaf in outline.leaves)
+        body = Body(outline.parent_commit, outline.evidence, raws)
+        return await self._in_worker(self.execute, outline, body)
+
+    async def build(
+        self, proposer: bytes, round_: int
+    ) -> tuple[Candidate, Sequence[tuple[Transaction, Inadmissible]]]:
+        """Return a block of ours on the last one, and what can be in no block any more."""
+        return await self._in_worker(self._build, proposer, round_)
+
+    def execute(self, outline: Outline, body: Body) -> Candidate:
+        """Execute a block on the last one; raise where it is invalid. Runs in the worker."""
+        with self._metrics.execute_seconds.time():
+            self._chain.require_parent_commit(body.parent_commit)
+            if body.evidence:
+                raise Mismatch("evidence", "none", len(body.evidence))
+            executed = self._chain.execute(body, outline.header, self._signatures)
+        return Candidate(outline, executed)
+
+    def _build(
+        self, proposer: bytes, round_: int
+    ) -> tuple[Candidate, Sequence[tuple[Transaction, Inadmissible]]]:
+        with self._metrics.execute_seconds.time():
+            waiting = self._mempool.oldest(MAX_BLOCK_TRANSACTIONS, MAX_BLOCK_BYTES)
+            executed, skipped = self._chain.build(
+                [transaction.raw for transaction in waiting],
+                time=max(clock.now_ms() // 1000, self._chain.header.time),
+                proposer=proposer,
+                built_round=round_,
+                signatures=self._signatures,
+            )
+        return Candidate(executed.block.outline(), executed), skipped
+
+    def _assembly(self, outline: Outline) -> _Assembly:
+        assembly = self._assemblies.get(outline.header.hash)
+        if assembly is None:
+            assembly = self._assemblies[outline.header.hash] = _Assembly({}, set())
+            for leaf in outline.leaves:
+                if (transaction := self._mempool.by_leaf(leaf)) is not None:
+                    assembly.found[leaf] = transaction
+                else:
+                    assembly.missing.add(leaf)
+        return assembly
+
+    def _ask(self, assembly: _Assembly, source: int) -> int:
+        """Ask the first validator from `source` on that is linked; return which."""
+        n = len(self._chain.state.validators)
+        wanted = PullTransactions(tuple(sorted(assembly.missing)))
+        for asked in range(source, source + n):
+            if self._pull(asked % n, wanted):
+                return asked
+        return source
+
+    async def _in_worker(self, doing: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401
+        return await asyncio.get_running_loop().run_in_executor(self._worker, doing, *arguments)
+
+
+def require_timely(outline: Outline, now_ms: int, *, precision_ms: int, delay_ms: int) -> None:
+    """Raise `Untimely` unless a fresh block's time is near `now_ms`, when it was received.
+
+    Bounds of proposer-based timestamps: clocks differ by `precision_ms`, messages take `delay_ms`
+    and a tenth more in each round, because a wrong constant could stop the chain for ever
+    (CometBFT issue 2184).
+    """
+    off_ms = outline.header.time * 1000 - now_ms
+    delay_ms += delay_ms * outline.header.built_round // 10
+    if off_ms > precision_ms or off_ms < -(delay_ms + precision_ms + 1000):
+        raise Untimely(off_ms)
