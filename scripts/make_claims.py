@@ -3,7 +3,7 @@
     scripts/make_claims.py [FOLDER]        the default is the folder `data` beside this file
 
 `claims/` holds claims that are to be accepted at the shop's door, `bad/` claims that are to be
-refused there, with the sentence expected for each in `bad/expected.json`.
+refused there, with the sentence expected for each in `refusals.json`.
 """
 
 import copy
@@ -77,7 +77,7 @@ def main() -> int:
     for name, document, sentence in make_bad(claims):
         write(folder / "bad" / f"{name}.json", document)
         expected[f"{name}.json"] = sentence
-    write(folder / "bad" / "expected.json", expected)
+    write(folder / "refusals.json", expected)
     print(f"wrote {len(claims)} claims and {len(expected)} bad ones to {folder}")
     return 0
 

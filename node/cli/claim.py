@@ -27,6 +27,8 @@ from node.client.refusals import refusal, told
 from node.client.request import parse_claim
 from node.errors import Usage
 
+_ON_CHAIN = frozenset((Progress.SUBMITTED, Progress.COMMITTED, Progress.CANCELLED))
+
 
 @click.group()
 def claim() -> None:
@@ -74,7 +76,7 @@ def show(context: click.Context, person: Person, name: str) -> None:
     """Show CLAIM, named by its id or your reference: what you know, and what the chain says."""
     with person.vault() as vault:
         found = find(vault, ClaimRecord, name)
-        if found is not None and found[1].claim is None:
+        if found is not None and found[1].progress not in _ON_CHAIN:
             result = own_view(found[1], person) | {"chain": None}
             emit(context, result, lambda: _human(result))
             return

@@ -109,7 +109,10 @@ def run(doing: Coroutine[Any, Any, T]) -> T:
 
 def read_input(path: Path) -> bytes:
     """Return the bytes of a file that somebody handed us."""
-    return files.read_public(path, limit=MAX_FILE_BYTES, hint="name a file that is there")
+    try:
+        return files.read_public(path, limit=MAX_FILE_BYTES, hint="")
+    except files.Missing:
+        raise Usage(f"there is no file {path}") from None
 
 
 def write_private(path: Path, content: bytes) -> None:

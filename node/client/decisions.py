@@ -21,7 +21,7 @@ from contracts.commitment import Opening, blinding_from, sum_openings
 from ledger.encoding import decode, encode
 from ledger.transaction import created_id
 from node.client.client import CallOutcome, NodeClient
-from node.client.errors import ClientError, NotFound, Refused, Undecided
+from node.client.errors import ClientError, NotFound, NotVerified, Refused, Undecided
 from node.client.lots import release
 from node.client.records import (
     ClaimRecord,
@@ -65,7 +65,13 @@ class Office:
                     amount = own.commitment()
                 calls.append(ClaimAccept(claim, amount))
             made = sign_and_keep(self._vault, self._sender, calls)
-        return await self._outcomes(made.id)
+        outcomes = await self._outcomes(made.id)
+        if cents is not None and outcomes[0].code:
+            with self._vault.changes():  # what was not accepted may be accepted for another amount
+                number, received = self._received(claims[0])
+                received.accepted = None
+                update(self._vault, number, received)
+        return outcomes
 
     async def reject(
         self, claims: Sequence[bytes], reason: Reason, *, automatic: bool
@@ -103,11 +109,8 @@ class Office:
             raise Refused(
                 "claims", f"a settlement is of 1 to {MAX_SETTLED} claims, not {len(claims)}"
             )
+        openings = [await self._due(claim) for claim in claims]
         with self._vault.changes():
-            openings = []
-            for claim in claims:
-                received = self._received(claim)[1]
-                openings.append(decode(received.accepted or received.opening, Opening))
             call = SettlementCreate(beneficiary, tuple(claims), None)
             made = sign_and_keep(self._vault, self._sender, [call])
             record = SettlementRecord(
@@ -117,9 +120,12 @@ class Office:
                 opening=encode(sum_openings(openings)),
                 transaction=made.id,
             )
-            keep(self._vault, record, record.id.hex())
+            number = keep(self._vault, record, record.id.hex())
         (outcome,) = await self._outcomes(made.id)
-        require_applied(outcome)
+        if outcome.code:
+            with self._vault.changes():
+                self._vault.erase(number)
+            raise refusal(outcome)
         return record
 
     def settlement_statement(self, settlement: bytes) -> Statement:
@@ -149,6 +155,21 @@ class Office:
                 keep(self._vault, record, view.id)
         (outcome,) = await self._decide([SettlementConfirm(statement.id)])
         return outcome
+
+    async def _due(self, claim: bytes) -> Opening:
+        """Return what opens the commitment to what is due of a claim, as the chain has it."""
+        received = self._received(claim)[1]
+        due = bytes.fromhex((await self._node.claim(claim)).due)
+        for encoded in (received.opening, received.accepted):
+            if encoded is not None:
+                opening = decode(encoded, Opening)
+                if opening.commitment() == due:
+                    return opening
+        raise NotVerified(
+            "accepted amount",
+            f"nothing kept here opens what is due of {claim.hex()}",
+            hint="it was accepted in part from another vault: settle it from there",
+        )
 
     async def _decide(self, calls: Sequence[Call]) -> list[CallOutcome]:
         with self._vault.changes():

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 DATA = ROOT / "scripts" / "data"
 TODAY = "2026-11-23"
 CLAIMS = sorted((DATA / "claims").glob("*.json"))
-EXPECTED = json.loads((DATA / "bad" / "expected.json").read_text(encoding="utf-8"))
+EXPECTED = json.loads((DATA / "refusals.json").read_text(encoding="utf-8"))
 MODEL = json.loads((DATA / "claims" / "f2025-0003.json").read_text(encoding="utf-8"))
 
 

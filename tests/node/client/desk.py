@@ -1,0 +1,152 @@
+"""Shops and a payer at their vaults, and a node that executes the real rules in memory."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from contracts import claim as claims
+from contracts import settlement as settlements
+from contracts.errors import Inadmissible
+from contracts.genesis import Genesis
+from ledger.entry import Outcome
+from ledger.keys import Role
+from ledger.transaction import parse
+from node import views
+from node.client.client import CallOutcome, ClaimView, NodeClient, Sent, SettlementView, Trouble
+from node.client.errors import NotFound, Unreachable
+from node.client.members import Members
+from node.client.request import ClaimRequest, parse_claim
+from node.client.transactions import Sender
+from node.client.vault import Vault
+from tests.contracts.world import World, genesis, id_of, key_of
+
+KEY: Final = bytes(range(32))
+T = TypeVar("T")
+
+TODAY: Final = "2026-11-23"
+EXAMPLES: Final = Path(__file__).parents[3] / "scripts" / "data" / "claims"
+MEMBERS: Final = Members(genesis())
+
+
+class MemoryNode(NodeClient):
+    """A node that makes a block of whatever it is sent. It can be told to fail, once each way."""
+
+    def __init__(self) -> None:
+        super().__init__("http://memory", "token")
+        self.world = World()
+        self.decided: dict[bytes, Sent] = {}
+        self.sent: list[bytes] = []  # ids, in the order in which they came
+        self.lose_requests = 0  # so many requests do not arrive
+        self.lose_answers = 0  # so many arrive, and their answers are lost
+        self.let_lapse = 0  # so many transactions come too late
+        self.is_stuck = False  # it takes everything and makes no block
+
+    @property
+    def genesis(self) -> Genesis:
+        return MEMBERS.genesis
+
+    async def submit(self, raws: Sequence[bytes], *, wait: int = 0) -> list[Sent]:
+        del wait
+        if self.lose_requests:
+            self.lose_requests -= 1
+            raise Unreachable("the request is lost")
+        if self.is_stuck:
+            return [Sent("pending", parse(raw).id.hex()) for raw in raws]
+        answers = [self._include(raw) for raw in raws]
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise Unreachable("the answer is lost")
+        return answers
+
+    async def claim(self, id_: bytes) -> ClaimView:
+        found = claims.load(self.world.state, id_)
+        if found is None:
+            raise NotFound("no such claim")
+        return _through_json(views.claim(self.world.state, id_, found), ClaimView)
+
+    async def claims(self, state: str | None = None) -> AsyncIterator[ClaimView]:
+        for key in sorted(self.world.state.pairs):
+            if key[:1] == b"c":
+                view = await self.claim(key[1:])
+                if state in {None, view.state}:
+                    yield view
+
+    async def settlement(self, id_: bytes) -> SettlementView:
+        found = settlements.load(self.world.state, id_)
+        if found is None:
+            raise NotFound("no such settlement")
+        return _through_json(views.settlement(id_, found), SettlementView)
+
+    def _include(self, raw: bytes) -> Sent:
+        transaction = parse(raw)
+        self.sent.append(transaction.id)
+        if transaction.id in self.decided:
+            return self.decided[transaction.id]
+        if self.let_lapse:
+            self.let_lapse -= 1
+            problem = Trouble(title="too late", type="urn:depoli:problem:expired", status=422)
+            return Sent("rejected", transaction.id.hex(), problem=problem)
+        before = self.world.chain.header
+        try:
+            executed = self.world.block(transaction, after=max(1, _now() - before.time))
+        except Inadmissible as error:
+            return Sent("rejected", transaction.id.hex(), problem=Trouble(title=str(error)))
+        answer = Sent(
+            "committed",
+            transaction.id.hex(),
+            executed.header.height,
+            executed.header.time,
+            tuple(map(_outcome, executed.outcomes)),
+        )
+        self.decided[transaction.id] = answer
+        return answer
+
+
+def sender(name: str, node: MemoryNode) -> Sender:
+    return Sender(node.world.chain_id, id_of(name), key_of(name))
+
+
+def seed_of(name: str) -> bytes:
+    """Return the seed of a member's sealing key, as `key_of` makes it."""
+    return sha256(f"{name}/{Role.SEALING.name}".encode()).digest()
+
+
+def open_vault(folder: Path, name: str) -> Vault:
+    return Vault(folder / f"{name}.sqlite", KEY)
+
+
+def example(number: int = 3, **changes: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return an example's document, to the payer of this world, its claim changed."""
+    document: dict[str, Any] = json.loads((EXAMPLES / f"f2025-{number:04}.json").read_text())
+    document["claim"] |= {"payer": "insurer"} | changes
+    return document
+
+
+def request(number: int = 3, **changes: Any) -> ClaimRequest:  # noqa: ANN401
+    return as_request(example(number, **changes))
+
+
+def as_request(document: dict[str, Any]) -> ClaimRequest:
+    return parse_claim(json.dumps(document).encode(), "claim.json", today=TODAY)
+
+
+def silent(text: str) -> None:
+    """Say nothing."""
+    del text
+
+
+def _outcome(outcome: Outcome) -> CallOutcome:
+    return _through_json(views.outcome(outcome), CallOutcome)
+
+
+def _through_json(value: object, type_: type[T]) -> T:
+    return msgspec.json.decode(json.dumps(value), type=type_)
+
+
+def _now() -> int:
+    return int(time.time())
