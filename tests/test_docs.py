@@ -1,5 +1,6 @@
 """What a person can type is written where a person looks for it."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,3 +32,30 @@ def test_every_command_is_in_the_readme_or_in_the_page_of_the_command_line() -> 
         " ".join(words) for words in commands(main, ("depoli",)) if " ".join(words) not in text
     ]
     assert not missing
+
+
+def examples() -> Iterator[tuple[str, list[str]]]:
+    """Yield the page and the words of every `depoli` command in a block of shell."""
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for block in re.findall(
+            r"^ *```sh\n(.*?)^ *```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
+        ):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = line.split()
+                if words[:1] == ["depoli"]:
+                    yield page.name, words[1:]
+
+
+def test_the_examples_use_commands_and_options_that_exist() -> None:
+    found = list(examples())
+    assert len(found) > 20
+    for page, words in found:
+        command: click.Command = main
+        rest = words
+        while isinstance(command, click.Group):
+            inner = command.get_command(click.Context(command), rest[0])
+            assert inner is not None, (page, words)
+            command, rest = inner, rest[1:]
+        options = {name for parameter in command.params for name in parameter.opts}
+        unknown = [word for word in rest if word.startswith("-") and word not in options]
+        assert not unknown, (page, words, unknown)

@@ -142,5 +142,13 @@ def _row(state: dict[str, Any]) -> tuple[object, ...]:
         state.get("height"),
         str(state.get("hash", ""))[:16] or None,
         len(peers) if isinstance(peers, list) else peers,
-        state.get("error") or ("" if state["pid"] else "down"),
+        _remark(state),
     )
+
+
+def _remark(state: dict[str, Any]) -> str:
+    if state["pid"] is None:
+        return "down"
+    if "error" in state:
+        return str(state["error"])
+    return "signs nothing yet: its journal was lost" if state.get("fenced") else ""

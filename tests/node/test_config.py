@@ -146,6 +146,13 @@ def test_a_written_file_says_what_every_key_means_and_reads_back() -> None:
     assert config.peers == {"insurer-a": Address("a.example", 7600)}
 
 
+def test_the_operators_page_has_every_key_as_it_is() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operator.md").read_text(encoding="utf-8")
+    for key in KEYS:
+        default = key.default.replace('"', "")
+        assert f"| `{key.name}` | `{default}` | {key.meaning} |" in page
+
+
 def test_the_defaults_that_a_written_file_shows_are_those_that_hold() -> None:
     settings = re.sub(r"^#(\w+ = )", r"\1", write_config({}, {}), flags=re.MULTILINE)
     assert tomllib.loads(settings)["mode"] == "validator"
