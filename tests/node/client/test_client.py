@@ -21,9 +21,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def serving(handler: Handler) -> Any:  # noqa: ANN401
     application = web.Application()
     application.router.add_route("*", "/v1/{path:.*}", handler)
-    async with TestServer(application) as server:
-        async with NodeClient(str(server.make_url("")), "secret-token") as client:
-            yield client
+    async with (
+        TestServer(application) as server,
+        NodeClient(str(server.make_url("")), "secret-token") as client,
+    ):
+        yield client
 
 
 def answering(status: int, body: Any = None, text: str | None = None) -> Handler:  # noqa: ANN401
