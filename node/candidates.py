@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from contracts.errors import Inadmissible
 from contracts.execute import Executed
-from ledger.block import MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS, Body, Outline
+from ledger.block import MAX_BLOCK_BYTES, Body, Outline
 from ledger.errors import LedgerError, Mismatch
 from ledger.transaction import Transaction
 from node import clock
@@ -20,6 +20,10 @@ from node.sync import PullTransactions
 
 PULL_AFTER_S: Final = 0.1  # transactions of a proposal mostly come by gossip meanwhile
 PULL_AGAIN_S: Final = 1.0
+# A block is built by one validator, then executed by all the others: twice this, with the votes, is
+# to stay well below the base timeout, or a loaded network would change rounds instead of deciding.
+BLOCK_S: Final = 0.1
+MIN_BLOCK_CALLS: Final = 64
 
 T = TypeVar("T")
 
@@ -70,6 +74,7 @@ class Candidates:
         self._worker, self._pull = worker, pull
         self._valid: dict[bytes, Candidate] = {}
         self._assemblies: dict[bytes, _Assembly] = {}
+        self._call_s = 0.0002  # smoothed
 
     def clear(self) -> None:
         """Forget everything: another height begins."""
@@ -134,14 +139,18 @@ class Candidates:
             self._chain.require_parent_commit(body.parent_commit)
             if body.evidence:
                 raise Mismatch("evidence", "none", len(body.evidence))
+            began = clock.monotonic()
             executed = self._chain.execute(body, outline.header, self._signatures)
+            self._learn_pace(executed, clock.monotonic() - began)
         return Candidate(outline, executed)
 
     def _build(
         self, proposer: bytes, round_: int
     ) -> tuple[Candidate, Sequence[tuple[Transaction, Inadmissible]]]:
         with self._metrics.execute_seconds.time():
-            waiting = self._mempool.oldest(MAX_BLOCK_TRANSACTIONS, MAX_BLOCK_BYTES)
+            calls = max(MIN_BLOCK_CALLS, int(BLOCK_S / self._call_s))
+            waiting = self._mempool.oldest(calls=calls, size=MAX_BLOCK_BYTES)
+            began = clock.monotonic()
             executed, skipped = self._chain.build(
                 [transaction.raw for transaction in waiting],
                 time=max(clock.now_ms() // 1000, self._chain.header.time),
@@ -149,7 +158,13 @@ class Candidates:
                 built_round=round_,
                 signatures=self._signatures,
             )
+            self._learn_pace(executed, clock.monotonic() - began)
         return Candidate(executed.block.outline(), executed), skipped
+
+    def _learn_pace(self, executed: Executed, seconds: float) -> None:
+        """Learn how long a call takes here, so that blocks of ours are no larger than is good."""
+        if len(executed.entries) >= MIN_BLOCK_CALLS:
+            self._call_s += (seconds / len(executed.entries) - self._call_s) / 4
 
     def _assembly(self, outline: Outline) -> _Assembly:
         assembly = self._assemblies.get(outline.header.hash)

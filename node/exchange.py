@@ -9,7 +9,7 @@ from consensus import messages
 from consensus.errors import ConsensusError
 from consensus.interface import Received
 from consensus.messages import Message, Status
-from ledger.block import MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS, Outline
+from ledger.block import Outline
 from ledger.encoding import decode, encode
 from ledger.errors import Mismatch
 from ledger.transaction import Transaction, parse
@@ -39,6 +39,7 @@ STATUS_IDLE_S: Final = 5.0  # a heartbeat; links time out after node.p2p.IDLE_S
 BEHIND_AFTER_S: Final = 0.2  # one block behind is mostly a certificate under way
 SYNC_PATIENCE_S: Final = 5.0  # then another peer is asked
 REPLY_BYTES: Final = 4 << 20
+MAX_PULLED_CALLS: Final = 4096  # of a mempool: more come with the next blocks
 VERIFIED_AT_ONCE: Final = 2  # signatures that are cheaper to verify here than in a thread
 
 T = TypeVar("T")
@@ -52,6 +53,9 @@ class Machine(Protocol):
 
     async def take_blocks(self, link: Link, records: tuple[bytes, ...]) -> None:
         """Take decided blocks that were asked for, when there is room for them."""
+
+    def peer_lost(self) -> None:
+        """Learn that a link is down."""
 
     def take_candidate(self, outline: Outline) -> None:
         """Take a block of the open height that was asked for."""
@@ -154,6 +158,7 @@ class Exchange:
     def unlinked(self, link: Link) -> None:
         """Learn that a peer is gone."""
         self._heights.pop(link.peer.node_key, None)
+        self._machine.peer_lost()
         if self._asked is not None and self._asked[0] == link.peer.node_key:
             self._asked = None
             self.check_behind()
@@ -222,7 +227,7 @@ class Exchange:
             case PullBlocks(first, last):
                 self._reply_later(self._reply_blocks(link, first, last))
             case PullMempool():
-                waiting = self._mempool.oldest(MAX_BLOCK_TRANSACTIONS, MAX_BLOCK_BYTES)
+                waiting = self._mempool.oldest(calls=MAX_PULLED_CALLS, size=REPLY_BYTES)
                 if raws := self._raws(waiting):
                     link.send_transactions(encode(Transactions(raws)))
 

@@ -71,12 +71,13 @@ class Mempool:
         """Return the transaction that a proposal names by this leaf hash."""
         return self._by_leaf.get(leaf)
 
-    def oldest(self, count: int, size: int) -> list[Transaction]:
-        """Return the first `count` transactions that came, of at most `size` bytes in all."""
+    def oldest(self, *, calls: int, size: int) -> list[Transaction]:
+        """Return the transactions that came first, of so many calls and bytes in all at most."""
         taken: list[Transaction] = []
         for transaction in self._by_id.values():
+            calls -= len(transaction.body.calls)
             size -= len(transaction.raw)
-            if len(taken) == count or size < 0:
+            if taken and (calls < 0 or size < 0):
                 break
             taken.append(transaction)
         return taken
