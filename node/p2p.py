@@ -33,7 +33,7 @@ MAX_QUEUED_REPLIES: Final = 4
 HANDSHAKE_S: Final = 10
 SEND_S: Final = 30  # a peer that takes nothing for so long is disconnected
 IDLE_S: Final = 30  # heartbeats come every few seconds
-REDIAL_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)  # then the last for ever: peers are never given up
+REDIAL_S: Final = (0.1, 0.2, 0.5)  # then the last for ever: a quorum may wait for this peer
 
 
 class Channel(IntEnum):

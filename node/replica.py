@@ -55,6 +55,7 @@ from node.pledges import Pledges
 from node.signatures import VerifiedSignatures
 
 TICK_S: Final = 1.0
+UNREACHABLE_SHARE: Final = 4  # of a round's time is given to a leader that is not linked
 MAX_EVENTS: Final = 10_000  # links wait while so many are to be handled
 
 P = ParamSpec("P")
@@ -99,6 +100,7 @@ class Replica:
         self._room = asyncio.Event()  # there is room for more
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._timed: SetTimer | None = None  # what the timer was set for
         self._failed: asyncio.Future[None] | None = None
         # Of the open height:
         self._core = self._new_core(())
@@ -196,6 +198,15 @@ class Replica:
         """Take decided blocks that a peer was asked for, when there is room for them."""
         await self._wait_for_room()
         self._put(_Synced(link, records))
+
+    def peer_lost(self) -> None:
+        """Learn that a link is down: where its peer leads the round, that is soon given up."""
+        if self._timer is None or self._timed is None:
+            return
+        delay_s = self._patience_s(self._timed)
+        if self._timer.when() > asyncio.get_running_loop().time() + delay_s:
+            self._timer.cancel()
+            self._arm(self._timed.round, delay_s)
 
     def take_candidate(self, outline: Outline) -> None:
         """Take a block that was fetched because a quorum vouches for it."""
@@ -439,11 +450,25 @@ class Replica:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if isinstance(timer, SetTimer):
-            self._metrics.round.set(timer.round)
-            expired = Expired(self._chain.height + 1, timer.round)
-            delay_s = timer.milliseconds / 1000
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self._put, expired)
+        self._timed = timer if isinstance(timer, SetTimer) else None
+        if self._timed is not None:
+            self._metrics.round.set(self._timed.round)
+            self._arm(self._timed.round, self._patience_s(self._timed))
+
+    def _arm(self, round_: int, delay_s: float) -> None:
+        expired = Expired(self._chain.height + 1, round_)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._put, expired)
+
+    def _patience_s(self, timer: SetTimer) -> float:
+        """Return how long a round may take: less where its leader is known to be unreachable.
+
+        When a round is given up is never a matter of safety; and it still grows with the rounds.
+        """
+        validators = self.state.validators
+        leader = validators.leader(self._chain.height + 1, timer.round)
+        node_key = validators.members[leader].node_key
+        is_here = leader == self._pledges.index or node_key in self.exchange.links
+        return timer.milliseconds / 1000 / (1 if is_here else UNREACHABLE_SHARE)
 
     async def _tick(self) -> None:
         while True:
