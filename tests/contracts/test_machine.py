@@ -1,0 +1,352 @@
+"""Random members make random calls; a model written apart says what must become of each.
+
+After every step: no mark is used by two live claims, nothing accepted is settled twice. In the end
+the header's roots are those of the whole state and of every member's entries, computed from nothing.
+"""
+
+from dataclasses import dataclass, field
+
+import msgspec
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
+
+from contracts import claim as claims
+from contracts import marks, settlement
+from contracts.calls import (
+    Call,
+    ClaimAccept,
+    ClaimCancel,
+    ClaimReject,
+    MarkLock,
+    Part,
+    PrescriptionCommit,
+    Reason,
+    SettlementConfirm,
+    SettlementCreate,
+)
+from contracts.commitment import Opening, lock_of, sum_openings, verify_opening
+from contracts.errors import Refusal
+from ledger.digest import StateDigest
+from ledger.entry import Entry
+from ledger.hashing import Hash
+from ledger.heads import Head, Heads, first
+from ledger.transaction import created_id
+from ledger.validators import MemberId
+from tests.contracts.world import World, bytes32, mark, opening
+
+SHOPS = ("shop", "rival")
+PAYERS = ("insurer", "mutual", "operator")
+PEOPLE = (*SHOPS, *PAYERS, "auditor")
+WHO_MAY = "who may"  # stands for him whose call it is
+SENDERS = (*[WHO_MAY] * 8, *PEOPLE)
+ITEMS = tuple((name, part) for name in ("a", "b") for part in Part)  # what marks stand for
+
+Item = tuple[str, Part]
+Made = bytes | MultipleResults[bytes]
+
+
+@dataclass
+class Modelled:
+    """A claim as the model sees it."""
+
+    shop: str
+    payer: str
+    items: tuple[Item, ...]
+    due: Opening
+    state: str = "submitted"
+    settlement: bytes | None = None
+
+    @property
+    def is_live(self) -> bool:
+        return self.state != "cancelled"
+
+
+@dataclass
+class Model:
+    """What should be."""
+
+    prescriptions: set[tuple[str, str]] = field(default_factory=set)
+    locks: dict[tuple[str, Item], int] = field(default_factory=dict)
+    claims: dict[bytes, Modelled] = field(default_factory=dict)
+    settlements: dict[bytes, tuple[str, str, list[bytes]]] = field(default_factory=dict)
+    confirmed: set[bytes] = field(default_factory=set)
+
+    def live(self, item: Item) -> list[bytes]:
+        return [id_ for id_, each in self.claims.items() if each.is_live and item in each.items]
+
+
+class Machine(RuleBasedStateMachine):
+    """One chain and the model of it."""
+
+    claimed: Bundle[bytes] = Bundle("claimed")
+    settled: Bundle[bytes] = Bundle("settled")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.model = Model()
+        self.entries: list[tuple[Entry, tuple[MemberId, ...]]] = []
+        self.serial = 0
+
+    def make(self, sender: str, call: Call) -> tuple[int, Hash]:
+        """Put a call into a block; return the code of its outcome and the id it would create."""
+        transaction = self.world.transaction(sender, call)
+        executed = self.world.block(transaction)
+        self.entries += zip(executed.entries, executed.concerned, strict=True)
+        return executed.outcomes[0].code, created_id(transaction.id, 0)
+
+    @rule(sender=st.sampled_from(PEOPLE), name=st.sampled_from("ab"))
+    def commit(self, sender: str, name: str) -> None:
+        code, _ = self.make(sender, PrescriptionCommit(bytes32(name)))
+        if sender not in SHOPS:
+            assert code == Refusal.SENDER_NOT_ELIGIBLE
+        elif (sender, name) in self.model.prescriptions:
+            assert code == Refusal.PRESCRIPTION_ALREADY_COMMITTED
+        else:
+            assert code == 0
+            self.model.prescriptions.add((sender, name))
+
+    @rule(shop=st.sampled_from(SHOPS), item=st.sampled_from(ITEMS))
+    def lock(self, shop: str, item: Item) -> None:
+        lock = lock_of(self.world.chain_id, self.world.ids[shop], mark(*item).mark)
+        code, _ = self.make(shop, MarkLock(lock))
+        if (shop, item) in self.model.locks:
+            assert code == Refusal.MARK_ALREADY_LOCKED
+        else:
+            assert code == 0
+            self.model.locks[shop, item] = self.world.chain.header.height
+
+    @initialize(bare=st.sampled_from([False, False, True]))
+    def begin(self, *, bare: bool) -> None:
+        for shop in () if bare else SHOPS:
+            self.equip(shop)
+
+    @rule(shop=st.sampled_from(SHOPS))
+    def equip(self, shop: str) -> None:
+        """Commit and lock all that can be, so that what follows gets further."""
+        for name in "ab":
+            if (shop, name) not in self.model.prescriptions:
+                self.commit(shop, name)
+        for item in ITEMS:
+            if (shop, item) not in self.model.locks:
+                self.lock(shop, item)
+
+    @rule(
+        target=claimed,
+        shop=st.sampled_from(SHOPS),
+        payer=st.sampled_from((*PAYERS, *PAYERS, "auditor")),
+        name=st.sampled_from("ab"),
+        parts=st.sampled_from([(Part.LENSES,), (Part.FRAME,), (Part.LENSES, Part.FRAME)]),
+        amount=st.integers(0, 50_000),
+    )
+    def submit(
+        self, shop: str, payer: str, name: str, parts: tuple[Part, ...], amount: int
+    ) -> Made:
+        self.serial += 1
+        due = opening(amount, f"claim {self.serial}")
+        items = tuple((name, part) for part in parts)
+        call = msgspec.structs.replace(
+            self.world.submission(name),
+            payer=self.world.ids[payer],
+            amount=due.commitment(),
+            marks=tuple(mark(*item) for item in items),
+        )
+        code, id_ = self.make(shop, call)
+        model = self.model
+        if payer == "auditor":
+            assert code == Refusal.PAYER_NOT_ELIGIBLE
+        elif (shop, name) not in model.prescriptions:
+            assert code == Refusal.PRESCRIPTION_NOT_COMMITTED
+        elif any((shop, item) not in model.locks for item in items):
+            assert code == Refusal.MARK_NOT_LOCKED
+        elif any(model.live(item) for item in items):
+            assert code == Refusal.MARK_ALREADY_USED
+        else:
+            assert code == 0
+            for item in items:
+                del model.locks[shop, item]
+            model.claims[id_] = Modelled(shop, payer, items, due)
+            return id_
+        # Some of the ids that were not made are tried too: there must be no such claims.
+        return id_ if self.serial % 8 == 0 else multiple()
+
+    def party(self, sender: str, id_: bytes, *, payer: bool) -> str:
+        """Return `sender`, or whose call on this claim it is."""
+        found = self.model.claims.get(id_)
+        if sender != WHO_MAY:
+            return sender
+        if found is None:
+            return SHOPS[0]
+        return found.payer if payer else found.shop
+
+    def judge(self, sender: str, id_: bytes, states: tuple[str, ...], *, payer: bool) -> int:
+        """Return the code that a call on a claim must have."""
+        found = self.model.claims.get(id_)
+        if found is None:
+            return Refusal.CLAIM_UNKNOWN
+        if sender != (found.payer if payer else found.shop):
+            return Refusal.CLAIM_NOT_YOURS
+        return 0 if found.state in states else Refusal.CLAIM_IN_WRONG_STATE
+
+    @rule(sender=st.sampled_from(SENDERS), id_=claimed, less=st.none() | st.integers(0, 40_000))
+    def accept(self, sender: str, id_: bytes, less: int | None) -> None:
+        self.serial += 1
+        due = None if less is None else opening(less, f"part {self.serial}")
+        call = ClaimAccept(id_, None if due is None else due.commitment())
+        sender = self.party(sender, id_, payer=True)
+        expected = self.judge(sender, id_, ("submitted",), payer=True)
+        assert self.make(sender, call)[0] == expected
+        if expected == 0:
+            found = self.model.claims[id_]
+            found.state, found.due = "accepted", due or found.due
+
+    @rule(
+        target=claimed,
+        shop=st.sampled_from(SHOPS),
+        payer=st.sampled_from(PAYERS),
+        item=st.sampled_from(ITEMS),
+        less=st.none() | st.integers(0, 40_000),
+    )
+    def claim_and_accept(self, shop: str, payer: str, item: Item, less: int | None) -> Made:
+        """Go a good way at once, so that settlements are not rare."""
+        self.equip(shop)
+        id_ = self.submit(shop, payer, item[0], (item[1],), 10_000)
+        if isinstance(id_, bytes):
+            self.accept(WHO_MAY, id_, less)
+        return id_
+
+    @rule(sender=st.sampled_from(SENDERS), id_=claimed, reason=st.sampled_from(Reason))
+    def reject(self, sender: str, id_: bytes, reason: Reason) -> None:
+        sender = self.party(sender, id_, payer=True)
+        expected = self.judge(sender, id_, ("submitted",), payer=True)
+        assert self.make(sender, ClaimReject(id_, reason, automatic=False))[0] == expected
+        if expected == 0:
+            self.model.claims[id_].state = "rejected"
+
+    @rule(sender=st.sampled_from(SENDERS), id_=claimed)
+    def cancel(self, sender: str, id_: bytes) -> None:
+        states = ("submitted", "accepted", "rejected")
+        sender = self.party(sender, id_, payer=False)
+        expected = self.judge(sender, id_, states, payer=False)
+        assert self.make(sender, ClaimCancel(id_))[0] == expected
+        if expected == 0:
+            self.model.claims[id_].state = "cancelled"
+
+    @rule(
+        target=settled,
+        payer=st.sampled_from(PAYERS),
+        shop=st.sampled_from(SHOPS),
+        ids=st.lists(claimed, min_size=1, max_size=4),
+    )
+    def settle(self, payer: str, shop: str, ids: list[bytes]) -> Made:
+        code, id_ = self.make(payer, SettlementCreate(self.world.ids[shop], tuple(ids), None))
+        expected = 0
+        for index, each in enumerate(ids):
+            found = self.model.claims.get(each)
+            if each in ids[:index]:
+                expected = Refusal.CLAIM_LISTED_TWICE
+            elif (
+                found is None
+                or (found.payer, found.shop) != (payer, shop)
+                or found.state != "accepted"
+            ):
+                expected = Refusal.CLAIM_NOT_SETTLEABLE
+            if expected:
+                break
+        assert code == expected
+        if expected == 0:
+            self.model.settlements[id_] = (payer, shop, ids)
+            for each in ids:
+                self.model.claims[each].state = "batched"
+                self.model.claims[each].settlement = id_
+        return id_
+
+    @precondition(lambda self: any(c.state == "accepted" for c in self.model.claims.values()))
+    @rule(target=settled, data=st.data())
+    def settle_what_can_be(self, data: st.DataObject) -> Made:
+        accepted = [id_ for id_, c in self.model.claims.items() if c.state == "accepted"]
+        one = self.model.claims[data.draw(st.sampled_from(accepted))]
+        ids = [
+            id_
+            for id_ in accepted
+            if (self.model.claims[id_].payer, self.model.claims[id_].shop) == (one.payer, one.shop)
+        ]
+        return self.settle(one.payer, one.shop, ids)
+
+    @rule(sender=st.sampled_from(SENDERS), id_=settled)
+    def confirm(self, sender: str, id_: bytes) -> None:
+        found = self.model.settlements.get(id_)
+        if sender == WHO_MAY:
+            sender = SHOPS[0] if found is None else found[1]
+        code, _ = self.make(sender, SettlementConfirm(id_))
+        if found is None:
+            assert code == Refusal.SETTLEMENT_UNKNOWN
+        elif sender != found[1]:
+            assert code == Refusal.SETTLEMENT_NOT_YOURS
+        elif id_ in self.model.confirmed:
+            assert code == Refusal.SETTLEMENT_IN_WRONG_STATE
+        else:
+            assert code == 0
+            self.model.confirmed.add(id_)
+
+    @invariant()
+    def a_mark_has_at_most_one_live_claim(self) -> None:
+        for item in ITEMS:
+            live = self.model.live(item)
+            holder = marks.holder(self.world.state, mark(*item).mark)
+            assert [holder] * (holder is not None) == live
+
+    @invariant()
+    def claims_are_as_modelled(self) -> None:
+        for id_, expected in self.model.claims.items():
+            found = claims.load(self.world.state, id_)
+            assert found is not None
+            assert found.state.name.lower() == expected.state
+            assert found.settlement == expected.settlement
+            assert found.due == expected.due.commitment()
+            assert settlement.is_settled(self.world.state, found) == (
+                expected.settlement in self.model.confirmed
+            )
+
+    @invariant()
+    def what_was_accepted_is_settled_once(self) -> None:
+        batched = [id_ for _, _, ids in self.model.settlements.values() for id_ in ids]
+        assert len(batched) == len(set(batched))
+        for id_, (_, _, ids) in self.model.settlements.items():
+            found = settlement.load(self.world.state, id_)
+            assert found is not None
+            assert found.claims == tuple(ids)
+            total = sum_openings([self.model.claims[each].due for each in ids])
+            verify_opening(found.sum, total)
+
+    def teardown(self) -> None:
+        """Check the last header against the whole state and all entries."""
+        header = self.world.chain.header
+        state = StateDigest().updated((), self.world.state.pairs.items())
+        assert header.state_digest == state.hash
+        heads: dict[MemberId, Head] = {}
+        for entry, concerned in self.entries:
+            for member in concerned:
+                before = heads.get(member)
+                leaf = entry.leaf()
+                heads[member] = first(leaf) if before is None else before.extend(leaf)
+        assert header.heads_root == Heads(heads).root
+        assert header.log_size == len(self.entries)
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(
+    max_examples=20 if settings.default is None else max(20, settings.default.max_examples // 4),
+    stateful_step_count=40,
+    deadline=None,
+)
