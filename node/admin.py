@@ -1,13 +1,16 @@
 """The operator's door, on loopback: is the node alive, is it ready, how is it doing."""
 
+import importlib.metadata
+
 from aiohttp import web
 
 from node.metrics import CONTENT_TYPE, Metrics
+from node.p2p import PROTOCOL_VERSION
 from node.replica import Replica
 
 
 def admin_application(replica: Replica, metrics: Metrics) -> web.Application:
-    """Return /livez, /readyz and /metrics."""
+    """Return /livez, /readyz, /version and /metrics."""
 
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="alive\n")
@@ -17,11 +20,17 @@ def admin_application(replica: Replica, metrics: Metrics) -> web.Application:
         text = "ready\n" if not reasons else "".join(f"{reason}\n" for reason in reasons)
         return web.Response(status=503 if reasons else 200, text=text)
 
+    async def version(_: web.Request) -> web.Response:
+        return web.json_response(
+            {"depoli": importlib.metadata.version("depoli"), "protocol": PROTOCOL_VERSION}
+        )
+
     async def metrics_text(_: web.Request) -> web.Response:
         return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     application = web.Application()
     application.router.add_get("/livez", livez)
     application.router.add_get("/readyz", readyz)
+    application.router.add_get("/version", version)
     application.router.add_get("/metrics", metrics_text)
     return application
