@@ -94,22 +94,7 @@ def parse_claim(data: bytes, name: str, *, today: str) -> ClaimRequest:
     required = frozenset(("reference", "payer", "leg", "codes", "amounts", "invoice_date"))
     require_names(claim, _CLAIM, "claim", required=required)
     reference = as_reference(claim["reference"], "claim.reference")
-    prescription_reference = as_reference(
-        document.get("prescription_reference", reference), "prescription_reference"
-    )
-    handed = None
-    if "prescription" in document:
-        handed = HandedPrescription(
-            prescription_reference,
-            parse_prescription(document["prescription"]),
-            _parse_secret(document.get("secret")),
-        )
-    elif "prescription_reference" not in document:
-        raise Refused(
-            "prescription",
-            "is missing",
-            hint="put it in, or give the prescription_reference of one that is kept",
-        )
+    prescription_reference, handed = _parse_prescribed(document, reference)
     codes = _parse_codes(claim["codes"])
     nomenclature.current().require_valid(codes)
     lenses_cents, frame_cents = _parse_amounts(claim["amounts"], with_frame=codes.frame is not None)
@@ -167,6 +152,24 @@ def parse_handed(data: bytes, name: str, *, today: str) -> HandedPrescription:
     if prescription.written > today:
         raise Refused("prescription.dateWritten", f"{prescription.written} is still to come")
     return HandedPrescription(reference, prescription, secret)
+
+
+def _parse_prescribed(
+    document: dict[str, Any], reference: str
+) -> tuple[str, HandedPrescription | None]:
+    """Return the shop's reference of the prescription, and what stands in the file of it."""
+    given = document.get("prescription_reference")
+    name = as_reference(reference if given is None else given, "prescription_reference")
+    if "prescription" in document:
+        prescription = parse_prescription(document["prescription"])
+        return name, HandedPrescription(name, prescription, _parse_secret(document.get("secret")))
+    if given is None:
+        raise Refused(
+            "prescription",
+            "is missing",
+            hint="put it in, or give the prescription_reference of one that is kept",
+        )
+    return name, None
 
 
 def _parse_secret(value: object) -> bytes | None:

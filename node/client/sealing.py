@@ -42,11 +42,12 @@ def unseal(data: bytes, name: str, seed: bytes | None) -> bytes:
     value = parse_object(data, name)
     if value.get("format") != FORMAT:
         return data
+    text = value.get("sealed")
+    if value.keys() != _FIELDS or not isinstance(text, str):
+        raise NotReadable(f"{name} is no sealed file")
     try:
-        if value.keys() != _FIELDS:
-            raise ValueError  # noqa: TRY301 - it is refused as everything else that is not ours
-        sealed = base64.b64decode(value["sealed"], validate=True)
-    except (ValueError, TypeError, binascii.Error):
+        sealed = base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
         raise NotReadable(f"{name} is no sealed file") from None
     if seed is None:
         raise NotVerified(
