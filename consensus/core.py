@@ -15,7 +15,7 @@ docs/protocol.md:
 """
 
 from collections.abc import Callable, Iterable, Sequence, Sized
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
@@ -164,6 +164,8 @@ class Core:
             case Tick():
                 self._done.clear()
                 self.resend()
+            case _:
+                assert_never(event)
         while self.decision is None and any(rule() for rule in self._rules):
             pass
         self._set_timer()
@@ -412,8 +414,7 @@ class Core:
 
     def _want(self, round_: int) -> None:
         """Ask for `round_`, telling the lock: from now on nothing below it is signed."""
-        if self._me is None:
-            return
+        assert self._me is not None  # an observer has no timer and amplifies nothing
         self.wish = round_
         lock = self.prepared
         self._say(
@@ -507,10 +508,10 @@ class Core:
 
     def _forget(self) -> None:
         """Let go of blocks, verdicts and own messages that no rule can ask for any more."""
-        certificates = [self.prepared, self._certificate]
-        wanted: set[bytes] = {item.block_id for item in certificates if item is not None}
-        wanted.update(proposal.block_id for proposal in self._book.proposals())
-        wanted.update(change.prepared_id for change in self._book.highest_changes())
+        wanted = self._book.block_ids()
+        for certificate in (self.prepared, self._certificate):
+            if certificate is not None:
+                wanted.add(certificate.block_id)
         self._outlines = {key: value for key, value in self._outlines.items() if key in wanted}
         self._valid = {key for key in self._valid if key in wanted}
         self._untimely = {key for key in self._untimely if key in wanted}

@@ -5,8 +5,8 @@ every node and to the auditor, whenever it is looked at.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise, product
-from typing import TypeAlias, cast
+from itertools import islice, pairwise, product
+from typing import TypeAlias, assert_never, cast
 
 from consensus.errors import BadEvidence, ConsensusError, MalformedMessage
 from consensus.justify import Context, require_justified
@@ -119,7 +119,7 @@ def contradiction(one: Statement, other: Statement) -> Evidence | None:
             RoundChange() as change,
             Commit() as commit,
         ):
-            return Amnesia(commit, change.bare()) if _forgets(change, commit) else None
+            return Amnesia(commit, change.bare()) if _forgets(commit, change) else None
         case _:
             return _doubled(one, other)
 
@@ -148,6 +148,8 @@ def verify(evidence: Evidence, chain_id: bytes, validators: ValidatorSet) -> Non
                 _verify_pair(prepare, commit, evidence, chain_id, validators)
             case BadProposal():
                 _verify_bad_proposal(evidence, chain_id, validators)
+            case _:
+                assert_never(evidence)
     except BadSignature as error:
         raise BadEvidence(str(error)) from None
 
@@ -199,7 +201,9 @@ def _suspects(mine: Sequence[Statement]) -> Iterator[tuple[Statement, Statement]
         yield from pairwise(same)
         if kind == Commit.__name__:
             yield from product(same, slots.get((Prepare.__name__, round_), []))
-            yield from product(same, changes)
+            commits = [commit for commit in same if isinstance(commit, Commit)]
+            forgotten = (pair for pair in product(commits, changes) if _forgets(*pair))
+            yield from islice(forgotten, 1)
 
 
 def _accused(evidence: Evidence) -> Statement | BadProposal:
@@ -210,6 +214,8 @@ def _accused(evidence: Evidence) -> Statement | BadProposal:
             return commit
         case BadProposal():
             return evidence
+        case _:
+            assert_never(evidence)
 
 
 def _doubled(one: Statement, other: Statement) -> DoubleVote | None:
@@ -219,7 +225,7 @@ def _doubled(one: Statement, other: Statement) -> DoubleVote | None:
     return DoubleVote(first, second)
 
 
-def _forgets(change: RoundChange, commit: Commit) -> bool:
+def _forgets(commit: Commit, change: RoundChange) -> bool:
     if change.round <= commit.round:
         return False  # it was signed first: a validator may still commit in the round it asked for
     if change.prepared_round == commit.round:

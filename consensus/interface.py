@@ -34,8 +34,8 @@ Answers to asks:
              against the moment the proposal came. Answer `Judged(id, ok)`; ok promises that the
              body can be made durable. Where a body cannot be had, do not answer: it is asked again.
     Fetch    get the whole block by id from `holders`, judge it without its time, and answer
-             `Judged(id, True, outline)`. A quorum prepared or committed it: where it is *invalid*
-             this node has diverged and must stop.
+             `Judged(id, True, outline)`. A quorum prepared or committed it: if the block of that
+             id, its outline being the true one, is *invalid*, this node has diverged and must stop.
     Build    make a block with `built_round = round` on the parent and judge it; answer
              `Built(outline)`. In round 0, where nothing is left to include, answer `Work(False)`.
              Above round 0 the block may be empty.

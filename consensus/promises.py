@@ -6,7 +6,7 @@ others' messages come again by anti-entropy. They bind within one height only.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias, cast
+from typing import TypeAlias, assert_never, cast
 
 from consensus.errors import BadPromises, MalformedMessage
 from consensus.messages import (
@@ -85,6 +85,8 @@ def height_of(promise: Promise) -> int:
             return certificate.height
         case Kept(proposal):
             return proposal.height
+        case _:
+            assert_never(promise)
 
 
 def is_forever(promise: Promise) -> bool:
@@ -113,6 +115,8 @@ def restore(promises: Iterable[Promise], height: int) -> Restored:
                 state.proposals[proposal.round] = proposal
             case Said(message):
                 _said(state, message)
+            case _:
+                assert_never(promise)
     if (prepare := state.said.get((Prepare, state.round))) is not None:
         assert isinstance(prepare, Prepare)
         state.accepted = Hash(prepare.block_id)
@@ -132,3 +136,5 @@ def _said(state: Restored, message: Signed) -> None:
             state.proposals[message.round] = message
         case Prepare() | Commit():
             state.round = max(state.round, message.round)
+        case _:
+            assert_never(message)

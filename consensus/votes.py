@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from consensus.evidence import Evidence, contradiction
 from consensus.messages import (
+    BareProposal,
     Commit,
     Held,
     Prepare,
@@ -35,6 +36,13 @@ _OLDEST: Final[dict[type[Signed], int]] = {
     Prepare: PAST_ROUNDS,
     Commit: PAST_ROUNDS,
     RoundChange: 0,
+}
+# What a statement may contradict.
+_RIVALS: Final[dict[type[Statement], tuple[type[Signed], ...]]] = {
+    BareProposal: (Proposal,),
+    Prepare: (Prepare, Commit),
+    Commit: (Prepare, Commit, RoundChange),
+    RoundChange: (Commit, RoundChange),
 }
 
 M = TypeVar("M", Proposal, Prepare, Commit, RoundChange)
@@ -84,7 +92,7 @@ class Book:
     def conflicts(self, statement: Statement) -> tuple[Evidence, ...]:
         """Return what `statement` and the messages that are held prove against its signer."""
         found = []
-        for kind in _KINDS:
+        for kind in _RIVALS[type(statement)]:
             for _, known in sorted(self._slots[kind][statement.signer].items()):
                 said = known.bare() if isinstance(known, Proposal | RoundChange) else known
                 if (evidence := contradiction(said, statement)) is not None:
@@ -111,9 +119,14 @@ class Book:
         """Return the round changes for exactly this round, by signer."""
         return tuple(rounds[round_] for rounds in self._rounds(RoundChange) if round_ in rounds)
 
-    def highest_changes(self) -> tuple[RoundChange, ...]:
-        """Return the highest round change of every signer that sent one."""
-        return tuple(rounds[max(rounds)] for rounds in self._rounds(RoundChange) if rounds)
+    def block_ids(self) -> set[bytes]:
+        """Return the ids of all blocks that the messages held speak of."""
+        return {
+            message.prepared_id if isinstance(message, RoundChange) else message.block_id
+            for signers in self._slots.values()
+            for rounds in signers
+            for message in rounds.values()
+        }
 
     def wish_rank(self, k: int) -> int:
         """Return the k-th highest of the signers' highest wishes; 0 if fewer than k wish."""

@@ -66,7 +66,6 @@ def _claim_of_any_round(change: RoundChange, _: int, context: Context) -> None:
 
 _real_claim = justify._require_claim
 _real_height = justify._require_height
-_real_forgets = evidence._forgets
 
 
 def _any_height(part: str, height: int, context: Context) -> None:
@@ -276,7 +275,7 @@ BAD_PARTS: dict[str, Patches] = {
     "valset_now": [(Shell, "_core", _first_set)],
     "unbounded": [(votes.Book, "_trim", lambda *_: None)],
     "framing": [
-        (evidence, "_forgets", lambda change, commit: change.prepared_round < commit.round)
+        (evidence, "_forgets", lambda commit, change: change.prepared_round < commit.round)
     ],
     "mixed_rounds": [(votes.Book, "_seals", _seals_of_any_round)],
 }

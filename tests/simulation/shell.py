@@ -112,6 +112,12 @@ class Shell:
         self.mempool.update(dict.fromkeys(leaf for leaf in leaves if leaf not in done))
         self.handle(Work(bool(self.mempool)))
 
+    def submit(self, leaf: bytes) -> None:
+        """Take work from outside, and tell everyone at once."""
+        if self.up:
+            self.learn((leaf,))
+            self.broadcast(Gossip((leaf,)))
+
     def handle(self, event: Event) -> ConsensusError | None:
         """Give the core an event and do what it says; a crash may come between any two effects."""
         output = self.core.handle(event)

@@ -1,0 +1,90 @@
+"""Whole clusters under seeded chaos: the lemmas hold, and planted bugs are caught."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consensus.core import Core
+from tests.simulation.mutants import mutated
+from tests.simulation.network import Faults
+from tests.simulation.oracle import Violation
+from tests.simulation.world import Plan, World
+
+SEEDS = range(10)
+MARKS = {
+    *("crash", "decided in round 0", "decided in round 1", "decided in round 2"),
+    *("decided a re-proposal", "DoubleVote", "Amnesia", "CrossVote", "BadProposal"),
+}
+# Each is caught within few seeds; all of them, and how soon, are in tests/simulation/mutants.py.
+CAUGHT = {
+    "commit_after_rc": "L4",
+    "prepare_after_rc": "L4",
+    "drop_lock": "L4",
+    "q_f1": "L2",
+    "q_2f1": "L2",
+    "mixed_rounds": "L2",
+    "cert_dups": "L3",
+    "any_prepared": "L1",
+    "no_justification": "L1",
+    "short_justification": "L1",
+    "any_leader": "L5",
+    "framing": "L8",
+    "forget_votes": "L",
+}
+
+
+def test_every_lemma_holds_and_every_path_is_walked() -> None:
+    marks: set[str] = set()
+    for seed in SEEDS:
+        marks.update(World(Plan.draw(seed)).run().marks)
+    assert marks >= MARKS
+
+
+def test_a_run_is_the_same_every_time() -> None:
+    first, second = World(Plan.draw(3)), World(Plan.draw(3))
+    first.run()
+    second.run()
+    assert (first.now, first.network.sent) == (second.now, second.network.sent)
+    assert first.oracle.decided == second.oracle.decided
+
+
+def test_every_fork_names_at_least_f_plus_1_culprits_and_nobody_else() -> None:
+    forks = sum(World(Plan.draw(seed, forkable=True)).run().forks > 0 for seed in range(4))
+    assert forks >= 1
+
+
+def test_without_faults_every_height_is_decided_in_round_0() -> None:
+    for n in (1, 2, 3, 4, 7):
+        marks = World(Plan(seed=n, n=n, chaos_ms=20_000)).run().marks
+        assert {mark for mark in marks if mark.startswith("decided")} == {"decided in round 0"}
+
+
+def test_a_network_slower_than_the_first_timeouts_decides_all_the_same() -> None:
+    for seed in range(2):
+        World(Plan(seed, faults=Faults(delay_ms=900.0, delta_ms=1500))).run()
+
+
+@given(
+    st.integers(0, 1 << 32),
+    st.sampled_from([4, 5, 6]),
+    st.integers(0, 1),
+    st.sampled_from([0.0, 0.01]),
+)
+@settings(max_examples=6, deadline=None)
+def test_small_clusters_survive_whatever_hypothesis_draws(
+    seed: int, n: int, evil: int, crash: float
+) -> None:
+    faults = Faults(drop=0.2, duplicate=0.1)
+    World(Plan(seed, n, heights=1, evil=evil, faults=faults, crash=crash, chaos_ms=4_000)).run()
+
+
+def _run_all(seeds: range, core_type: type[Core]) -> None:
+    for seed in seeds:
+        World(Plan.draw(seed), core_type).run()
+
+
+@pytest.mark.parametrize("name", CAUGHT)
+def test_a_planted_bug_is_caught(name: str) -> None:
+    with mutated(name) as core_type, pytest.raises(Violation) as caught:
+        _run_all(range(60), core_type)
+    assert caught.value.lemma.startswith(CAUGHT[name])
