@@ -17,6 +17,7 @@ import heapq
 import json
 import multiprocessing
 import os
+import re
 import sys
 import time
 from collections import deque, namedtuple
@@ -243,6 +244,18 @@ CALLS = {
 }  # fmt: skip
 
 
+def cost_of(number, *fields):
+    """Return what a call costs a block (format.md, section 6)."""
+    match number:
+        case 30:
+            return 4 + 2 * len(fields[5])
+        case 31:
+            return 2 if fields[1] is None else 5
+        case 40:
+            return 1 + 5 * len(fields[1])
+    return {10: 1, 20: 1, 32: 2, 33: 4, 41: 2}[number]
+
+
 def call(value, path):
     """A call: its number and its fields; return both."""
     number = value[0] if type(value) is list and value else None
@@ -466,11 +479,18 @@ class Signatures:
 
 ROLES = {"transaction": 1, "consensus": 2, "checkpoint": 3, "sealing": 4, "tls": 5}
 FAMILIES = {"optician": 1, "operator": 2, "insurer": 3, "auditor": 4, "prescriber": 5}
-PARAMETERS = (
-    "min_interval_ms", "base_timeout_ms", "clock_precision_ms", "message_delay_ms",
-    "max_block_bytes", "max_block_transactions", "max_block_calls", "max_block_cost",
-    "max_expired_removals", "dispute_window_s",
-)  # fmt: skip
+PARAMETERS = {
+    "min_interval_ms": u(3_600_000),
+    "base_timeout_ms": u(3_600_000, 100),
+    "clock_precision_ms": u(3_600_000, 1),
+    "message_delay_ms": u(3_600_000, 1),
+    "max_block_bytes": u(4_194_304, 65_536),
+    "max_block_transactions": u(4_096, 1),
+    "max_block_calls": u(65_536, 256),
+    "max_block_cost": u(1_048_576, 16_384),
+    "max_expired_removals": u(65_536, 1),
+    "dispute_window_s": u(315_360_000),
+}
 
 
 def quorum(n):
@@ -495,8 +515,10 @@ class Founding:
 
     def __init__(self, found):
         need("format", "depoli/genesis/1", found["format"])
-        rules = tuple(u(U63)(found["parameters"][name], name) for name in PARAMETERS)
-        self.max_block_bytes, self.time = rules[4], u(U63)(found["time"], "time")
+        self.rules = {
+            name: kind(found["parameters"][name], name) for name, kind in PARAMETERS.items()
+        }
+        self.time, rules = u(U63)(found["time"], "time"), tuple(self.rules.values())
         self.members, self.transaction_keys, self.labels = [], {}, {}
         pairs = [(b"g", encode(rules)), (b"e", self.time.to_bytes(8, "big"))]
         owners = {}
@@ -506,10 +528,17 @@ class Founding:
             except FalseFact as fact:
                 raise fact.within(f"member {number}") from None
         names = [one["label"] for one in found["members"]]
+        for name in (found["network"], *names):
+            if not re.fullmatch("(?=.{1,32}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?", name, re.ASCII):
+                raise FalseFact("name", "1 to 32 of a-z, 0-9 and inner hyphens", name)
         need("labels used once", len(names), len(set(names)))
         turns = tuple(names.index(label) for label in found["validators"])
         need("validators named once", len(turns), len(set(turns)))
         self.validators = [self._validator(self.members[turn]) for turn in turns]
+        for family in FAMILIES.values():
+            votes = sum(self.members[turn][2] == family for turn in turns)
+            if len(turns) >= 4 and votes >= quorum(len(turns)):
+                raise FalseFact("votes of one family", f"below {quorum(len(turns))}", votes)
         content = (1, found["network"].encode(), self.time, rules)
         content += (tuple(one[1:] for one in self.members), turns)
         self.chain_id = tagged(b"genesis", encode(content))
@@ -545,6 +574,8 @@ class Founding:
         if id_ in self.labels:
             raise FalseFact("id", "one that is another's", id_)
         family, country = FAMILIES[one["family"]], one["country"].encode()
+        if not re.fullmatch(b"[A-Z]{2}", country):
+            raise FalseFact("country", "two capital letters", one["country"])
         self.members.append((id_, one["label"].encode(), family, country, tuple(keys)))
         self.labels[id_] = one["label"]
         pairs.append((b"m" + id_, encode((family, country, 1))))
@@ -678,13 +709,14 @@ class Chain:
 
     def _check_entries(self, head, body_, outcomes, where):
         self._forget(head.time)
-        index = 0
+        index = cost = 0
         for number, raw in enumerate(body_.transactions):
             place = f"transaction {number}"
             try:
                 id_, content = self._check_transaction(head, raw, f"{where}, {place}")
                 for position, encoded in enumerate(content.calls):
                     parsed = decode(encoded, call, f"call {position}")
+                    cost += cost_of(*parsed)
                     if index == len(outcomes):
                         raise FalseFact("outcomes", "one per call", len(outcomes))
                     result = outcomes[index]
@@ -700,6 +732,14 @@ class Chain:
             except FalseFact as fact:
                 raise fact.within(place) from None
         need("outcomes", index, len(outcomes))
+        for name, found in (
+            ("max_block_bytes", sum(map(len, body_.transactions))),
+            ("max_block_transactions", len(body_.transactions)),
+            ("max_block_calls", index),
+            ("max_block_cost", cost),
+        ):
+            if found > self.founding.rules[name]:
+                raise FalseFact(name, f"at most {self.founding.rules[name]}", found)
         need("log_size", self.log.size, head.log_size)
         need("log_root", self.log.root(), head.log_root)
         need("heads_root", self.heads.root(), head.heads_root)

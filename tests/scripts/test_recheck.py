@@ -1,6 +1,7 @@
 """The second opinion: it says what the node's auditor says, but of what it cannot see."""
 
 import argparse
+import dataclasses
 import importlib.util
 import json
 import random
@@ -15,7 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.calls import MarkLock, cost_of, parse_call
 from contracts.genesis_json import signed_json
+from contracts.parameters import Parameters
 from ledger import keys, merkle
 from ledger.digest import StateDigest
 from ledger.encoding import encode
@@ -23,8 +26,10 @@ from ledger.errors import BadSignature
 from ledger.hashing import Hash
 from ledger.heads import Heads, first
 from ledger.receipt import Receipt, to_json
+from node.audit.errors import FalseFact
 from node.audit.records import MAGIC, frame
-from tests.chainmaker import export_of, some_bytes, story
+from node.audit.replay import verify_export
+from tests.chainmaker import Chain, export_of, found, some_bytes, story
 from tests.edwards import BASE, ORDER, TORSION, add, challenge, encoded, multiply
 from tests.forgeries import Forgery, forgeries
 
@@ -56,15 +61,15 @@ def genesis(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def check(path: Path, content: bytes, genesis: Path, header: str | None = None) -> dict[str, Any]:
     path.write_bytes(content)
     options = argparse.Namespace(file=path, genesis=genesis, header=header, jobs=1)
-    found: dict[str, Any] = recheck.check_chain(options)
-    return found
+    told: dict[str, Any] = recheck.check_chain(options)
+    return told
 
 
 def test_a_true_chain_is_accepted(genesis: Path, tmp_path: Path) -> None:
-    found = check(tmp_path / "e", export_of(CHAIN.genesis, CHAIN.blocks), genesis)
-    assert found["header"] == CHAIN.state.header.hash
-    assert found["transactions"] == 14
-    assert found["applied"] + found["refused"] == CHAIN.state.header.log_size
+    told = check(tmp_path / "e", export_of(CHAIN.genesis, CHAIN.blocks), genesis)
+    assert told["header"] == CHAIN.state.header.hash
+    assert told["transactions"] == 14
+    assert told["applied"] + told["refused"] == CHAIN.state.header.log_size
 
 
 @pytest.mark.parametrize("forgery", FORGERIES, ids=str)
@@ -246,3 +251,26 @@ def test_any_bytes_are_refused_or_read(data: bytes) -> None:
         except recheck.FalseFact:
             continue
         assert recheck.encode(value) == data
+
+
+def test_a_block_above_a_maximum_is_named(tmp_path: Path) -> None:
+    """A quorum forgets its own limits: the chain is made under others than its genesis says."""
+    small = Chain(found(parameters=Parameters(max_block_transactions=2, max_block_calls=256)))
+    genesis = tmp_path / "genesis.json"
+    genesis.write_text(signed_json(small.genesis))
+    small.state = dataclasses.replace(small.state, parameters=Parameters())
+    for _ in range(3):
+        small.transaction("shop-a", MarkLock(some_bytes("lock", len(small.transactions))))
+    small.block(*small.transactions)
+    content = export_of(small.genesis, small.blocks)
+    with pytest.raises(recheck.FalseFact, match="max_block_transactions"):
+        check(tmp_path / "e", content, genesis)
+    with pytest.raises(FalseFact, match="block 1, transaction 2: over-limit"):
+        verify_export(tmp_path / "e", small.genesis, workers=1)
+
+
+def test_calls_cost_what_they_cost_the_node() -> None:
+    for executed in CHAIN.executed:
+        for entry in executed.entries:
+            parsed = recheck.decode(entry.call, recheck.call, "call")
+            assert recheck.cost_of(*parsed) == cost_of(parse_call(entry.call))
