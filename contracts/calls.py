@@ -5,7 +5,7 @@ the array of its number and its fields.
 """
 
 from enum import IntEnum
-from typing import Annotated, ClassVar, Final, TypeAlias, cast
+from typing import Annotated, ClassVar, Final, TypeAlias, assert_never, cast
 
 import msgspec
 
@@ -171,3 +171,5 @@ def cost_of(call: Call) -> int:
             return 2 + MAX_MARKS
         case SettlementCreate():
             return 1 + 5 * len(call.claims)
+        case _:
+            assert_never(call)

@@ -6,7 +6,7 @@ and to find the header that was proposed. Nothing here sees a clock: the block's
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final, Protocol
+from typing import Final, Protocol, assert_never
 
 from contracts import claim, marks, prescription, registry, seen, settlement
 from contracts.calls import (
@@ -365,3 +365,5 @@ def _apply(context: Context, call: Call) -> Concerned:
             return settlement.create(context, call)
         case SettlementConfirm():
             return settlement.confirm(context, call)
+        case _:
+            assert_never(call)

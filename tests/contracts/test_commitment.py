@@ -92,6 +92,11 @@ def test_blindings_that_cancel_out_leave_the_amount_bare() -> None:
     verify_opening(sum_points(opening.commitment() for opening in pair), sum_openings(pair))
 
 
+def test_a_sum_of_what_is_no_point_is_refused() -> None:
+    with pytest.raises(NotAPoint):
+        sum_points([H, b"\xff" * 32])
+
+
 def test_a_sum_of_nothing_is_the_identity() -> None:
     assert sum_points([]) == IDENTITY
     assert sum_openings([]).commitment() == IDENTITY

@@ -44,6 +44,9 @@ def signatures(of: Genesis = GENESIS) -> list[GenesisSignature]:
     return [sign(of, key_of(name, Role.CONSENSUS)) for name in VALIDATORS]
 
 
+SIGNED = encode(assemble(GENESIS, signatures()))
+
+
 def replaced(index: int, **changes: object) -> Genesis:
     """Return the genesis with another founder at `index`."""
     members = list(GENESIS.members)
@@ -259,7 +262,7 @@ def test_any_bytes_are_a_signed_genesis_or_malformed(data: bytes) -> None:
 
 @given(st.data())
 def test_a_changed_byte_is_noticed(data: st.DataObject) -> None:
-    encoded = bytearray(encode(assemble(GENESIS, signatures())))
+    encoded = bytearray(SIGNED)
     encoded[data.draw(st.integers(0, len(encoded) - 1))] ^= data.draw(st.integers(1, 255))
     with pytest.raises((Malformed, BadGenesis)):
         decode(bytes(encoded), SignedGenesis).verify()

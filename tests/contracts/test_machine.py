@@ -1,7 +1,7 @@
 """Random members make random calls; a model written apart says what must become of each.
 
-After every step: no mark is used by two live claims, nothing accepted is settled twice. In the end
-the header's roots are those of the whole state and of every member's entries, computed from nothing.
+After every step no mark is used by two live claims, and nothing accepted is settled twice. In the
+end the header's roots are those of the whole state and of everybody's entries, computed anew.
 """
 
 from dataclasses import dataclass, field
