@@ -41,6 +41,7 @@ from ledger.block import Block, Outline
 from ledger.certificate import CommitCertificate
 from ledger.errors import LedgerError
 from ledger.transaction import Transaction
+from ledger.validators import faulty
 from node import clock, sync
 from node.admission import Admission
 from node.candidates import Candidate, Candidates, require_timely
@@ -113,6 +114,7 @@ class Replica:
             pull=self._pull,
         )
         self._under_way: set[object] = set()
+        self._fetching: set[bytes] = set()  # blocks that a quorum vouches for and we lack
         self._has_work = False
         self._exchange: Exchange | None = None
         self._admission: Admission | None = None
@@ -164,7 +166,10 @@ class Replica:
             reasons.append(
                 f"{linked} of {len(validators)} validators linked, {validators.quorum} needed"
             )
-        ahead = max(self.exchange.heights().values(), default=0) - self._chain.height - 1
+        known = self.exchange.heights()
+        heights = sorted(known.get(v.node_key, 0) for v in validators.members)
+        # f of them may say anything: one more is ahead of us in truth.
+        ahead = heights[-1 - faulty(len(validators))] - self._chain.height - 1
         if ahead > 1:
             reasons.append(f"{ahead} blocks behind")
         return reasons
@@ -209,8 +214,8 @@ class Replica:
             self._arm(self._timed.round, delay_s)
 
     def take_candidate(self, outline: Outline) -> None:
-        """Take a block that was fetched because a quorum vouches for it."""
-        if outline.header.height == self._chain.height + 1:
+        """Take a block that was asked for because a quorum vouches for it."""
+        if outline.header.hash in self._fetching:
             self._once(("candidate", outline.header.hash), self._judge_fetched(outline))
 
     # --- the loop ----------------------------------------------------------------------------
@@ -286,7 +291,10 @@ class Replica:
         """Make the core of the next height, and tell it what is known of it."""
         height = self._chain.height + 1
         self._candidates.clear()
+        for task in self._tasks:
+            task.cancel()  # nobody waits for blocks of another height, whose parts may never come
         self._under_way.clear()
+        self._fetching.clear()
         self._set_timer(CancelTimer())
         made, blocks = self._pledges.restore()
         self._core = self._new_core(made)
@@ -333,6 +341,7 @@ class Replica:
             case Build(round_):
                 self._once(("build", round_), self._build(round_))
             case Fetch(block_id, holders):
+                self._fetching.add(block_id)
                 for holder in holders:
                     self.exchange.pull(holder, sync.PullCandidate(block_id))
             case SendDecided(to, height):
@@ -385,14 +394,18 @@ class Replica:
             self._put(Judged(block_id, ok=candidate is not None))
 
     async def _judge_fetched(self, outline: Outline) -> None:
-        """Judge a block for which a quorum vouches: that it is invalid means that we diverged."""
+        """Execute a block for which a quorum vouches. Raises `Halted` where it is invalid here."""
         block_id, core = outline.header.hash, self._core
         if self._candidates.get(block_id) is None:
             try:
+                outline.verify()
+            except LedgerError as error:
+                self._log.warning("fetched block is not whole", block=block_id, reason=str(error))
+                return
+            try:
                 candidate = await self._candidates.assemble(outline, 0)
             except (LedgerError, Inadmissible) as error:
-                self._log.warning("fetched block is invalid", block=block_id, reason=str(error))
-                return
+                raise Halted(f"a quorum vouches for an invalid block: {error}") from None
             if core is not self._core:
                 return
             self._candidates.keep(candidate)
@@ -435,6 +448,8 @@ class Replica:
                 )
                 if taken is not None:
                     await self._commit(*taken)
+        except sync.Diverged as error:
+            raise Halted(str(error)) from None
         except (LedgerError, Inadmissible) as error:
             peer = synced.link.peer.label
             self._log.warning("peer sent a bad block", peer=peer, reason=str(error))

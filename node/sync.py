@@ -4,14 +4,16 @@ from typing import Annotated, Final, TypeAlias, cast
 
 import msgspec
 
+from contracts.errors import Inadmissible
 from contracts.execute import Executed, Signatures
 from ledger.block import CommittedBlock, Height, Outline
 from ledger.certificate import CommitCertificate
 from ledger.encoding import Struct, decode
-from ledger.errors import Mismatch
+from ledger.errors import LedgerError, Mismatch
 from ledger.transaction import MAX_TRANSACTION_BYTES
 from ledger.validators import Bytes32
 from node.chain import Chain
+from node.errors import NodeError
 
 MAX_BLOCKS: Final = 256  # that are asked for at once; an answer may be shorter, by bytes
 MAX_RECORD_BYTES: Final = 8 << 20
@@ -80,13 +82,21 @@ def parse_reply(payload: bytes) -> Reply:
     return decode(payload, cast("type[Reply]", Reply), kind="reply")
 
 
+class Diverged(NodeError):
+    """A quorum decided a block that this node executes to something else."""
+
+    def __init__(self, height: int, reason: str) -> None:
+        super().__init__(f"block {height}, which a quorum decided, is not valid here: {reason}")
+
+
 def verified_block(
     chain: Chain, record: bytes, signatures: Signatures
 ) -> tuple[Executed, CommitCertificate] | None:
     """Return the next block of `chain` from a peer's `record`, or None where it has it already.
 
-    The certificate is verified before anything is executed. Raises `LedgerError` or `Inadmissible`
-    where the record is not the next block, or not one that a quorum decided.
+    The certificate is verified before anything is executed. Raises `LedgerError` where the record
+    is not the next block, or not one that a quorum decided; `Diverged` where it is, and this node
+    cannot follow.
     """
     committed = decode(record, CommittedBlock)
     header, certificate = committed.block.header, committed.certificate
@@ -97,7 +107,12 @@ def verified_block(
     if (certificate.height, certificate.block_id) != (header.height, header.hash):
         raise Mismatch("certificate", header.hash, certificate.block_id)
     certificate.verify(chain.header.chain_id, chain.state.validators)
-    executed = chain.execute(committed.block.body, header, signatures)
+    committed.block.outline().verify()  # the body that was decided, not another
+    try:
+        chain.require_parent_commit(committed.block.body.parent_commit)
+        executed = chain.execute(committed.block.body, header, signatures)
+    except (LedgerError, Inadmissible) as error:
+        raise Diverged(header.height, str(error)) from None
     if executed.outcomes != committed.outcomes:
         raise Mismatch("outcomes", len(executed.outcomes), len(committed.outcomes))
     return executed, certificate
