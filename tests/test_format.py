@@ -22,6 +22,7 @@ from contracts.calls import (
     cost_of,
 )
 from contracts.commitment import H_TAG, H, blinding_from, commit, lock_of, mark_of
+from contracts.documents import CLAIM, PRESCRIPTION, DocumentType
 from contracts.errors import Refusal
 from contracts.parameters import Parameters
 from contracts.registry import Family
@@ -194,6 +195,16 @@ def test_the_page_gives_the_bounds_of_every_parameter() -> None:
 def test_the_second_generator_is_the_one_of_the_page() -> None:
     assert H.hex() in page()
     assert H_TAG.decode() in page()
+
+
+@pytest.mark.parametrize("type_", [PRESCRIPTION, CLAIM], ids=lambda type_: type_.type)
+def test_the_page_lists_every_field_of_a_document(type_: DocumentType) -> None:
+    _, _, rest = page().partition(f"| type `{type_.type}` |")
+    rows = [line.strip("|").split("|") for line in rest.partition("\n\n")[0].splitlines()[2:]]
+    listed = {name.strip(): row[1] for row in rows for name in row[0].split(",")}
+    assert set(listed) == set(type_.fields)
+    # One who reads "or null" may write null, and nobody else.
+    assert {name for name, value in listed.items() if "null" not in value} == type_.required
 
 
 # Signatures of which libraries think differently: docs/format.md, section 4. T has order 8.
