@@ -4,14 +4,15 @@ The node may be another organisation's: its answers are bounded and parsed, and 
 is verified elsewhere (`disclosure`, receipts), never believed.
 """
 
+import http.client
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-import aiohttp
 import msgspec
 
 from ledger.encoding import encode
+from node.client.connection import Connection
 from node.client.errors import ClientError, NetworkRefused, NotFound, Unreachable
 
 MAX_ANSWER_BYTES: Final = 64 << 20
@@ -131,16 +132,11 @@ class NodeClient:
 
     def __init__(self, url: str, token: str) -> None:
         self._url = url.rstrip("/")
-        self._token = token
-        self._session: aiohttp.ClientSession | None = None
+        headers = {"Authorization": f"Bearer {token}"}
+        self._connection = Connection(self._url, headers, connect_s=CONNECT_S)
 
     async def __aenter__(self) -> Self:
-        """Open the connection pool; nothing is sent yet."""
-        self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {self._token}"},
-            # No redirect and no proxy: the token goes to the node that was named, and nowhere else.
-            trust_env=False,
-        )
+        """Return the client; nothing is opened yet."""
         return self
 
     async def __aexit__(
@@ -149,9 +145,8 @@ class NodeClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
+        """Close the connection."""
+        self._connection.close()
 
     async def submit(self, raws: Sequence[bytes], *, wait: int = 0) -> list[Sent]:
         """Send transactions, in as many requests as they need; say what became of each, in order.
@@ -224,25 +219,17 @@ class NodeClient:
         allow: tuple[int, ...] = (200,),
     ) -> tuple[int, bytes]:
         """Return status and body of an answer whose status is allowed; raise for every other."""
-        assert self._session is not None  # used inside `async with`
-        wait = int(query.get("wait", "0"))
-        timeout = aiohttp.ClientTimeout(total=wait + ANSWER_S, connect=CONNECT_S)
-        headers = {"Content-Type": "application/msgpack"} if data is not None else {}
         try:
-            async with self._session.request(
+            status, body = await self._connection.exchange(
                 method,
-                f"{self._url}/v1{path}",
-                params=query,
+                f"/v1{path}",
+                query,
                 data=data,
-                headers=headers,
-                timeout=timeout,
-                allow_redirects=False,
-            ) as response:
-                status = response.status
-                body = await response.content.read(MAX_ANSWER_BYTES + 1)
-                while len(body) <= MAX_ANSWER_BYTES and not response.content.at_eof():
-                    body += await response.content.read(MAX_ANSWER_BYTES + 1 - len(body))
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                headers={"Content-Type": "application/msgpack"} if data is not None else {},
+                seconds=int(query.get("wait", "0")) + ANSWER_S,
+                limit=MAX_ANSWER_BYTES,
+            )
+        except (http.client.HTTPException, TimeoutError, OSError, ValueError) as error:
             raise Unreachable(
                 f"no node answers at {self._url} ({_short(error)})",
                 hint="start it, or correct `node` in client.toml; sending again does no harm",
