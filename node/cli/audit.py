@@ -69,7 +69,8 @@ def export(
             writer.finish()
     show.end()
     result = {"file": str(output), "height": height, "bytes": size}
-    emit(context, result, f"{output}: blocks 1 to {height}, {size:,} bytes")
+    blocks = f"blocks 1 to {height}" if height else "no block yet"
+    emit(context, result, f"{output}: {blocks}, {size:,} bytes")
 
 
 @audit.command()
@@ -165,7 +166,7 @@ def _human(report: Report) -> str:
         fields(
             {
                 "chain": report.chain_id,
-                "blocks": f"1 to {header.height}, all true",
+                "blocks": f"1 to {header.height}, all true" if header.height else "none yet",
                 "last block": header.hash,
                 "from": when(report.first_time) if header.height else "–",
                 "to": when(header.time),
