@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from contracts import seen
-from contracts.errors import AlreadySeen, Inadmissible
+from contracts.errors import AlreadySeen, Expired, Inadmissible
 from contracts.execute import ChainState, Executed, require_includable
 from ledger import transaction as transactions
 from ledger.encoding import encode
@@ -75,6 +75,7 @@ class Admission:
         self._waiting: dict[bytes, list[asyncio.Future[Result]]] = {}
         self._arrived: list[tuple[list[_Arrival], asyncio.Future[None]]] = []
         self._judging: asyncio.Task[None] | None = None
+        self._is_released = False
         self.network: Network | None = None
 
     async def submit(self, raws: Sequence[bytes], *, gossip: bool) -> list[Result]:
@@ -155,12 +156,14 @@ class Admission:
         """Return what became of each of `ids`, all pending, once all are known or time is up."""
         loop = asyncio.get_running_loop()
         futures: list[tuple[bytes, asyncio.Future[Result]]] = []
+        if not seconds or self._is_released:
+            return {}
         for id_ in ids:
             if id_ in self._mempool and len(self._waiting) < MAX_WAITING:
                 future: asyncio.Future[Result] = loop.create_future()
                 self._waiting.setdefault(id_, []).append(future)
                 futures.append((id_, future))
-        if not futures or not seconds:
+        if not futures:
             return {}
         try:
             await asyncio.wait([future for _, future in futures], timeout=seconds)
@@ -171,6 +174,12 @@ class Admission:
                     if not self._waiting[id_]:
                         del self._waiting[id_]
         return {id_: future.result() for id_, future in futures if future.done()}
+
+    def release(self) -> None:
+        """Answer all who wait that it is still pending, now and from now on: the node stops."""
+        self._is_released = True
+        for id_ in list(self._waiting):
+            self._answer(Pending(Hash(id_)))
 
     def decided(self, executed: Executed) -> None:
         """Learn what a decided block held: forget its transactions, answer who waits for them."""
@@ -189,7 +198,13 @@ class Admission:
             self._mempool.remove([transaction.id])
             self._answer(self._refused(transaction.id, error))
 
-    def _answer(self, result: Committed | Refused) -> None:
+    def drop_expired(self) -> None:
+        """Drop what is too late for any block."""
+        time = self._state().header.time
+        late = [self._mempool.get(id_) for id_ in self._mempool.expired(time)]
+        self.dropped((each, Expired(each.body.valid_until, time)) for each in late if each)
+
+    def _answer(self, result: Result) -> None:
         if result.id is None:
             return
         for future in self._waiting.pop(result.id, ()):

@@ -24,6 +24,7 @@ from ledger.errors import LedgerError
 from ledger.plain import plain
 from ledger.receipt import to_json as receipt_json
 from ledger.transaction import MAX_TRANSACTION_BYTES, parse
+from ledger.validators import MEMBER_ID_BYTES
 from node import problems, views
 from node.admission import MAX_BATCH, Admission, Pending, Refused, Result
 from node.audit.records import frame
@@ -143,9 +144,10 @@ class Api:
         if seconds and any(isinstance(result, Pending) for result in results):
             waiting = [each.id for each in results if isinstance(each, Pending)]
             known = await self._admission.wait(waiting, seconds)
-            results = [
-                known.get(each.id, each) if isinstance(each, Pending) else each for each in results
-            ]
+            for index, each in enumerate(results):
+                if isinstance(each, Pending):  # it may have been decided before we began to wait
+                    found = known.get(each.id) or await self._committed(each.id)
+                    results[index] = found or each
         shown = [views.result(result) for result in results]
         if all(isinstance(result, Refused) for result in results):
             first = shown[0]["problem"]
@@ -182,8 +184,9 @@ class Api:
         id_ = _id(request)
         waiting = self._mempool.get(id_)
         if waiting is not None and self._may_read(grant, waiting.body.sender):
-            outcome = await self._admission.wait([id_], _seconds(request))
-            return web.json_response(views.result(outcome.get(id_, Pending(waiting.id))))
+            known = await self._admission.wait([id_], _seconds(request))
+            became = known.get(id_) or await self._committed(id_) or Pending(waiting.id)
+            return web.json_response(views.result(became))
         found = await self._committed(id_)
         if found is None or not self._may_read(grant, found.sender):
             raise _not_found("transaction", id_)
@@ -341,9 +344,12 @@ def _member(request: web.Request) -> bytes | None:
     if text is None:
         return None
     try:
-        return bytes.fromhex(text)
+        member = bytes.fromhex(text)
     except ValueError:
-        raise Problem(400, "malformed", "a member is 32 hexadecimal digits") from None
+        member = b""
+    if len(member) != MEMBER_ID_BYTES:
+        raise Problem(400, "malformed", f"a member is {2 * MEMBER_ID_BYTES} hexadecimal digits")
+    return member
 
 
 def _seconds(request: web.Request) -> int:

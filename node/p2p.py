@@ -7,6 +7,7 @@ so that a slow peer costs a bounded amount of memory and is caught up by `Status
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
@@ -28,8 +29,10 @@ MAX_FRAME_BYTES: Final = 8 << 20  # a whole block of 4 MiB with its certificate,
 MAX_CONSENSUS_BYTES: Final = 1 << 20
 MAX_SMALL_BYTES: Final = 256 << 10
 MAX_QUEUED_TRANSACTION_BYTES: Final = 16 << 20  # per peer, the oldest are dropped: they are pulled
-MAX_QUEUED_VOTES: Final = 4096
+MAX_QUEUED_VOTE_BYTES: Final = 8 << 20  # per peer, the oldest are dropped: Status brings them
 MAX_QUEUED_REPLIES: Final = 4
+MAX_STRANGERS: Final = 64  # callers who have not yet said who they are
+BACKLOG: Final = 128
 HANDSHAKE_S: Final = 10
 SEND_S: Final = 30  # a peer that takes nothing for so long is disconnected
 IDLE_S: Final = 30  # heartbeats come every few seconds
@@ -105,6 +108,7 @@ class Link:
         self.hello: Hello | None = None
         self._reader, self._writer = reader, writer
         self._votes: OrderedDict[object, bytes] = OrderedDict()
+        self._vote_bytes = 0
         self._replies: deque[bytes] = deque()
         self._pulls: deque[bytes] = deque(maxlen=64)
         self._transactions: deque[bytes] = deque()
@@ -114,10 +118,10 @@ class Link:
 
     def send_consensus(self, slot: object, payload: bytes) -> None:
         """Send a consensus message; one of the same slot that is not yet sent is replaced."""
-        self._votes.pop(slot, None)
+        self._vote_bytes += len(payload) - len(self._votes.pop(slot, b""))
         self._votes[slot] = payload
-        if len(self._votes) > MAX_QUEUED_VOTES:
-            self._votes.popitem(last=False)
+        while self._vote_bytes > MAX_QUEUED_VOTE_BYTES:
+            self._vote_bytes -= len(self._votes.popitem(last=False)[1])
         self._wake.set()
 
     def send_transactions(self, payload: bytes) -> None:
@@ -142,8 +146,8 @@ class Link:
         return True
 
     def close(self) -> None:
-        """Close the connection; its tasks end by themselves."""
-        self._writer.close()
+        """Close the connection at once; its tasks end by themselves."""
+        self._writer.transport.abort()  # to close in order would wait for a peer that takes nothing
 
     async def write_loop(self) -> None:
         """Write frames, votes before answers before transactions, until the link is closed."""
@@ -189,7 +193,9 @@ class Link:
 
     def _next(self) -> tuple[Channel, bytes] | None:
         if self._votes:
-            return Channel.CONSENSUS, self._votes.popitem(last=False)[1]
+            payload = self._votes.popitem(last=False)[1]
+            self._vote_bytes -= len(payload)
+            return Channel.CONSENSUS, payload
         if self._pulls:
             return Channel.PULL, self._pulls.popleft()
         if self._replies:
@@ -225,6 +231,7 @@ class Network:
         self._server_tls = tls.context(server=True, seed=seed, trusted=self._peers)
         self._client_tls = tls.context(server=False, seed=seed, trusted=self._peers)
         self.links: dict[bytes, Link] = {}  # by node key: one link a peer
+        self._strangers: dict[socket.socket, asyncio.Task[None]] = {}  # who called, oldest first
 
     async def run(self) -> None:
         """Keep a link to every peer until cancelled."""
@@ -244,11 +251,19 @@ class Network:
         return self._listen is None or self._node_key < peer.node_key
 
     async def _accept(self, host: str, port: int) -> None:
-        server = await asyncio.start_server(
-            self._accepted, host, port, ssl=self._server_tls, ssl_handshake_timeout=HANDSHAKE_S
-        )
-        async with server:
-            await server.serve_forever()
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        with socket.create_server((host, port), family=found[0][0], backlog=BACKLOG) as listening:
+            listening.settimeout(0)  # as the loop needs it
+            async with asyncio.TaskGroup() as calls:
+                while True:
+                    try:
+                        connection, _ = await loop.sock_accept(listening)
+                    except OSError as error:  # no descriptor is left, or the caller is gone
+                        self._log.warning("connection not accepted", error=str(error))
+                        await asyncio.sleep(REDIAL_S[-1])
+                        continue
+                    calls.create_task(self._accepted(connection))
 
     async def _dial(self, peer: Peer, host: str, port: int) -> None:
         failures = 0
@@ -264,11 +279,37 @@ class Network:
             await asyncio.sleep(REDIAL_S[min(failures, len(REDIAL_S) - 1)])
             failures += 1
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.CancelledError):  # the server is closing
-            await self._serve(reader, writer)
+    async def _accepted(self, connection: socket.socket) -> None:
+        """Speak with who calls. Of too many who have not said who they are, the oldest must go."""
+        loop = asyncio.get_running_loop()
+        if len(self._strangers) >= MAX_STRANGERS:
+            self._strangers.pop(next(iter(self._strangers))).cancel()
+        task = asyncio.current_task()
+        assert task is not None
+        self._strangers[connection] = task
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        try:
+            transport, _ = await loop.connect_accepted_socket(
+                lambda: protocol,
+                connection,
+                ssl=self._server_tls,
+                ssl_handshake_timeout=HANDSHAKE_S,
+            )
+            writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+            await self._serve(reader, writer, greeted=lambda: self._strangers.pop(connection, None))
+        except OSError as error:  # TLS errors too: a scanner, or a node that is none of ours
+            self._log.debug("caller refused", error=str(error))
+        finally:
+            self._strangers.pop(connection, None)
+            connection.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _serve(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        greeted: Callable[[], object] = lambda: None,
+    ) -> bool:
         """Speak with the peer until the link is down; return whether it was ever up."""
         peer = self._peers.get(tls.peer_key(writer.get_extra_info("ssl_object")))
         if peer is None:  # TLS lets only our peers through
@@ -279,6 +320,7 @@ class Network:
         try:
             async with asyncio.timeout(HANDSHAKE_S):
                 await link.greet(self._hello())
+            greeted()
             previous = self.links.get(peer.node_key)
             if previous is not None:
                 previous.close()  # it died and we have not noticed yet
@@ -291,6 +333,8 @@ class Network:
             pass  # it went away; the dialling side comes back
         except LedgerError as error:
             self._log.warning("peer dropped", peer=peer.label, error=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a peer sends, it does not end this node
+            self._log.error("link failed", peer=peer.label, error=repr(error))
         finally:
             link.close()
             if self.links.get(peer.node_key) is link:
@@ -301,6 +345,7 @@ class Network:
 
     async def _exchange(self, link: Link) -> None:
         writing = asyncio.create_task(link.write_loop())
+        writing.add_done_callback(lambda _: link.close())  # where the peer takes nothing
         try:
             while True:
                 async with asyncio.timeout(IDLE_S):

@@ -492,7 +492,7 @@ class Replica:
             self.exchange.check_behind()
             if (fence := await self._pledges.learn_fence(self.exchange.heights())) is not None:
                 self._log.warning("signing begins above a height", height=fence)
-            self._mempool.remove(self._mempool.expired(self.state.header.time))
+            self.admission.drop_expired()
             self._metrics.mempool.set(len(self._mempool))
             self._metrics.mempool_bytes.set(self._mempool.bytes)
             self._metrics.fenced.set(self.is_fenced)

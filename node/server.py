@@ -5,9 +5,6 @@ import contextlib
 import signal
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
-
-from aiohttp import web
 
 from contracts.genesis import SignedGenesis
 from ledger.keys import Role, SigningKey
@@ -21,6 +18,7 @@ from node.config import Config, Mode
 from node.exchange import Exchange
 from node.journal import UNKNOWN_FENCE, Journal
 from node.keystore import NodeKeys
+from node.listener import serve_http
 from node.log import Log
 from node.mempool import Mempool
 from node.metrics import Metrics
@@ -29,8 +27,6 @@ from node.pledges import Pledges
 from node.replica import Replica
 from node.signatures import VerifiedSignatures
 from node.tokens import parse_tokens
-
-STOP_S: Final = 5.0  # for requests under way when a node is told to stop
 
 
 async def serve(config: Config, keys: NodeKeys) -> None:
@@ -54,11 +50,12 @@ async def serve(config: Config, keys: NodeKeys) -> None:
                     tasks.create_task(each) for each in (node.replica.run(), node.network.run())
                 ]
                 running += [
-                    tasks.create_task(_http(application, address))
+                    tasks.create_task(serve_http(application, address))
                     for address, application in applications.items()
                 ]
                 await _told_to_stop()
                 log.info("node stops", height=node.chain.height)
+                node.admission.release()
                 for task in running:
                     task.cancel()
         except BaseExceptionGroup as group:
@@ -87,10 +84,6 @@ def _assemble(
     config: Config, keys: NodeKeys, genesis: SignedGenesis, closing: contextlib.ExitStack, log: Log
 ) -> Node:
     """Return the parts of a node, knowing each other; `closing` ends them in order."""
-    worker, verifier, disk = (
-        closing.enter_context(ThreadPoolExecutor(1, name))
-        for name in ("worker", "verifier", "disk")
-    )
     signatures, metrics, mempool = VerifiedSignatures(), Metrics(), Mempool(config.mempool)
     chain = Chain.open(config.data, genesis.genesis, signatures, engine=config.store_engine)
     closing.callback(chain.close)
@@ -100,6 +93,10 @@ def _assemble(
     journal = None if key is None else _journal(config, key, chain, log)
     if journal is not None:
         closing.callback(journal.close)
+    worker, verifier, disk = (  # last, so that they end before the files are closed
+        closing.enter_context(ThreadPoolExecutor(1, name))
+        for name in ("worker", "verifier", "disk")
+    )
     replica = Replica(
         chain=chain,
         pledges=Pledges(key, journal, chain, metrics, disk),
@@ -162,17 +159,6 @@ def _peers(config: Config, genesis: SignedGenesis) -> list[Peer]:
             Peer(member.label, key.public, address) for key in member.keys if key.role == Role.TLS
         ]
     return peers
-
-
-async def _http(application: web.Application, address: tuple[str, int]) -> None:
-    """Serve HTTP until cancelled, then finish what is under way."""
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_S)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, *address).start()
-        await asyncio.get_running_loop().create_future()
-    finally:
-        await runner.cleanup()
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
