@@ -11,7 +11,7 @@ import click
 from contracts.genesis import SignedGenesis
 from contracts.genesis_json import MAX_BYTES, parse_signed_json
 from node.audit.errors import FalseFact
-from node.audit.export import Writer, copy_blocks, fetch_chain, fetch_genesis, open_session
+from node.audit.export import Writer, copy_blocks
 from node.audit.replay import verify_export
 from node.audit.report import Progress, Report, when
 from node.cli.output import emit, fields, is_json, json_option, table
@@ -136,6 +136,8 @@ class _Meter:
 
 
 async def _fetch(url: str, token: str, output: Path, show: _Meter) -> tuple[int, int]:
+    from node.audit.fetch import fetch_chain, fetch_genesis, open_session  # noqa: PLC0415
+
     async with open_session(token) as session:
         genesis = parse_signed_json(await fetch_genesis(session, url))
         with Writer(output, genesis) as writer:

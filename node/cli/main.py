@@ -3,7 +3,6 @@
 import difflib
 import errno
 import importlib
-import importlib.metadata
 import os
 import re
 import sys
@@ -173,9 +172,11 @@ def _one_line(text: str) -> str:
 def _show_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001
     if not value:
         return
+    from importlib import metadata  # noqa: PLC0415 - costs a tenth of a second
+
     try:
-        version = importlib.metadata.version("depoli")
-    except importlib.metadata.PackageNotFoundError:
+        version = metadata.version("depoli")
+    except metadata.PackageNotFoundError:
         version = "from a source tree that is not installed"
     click.echo(f"depoli {version}")
     context.exit()

@@ -13,7 +13,8 @@ from contracts.genesis_json import parse_signed_json, signed_json
 from ledger.encoding import encode
 from ledger.segments import Segments
 from node.audit.errors import AuditError, BadStream, NoBlocks, OtherChain, Refused, Unreachable
-from node.audit.export import Writer, copy_blocks, fetch_chain, fetch_genesis, open_session
+from node.audit.export import Writer, copy_blocks
+from node.audit.fetch import fetch_chain, fetch_genesis, open_session
 from node.audit.records import frame, split_frames
 from node.audit.report import Progress
 from tests.chainmaker import Chain, export_of, found, story
@@ -191,6 +192,31 @@ def test_a_node_that_does_not_send_its_chain_is_told_of(
     assert not (tmp_path / "e").exists()
     asyncio.run(fetch(tmp_path / "e", stream_of(BLOCKS)))
     assert (tmp_path / "e").read_bytes() == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (
+            '{"title": "no", "detail": "it lacks a scope"}',
+            "the node refuses (403): no: it lacks a scope",
+        ),
+        ('{"title": "no", "status": 403}', "the node refuses (403): no"),
+        ("[1]", "the node refuses (403): [1]"),
+        ("not for you", "the node refuses (403): not for you"),
+    ],
+)
+def test_a_refusal_is_told_in_the_words_of_the_node(problem: str, words: str) -> None:
+    async def refuse(_: web.Request) -> web.StreamResponse:
+        raise web.HTTPForbidden(text=problem)
+
+    async def ask() -> None:
+        async with serve(refuse, refuse) as url, open_session("") as session:
+            await fetch_genesis(session, url)
+
+    with pytest.raises(Refused) as refusal:
+        asyncio.run(ask())
+    assert str(refusal.value) == words
 
 
 def test_nobody_at_the_address_is_told_of() -> None:
