@@ -24,6 +24,7 @@ from consensus.messages import (
     statements,
 )
 from ledger import encoding
+from ledger.block import Outline
 from ledger.keys import verify
 from tests.consensus.committee import CHAIN_ID, HEIGHT, Committee, key
 
@@ -142,7 +143,8 @@ def test_no_two_kinds_sign_the_same_bytes() -> None:
 def test_a_proposal_signs_its_leaves_and_its_justification() -> None:
     proposal = C.proposal(1, BLOCK, C.why(*CHANGES))
     bytes_ = signing_bytes(proposal, CHAIN_ID)
-    split = msgspec.structs.replace(BLOCK, leaves=(bytes(32), bytes(32)))
+    split = Outline(BLOCK.header, None, (), (bytes(32), bytes(32)))
+    other: Proposal
     for other in (
         msgspec.structs.replace(proposal, outline=split),
         msgspec.structs.replace(proposal, justification=None),

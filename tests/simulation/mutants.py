@@ -9,7 +9,7 @@ import ledger.validators
 from consensus import core, evidence, justify, votes
 from consensus.core import Core
 from consensus.errors import ConsensusError
-from consensus.interface import Output
+from consensus.interface import CancelTimer, Output
 from consensus.justify import Context
 from consensus.messages import (
     UNPREPARED,
@@ -114,8 +114,9 @@ class Silent(Core):
 
 class Unarmed(Core):
     def _set_timer(self) -> None:
-        if self.round == 0:
-            super()._set_timer()
+        super()._set_timer()
+        if self.round > 0 and self._draft.timer is not None:
+            self._draft.timer = CancelTimer()
 
 
 class Restless(Core):

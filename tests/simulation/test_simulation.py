@@ -64,6 +64,34 @@ def test_a_network_slower_than_the_first_timeouts_decides_all_the_same() -> None
         World(Plan(seed, faults=Faults(delay_ms=900.0, delta_ms=1500))).run()
 
 
+def _seconds_after_a_long_outage(core_type: type[Core]) -> float:
+    """One of four waits alone with work; two come back, the fourth does not."""
+    world = World(Plan(1, heights=1), core_type)
+    world.network.start()
+    alone, first, second, dead, _ = world.shells
+    for shell in world.shells:
+        shell.start()
+    for shell in (first, second, dead):
+        shell.crash()
+    alone.submit(bytes(32))
+    world.run_until(900_000)
+    world.healed = True
+    for shell in (first, second):
+        shell.restart()
+    back_ms = world.now
+    world.run_until(back_ms + 120_000, lambda: len(alone.chain) > 0)
+    return (world.now - back_ms) / 1000
+
+
+def test_the_next_block_after_any_outage_comes_within_seconds() -> None:
+    assert _seconds_after_a_long_outage(Core) < 5
+
+
+def test_rounds_that_run_freely_would_take_far_longer() -> None:
+    with mutated("free_rounds") as core_type:
+        assert _seconds_after_a_long_outage(core_type) > 30
+
+
 @given(
     st.integers(0, 1 << 32),
     st.sampled_from([4, 5, 6]),
