@@ -9,11 +9,11 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 COMMAND_S = 120  # no command of ours takes that long, on however slow a machine
 QUOTED = 400  # characters of what a command said that a failure repeats
@@ -34,13 +34,20 @@ def require(what: str, expected: object, found: object) -> None:
         raise Unmet(f"{what}: {expected}", found)
 
 
+def painter(stream: TextIO) -> Callable[[str, str], str]:
+    """Return what puts a text in a colour, where the stream is a terminal that has colours."""
+    is_coloured = stream.isatty() and not os.environ.get("NO_COLOR")
+    return lambda text, colour: f"\x1b[{colour}m{text}\x1b[0m" if is_coloured else text
+
+
 @dataclass
 class Check:
-    """One fact that has to hold; `detail` says what was seen."""
+    """One fact that has to hold; `detail` says what was seen, `quotes` what was answered."""
 
     name: str
     step: str
     detail: str
+    quotes: Sequence[str] = ()
     ok: bool = False
     seconds: float = 0.0
 
@@ -52,6 +59,7 @@ class Check:
             "step": self.step,
             "ok": self.ok,
             "detail": self.detail,
+            **({"quotes": list(self.quotes)} if self.quotes else {}),
             "seconds": seconds,
         }
 
@@ -63,7 +71,7 @@ class Checks:
         self.made: list[Check] = []
         self._step = ""
         self._is_terminal = sys.stderr.isatty()
-        self._is_coloured = self._is_terminal and not os.environ.get("NO_COLOR")
+        self.painted = painter(sys.stderr)
         self._width = min(max(shutil.get_terminal_size().columns, 60), 100)
 
     def step(self, title: str) -> None:
@@ -101,10 +109,6 @@ class Checks:
         """Write a line to standard error."""
         print(text, file=sys.stderr, flush=True)
 
-    def painted(self, text: str, colour: str) -> str:
-        """Return the text in a colour, where the terminal has colours."""
-        return f"\x1b[{colour}m{text}\x1b[0m" if self._is_coloured else text
-
     def _tell(self, mark: str, made: Check) -> None:
         if self._is_terminal:
             print("\r\x1b[K", end="", file=sys.stderr)
@@ -114,6 +118,8 @@ class Checks:
         self.say(f"  {mark} {first.ljust(room)}{took}")
         for line in rest:
             self.say(f"    {line}")
+        for quote in made.quotes:
+            self.say(self.painted(f"      {quote}", DIM))
 
 
 @dataclass(frozen=True)
