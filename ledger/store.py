@@ -6,6 +6,7 @@ behaviour: LevelDB (plyvel), and sqlite3 of the standard library where plyvel ha
 """
 
 import errno
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
@@ -144,9 +145,12 @@ class _LevelDB:
         try:
             yield
         except plyvel.CorruptionError as error:
-            raise StoreDamaged(str(self._folder), 0, str(error)) from None
+            raise StoreDamaged(str(self._folder), 0, _reason(error)) from None
         except plyvel.Error as error:
-            raise OSError(errno.EIO, str(error), str(self._folder)) from None
+            reason = _reason(error)
+            full = os.strerror(errno.ENOSPC) in reason
+            code = errno.ENOSPC if full else errno.EIO
+            raise OSError(code, reason, str(self._folder)) from None
 
 
 class _SQLite:
@@ -213,6 +217,12 @@ class _SQLite:
             raise OSError(code, str(error), str(self._path)) from None
         except sqlite3.DatabaseError as error:
             raise StoreDamaged(str(self._path), 0, str(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    """Return what LevelDB says; plyvel hands it on as bytes."""
+    text = error.args[0] if error.args else b""
+    return text.decode(errors="replace") if isinstance(text, bytes) else str(text)
 
 
 def _end_of(prefix: bytes) -> bytes | None:

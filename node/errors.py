@@ -1,5 +1,6 @@
 """What can go wrong outside the record: each error says what is wrong and what to do about it."""
 
+import os
 from enum import IntEnum
 from typing import ClassVar
 
@@ -85,3 +86,15 @@ class Unreachable(NodeError):
     """Nobody answers at an address."""
 
     exit_code = Exit.UNREACHABLE
+
+
+class CannotListen(NodeError):
+    """An address at which a node should answer cannot be taken; `key` is that of config.toml."""
+
+    def __init__(self, key: str, address: tuple[str, int], error: OSError) -> None:
+        number = error.errno or 0  # below 0 for a host name that is not found
+        reason = os.strerror(number) if number > 0 else error.strerror
+        super().__init__(
+            f"cannot listen on {address[0]}:{address[1]}: {reason}",
+            hint=f"stop what listens there, or choose another {key} in config.toml",
+        )

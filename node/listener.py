@@ -9,20 +9,25 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from node.errors import CannotListen
+
 MAX_CONNECTIONS: Final = 1024  # each takes some 50 kB while it is idle
 FIRST_REQUEST_S: Final = 10.0  # until the head of a connection's first request is complete
 IDLE_S: Final = 75.0  # then a connection that asks nothing more is closed
 STOP_S: Final = 2.0  # for requests under way when the node is told to stop
 
 
-async def serve_http(application: web.Application, address: tuple[str, int]) -> None:
-    """Answer HTTP at `address` until cancelled, then finish what is under way. Raises OSError."""
+async def serve_http(application: web.Application, address: tuple[str, int], *, key: str) -> None:
+    """Answer HTTP at `address` until cancelled, then finish what is under way.
+
+    Raises `CannotListen`; `key` is that of the configuration.
+    """
     loop = asyncio.get_running_loop()
-    silent: set[asyncio.BaseProtocol] = set()  # connections that have asked nothing yet
+    silent: dict[web.RequestHandler, None] = {}  # that have asked nothing yet, the oldest first
 
     @web.middleware
     async def hear(request: web.Request, handler: Handler) -> web.StreamResponse:
-        silent.discard(request.protocol)
+        silent.pop(request.protocol, None)
         return await handler(request)
 
     application.middlewares.insert(0, hear)
@@ -35,24 +40,28 @@ async def serve_http(application: web.Application, address: tuple[str, int]) -> 
 
     def close_if_silent(connection: web.RequestHandler) -> None:
         if connection in silent:
-            silent.discard(connection)
+            del silent[connection]
             connection.force_close()
 
     def accept() -> asyncio.BaseProtocol:
         if len(server.connections) >= MAX_CONNECTIONS:
-            return _Turned()
+            if not silent:
+                return _Turned()
+            close_if_silent(next(iter(silent)))
         connection = server()
-        silent.add(connection)
+        silent[connection] = None
         loop.call_later(FIRST_REQUEST_S, close_if_silent, connection)
         return connection
 
     try:
         listening = await loop.create_server(accept, *address)
-        try:
-            await loop.create_future()
-        finally:
-            listening.close()
+    except OSError as error:
+        await runner.cleanup()
+        raise CannotListen(key, address, error) from None
+    try:
+        await loop.create_future()
     finally:
+        listening.close()
         await runner.cleanup()
 
 

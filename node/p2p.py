@@ -22,6 +22,7 @@ from ledger.errors import LedgerError
 from ledger.transaction import MAX_TRANSACTION_BYTES
 from ledger.validators import Bytes32
 from node import tls
+from node.errors import CannotListen
 from node.log import Log
 
 PROTOCOL_VERSION: Final = 1
@@ -252,8 +253,12 @@ class Network:
 
     async def _accept(self, host: str, port: int) -> None:
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        with socket.create_server((host, port), family=found[0][0], backlog=BACKLOG) as listening:
+        try:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            server = socket.create_server((host, port), family=found[0][0], backlog=BACKLOG)
+        except OSError as error:
+            raise CannotListen("p2p.listen", (host, port), error) from None
+        with server as listening:
             listening.settimeout(0)  # as the loop needs it
             async with asyncio.TaskGroup() as calls:
                 while True:

@@ -39,10 +39,10 @@ async def serve(config: Config, keys: NodeKeys) -> None:
         node = _assemble(config, keys, genesis, closing, log)
         tokens = parse_tokens(config.tokens)
         api = Api(node, genesis=genesis, genesis_json=text, tokens=tokens)
-        applications = {
-            config.api_listen: api.application(),
-            config.admin_listen: admin_application(node.replica, node.metrics),
-        }
+        doors = (
+            (api.application(), config.api_listen, "api.listen"),
+            (admin_application(node.replica, node.metrics), config.admin_listen, "admin.listen"),
+        )
         log.info("node starts", height=node.chain.height, chain_id=genesis.chain_id)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -50,8 +50,8 @@ async def serve(config: Config, keys: NodeKeys) -> None:
                     tasks.create_task(each) for each in (node.replica.run(), node.network.run())
                 ]
                 running += [
-                    tasks.create_task(serve_http(application, address))
-                    for address, application in applications.items()
+                    tasks.create_task(serve_http(application, address, key=key))
+                    for application, address, key in doors
                 ]
                 await _told_to_stop()
                 log.info("node stops", height=node.chain.height)

@@ -31,6 +31,7 @@ _NOUNS: Final = {
 _SYSTEM_HINTS: Final = {
     errno.EADDRINUSE: "stop what listens there, or choose another port in config.toml",
     errno.EACCES: "run it as the user that may, or give that user the right",
+    errno.EROFS: "mount that file system for writing",
     errno.ENOSPC: "free some space; what was written so far is whole",
     errno.EMFILE: "allow more open files: ulimit -n",
 }
