@@ -413,8 +413,10 @@ class Demo:
             part.decided = "in part"
             for each in rejected:
                 each.decided = "rejected"
-            it.detail = f"{payer} accepted {len(whole)}, one in part, and rejected "
+            it.detail = (
+                f"{payer} accepted {len(whole)}, one in part, and rejected "
                 f"{len(rejected)} with reasons"
+            )
 
     def _accept_all(self, payer: str, claims: Sequence[Claim]) -> None:
         with self.checks.check(f"decided-{payer}", f"{payer} decides") as it:
