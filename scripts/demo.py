@@ -207,9 +207,9 @@ class Demo:
                 self.claims.append(Claim(file, json.loads(file.read_bytes())))
             it.detail = self._read()
         refusals = json.loads((DATA / "refusals.json").read_bytes())
-        watched, bell = self._watched_home()
-        heights = [node["height"] for node in self.status()]
         with self.checks.check("bad-claims", "bad claims are refused, each with its reason") as it:
+            watched, bell = self._watched_home()
+            heights = [node["height"] for node in self.status()]
             for name in SHOWN_BAD:
                 submit = ("claim", "submit", DATA / "bad" / name)
                 refused = self.depoli(*submit, home=watched, code=REJECTED)
@@ -347,9 +347,13 @@ class Demo:
 
     def _disclose(self, claims: Sequence[Claim]) -> dict[str, Path]:
         """Return claim -> the file that the shop hands to its payer."""
-        folder = self.folder / "handed" / claims[0].payer
-        names = [each.reference for each in claims]
-        made = self.by(SHOP, "disclosure", "make", *names, "--folder", folder).value
+        payer = claims[0].payer
+        with self.checks.check(f"disclosed-{payer}", f"{SHOP} discloses to {payer}") as it:
+            folder = self.folder / "handed" / payer
+            names = [each.reference for each in claims]
+            made = self.by(SHOP, "disclosure", "make", *names, "--folder", folder).value
+            require("payers", {payer}, {item["payer"] for item in made})
+            it.detail = f"{SHOP} sealed {len(made)} disclosures to {payer}"
         return {item["claim"]: Path(item["file"]) for item in made}
 
     def _unsealed(self, file: Path, reader: str) -> dict[str, Any]:
@@ -550,8 +554,8 @@ class Demo:
                 f"blocks 1 to {self.height} exported, {self.chain.stat().st_size:,} bytes; "
                 f"{SHOP} may not"
             )
-        (state,) = (node for node in self.status() if node["label"] == PAYER)
         with self.checks.check("audit-verify", "every block executed again") as it:
+            (state,) = (node for node in self.status() if node["label"] == PAYER)
             report = self.depoli("audit", "verify", self.chain, "--genesis", self.genesis).value
             require("verified", expected=True, found=report["verified"])
             require("last block", (state["height"], state["hash"]), _tip(report))
@@ -605,19 +609,20 @@ class Demo:
         """Flip one bit of an amount in a copy of the export, and be found out."""
         self.checks.step("Somebody changes one byte; both verifiers name it")
         assert self.headline is not None  # of `audit`
-        data = bytearray(self.chain.read_bytes())
-        at = data.index(bytes.fromhex(self._amount_commitment()))
-        (start, end), *_ = ((start, end) for start, end in _records(data) if start <= at < end)
-        data[at] ^= 1
-        flipped = self.folder / "flipped.depoli"
-        flipped.write_bytes(data)
         with self.checks.check("flipped", "one byte is flipped") as it:
+            data = bytearray(self.chain.read_bytes())
+            at = data.index(bytes.fromhex(self._amount_commitment()))
+            (record,) = (each for each in _records(data) if at in each)
+            data[at] ^= 1
+            flipped = self.folder / "flipped.depoli"
+            flipped.write_bytes(data)
             fact = self._name_the_lie(flipped)
             it.detail = f"one byte of an amount flipped: block {fact['height']}, {fact['field']}"
-        struct.pack_into(">I", data, start - 4, google_crc32c.value(bytes(data[start:end])))
-        forged = self.folder / "forged.depoli"
-        forged.write_bytes(data)
         with self.checks.check("forged", "the checksum is mended too") as it:
+            mended = google_crc32c.value(bytes(data[record.start : record.stop]))
+            struct.pack_into(">I", data, record.start - 4, mended)
+            forged = self.folder / "forged.depoli"
+            forged.write_bytes(data)
             fact = self._name_the_lie(forged)
             it.detail = f"its checksum mended too: block {fact['height']}, {fact['field']}"
 
@@ -768,12 +773,12 @@ def _with_field(document: str, name: str, value: object) -> str:
     return "~".join((signed, *encoded, ""))
 
 
-def _records(export: bytes | bytearray) -> Iterator[tuple[int, int]]:
-    """Yield where each record of an export starts and ends, without its length and checksum."""
+def _records(export: bytes | bytearray) -> Iterator[range]:
+    """Yield where each record of an export lies, without its length and checksum."""
     at = export.index(b"\n") + 1
     while at < len(export):
         (length,) = struct.unpack_from(">I", export, at)
-        yield at + 8, at + 8 + length
+        yield range(at + 8, at + 8 + length)
         at += 8 + length
 
 
