@@ -100,7 +100,7 @@ def submit(context: Context, call: ClaimSubmit) -> Concerned:
     payer = registry.admitted(state, call.payer)
     if payer is None:
         raise Refused(Refusal.PAYER_UNKNOWN)
-    if payer.family not in _PAYERS or call.payer == context.sender:
+    if payer.family not in _PAYERS:
         raise Refused(Refusal.PAYER_NOT_ELIGIBLE)
     if call.authorisation is not None:
         raise Refused(Refusal.AUTHORISATION_UNKNOWN)  # none can be granted yet

@@ -210,9 +210,7 @@ _TEXTS: Final = {
     ),
     Refusal.MARK_ALREADY_USED: "A live claim uses this mark already.",
     Refusal.PAYER_UNKNOWN: "The payer is no admitted member.",
-    Refusal.PAYER_NOT_ELIGIBLE: (
-        "The payer is neither an insurer nor an operator, or is the sender."
-    ),
+    Refusal.PAYER_NOT_ELIGIBLE: "The payer is neither an insurer nor an operator.",
     Refusal.PRESCRIPTION_NOT_COMMITTED: (
         "The sender has not committed the prescription that it names."
     ),

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -56,7 +57,7 @@ from ledger.transaction import (
     created_id,
     sign,
 )
-from ledger.validators import MemberId
+from ledger.validators import MemberId, ValidatorSet
 from tests.contracts.world import World, bytes32, key_of, mark
 
 SHOP = "shop"
@@ -251,7 +252,7 @@ def test_calls_bytes_and_cost_are_limited() -> None:
 def test_what_costs_more_than_any_block_may_is_never_admitted() -> None:
     world = World()
     tight = msgspec.structs.replace(world.chain.parameters, max_block_cost=10)
-    chain = type(world.chain)(**{**vars(world.chain), "parameters": tight})
+    chain = replace(world.chain, parameters=tight)
     transaction = world.transaction(SHOP, *[COMMIT] * 11)
     with pytest.raises(TooCostly, match="costs 11, a whole block may cost 10"):
         require_includable(transaction, chain, chain.header.time, DirectSignatures())
@@ -404,6 +405,17 @@ def test_the_body_is_bound_to_the_header() -> None:
     executed.block.outline().verify()
     assert executed.header.parent_commit_hash == certificate.hash
     assert (executed.header.proposer, executed.header.built_round) == (world.ids["operator"], 3)
+
+
+def test_validators_take_their_turn_two_heights_after_they_are_announced() -> None:
+    world = World()
+    members = world.chain.validators.members
+    following, later = ValidatorSet(members[:3]), ValidatorSet(members[1:])
+    world.chain = replace(world.chain, validators=following, next_validators=later)
+    header = world.block().header
+    assert header.validators_hash == following.hash
+    assert header.next_validators_hash == later.hash
+    assert (world.chain.validators, world.chain.next_validators) == (later, later)
 
 
 def test_an_empty_block_changes_nothing_but_its_header() -> None:
