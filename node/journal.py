@@ -8,7 +8,7 @@ salted for each file, so that nobody can put bytes into a block that look like a
 
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -21,7 +21,7 @@ from ledger.errors import LedgerError, StoreDamaged
 
 MAGIC: Final = b"depoli journal 1"
 ROTATE_BYTES: Final = 8 << 20  # several blocks of the largest size
-MAX_RECORD_BYTES: Final = 16 << 20
+MAX_BATCH_BYTES: Final = 64 << 20  # many blocks of the largest size
 UNKNOWN_FENCE: Final = U63_MAX  # of a journal that was lost: nothing is signed until it is bounded
 _HEAD_BYTES: Final = 8  # length, CRC32C
 _SALT_BYTES: Final = 8
@@ -115,7 +115,7 @@ class Journal:
             if self._size > ROTATE_BYTES:
                 self._begin_file([*self._records, *records])
                 return
-        self._write(b"".join(self._framed(record) for record in records))
+        self._write(self._framed(records))
         self._records += records
 
     def set_fence(self, height: int) -> None:
@@ -138,7 +138,7 @@ class Journal:
     def _path(self, number: int) -> Path:
         return self._directory / f"{number:012}.journal"
 
-    def _begin_file(self, records: Iterable[Record]) -> None:
+    def _begin_file(self, records: Sequence[Record]) -> None:
         """Write a new file that holds `records`, then delete the older ones."""
         older = self._numbers()
         self._number += 1
@@ -146,8 +146,7 @@ class Journal:
         scratch = path.with_suffix(".new")
         descriptor = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         self._salt = secrets.token_bytes(_SALT_BYTES)
-        framed = b"".join(self._framed(record) for record in records)
-        content = MAGIC + self._identity + self._salt + framed
+        content = MAGIC + self._identity + self._salt + self._framed(records)
         _write_all(descriptor, content)
         os.fsync(descriptor)
         scratch.rename(path)
@@ -169,8 +168,8 @@ class Journal:
         self._salt = content[len(head) : offset]
         records, end = self._parse(path, content, offset)
         if end < len(content) and not last:
-            raise StoreDamaged(str(path), end, "a sealed journal ends in a torn record")
-        self._records += records
+            raise StoreDamaged(str(path), end, "a sealed journal ends in a torn batch")
+        self._records = list(dict.fromkeys((*self._records, *records)))  # a new file repeats some
         bound = [record.height for record in self._records if record.kind not in _LASTING]
         self._height = max(bound, default=0)
         self._records = [r for r in self._records if r.kind in _LASTING or r.height == self._height]
@@ -198,33 +197,36 @@ class Journal:
             raise
         self._size += len(data)
 
-    def _framed(self, record: Record) -> bytes:
-        payload = encode(record)
+    def _framed(self, records: Sequence[Record]) -> bytes:
+        payload = encode(tuple(records))
+        assert len(payload) <= MAX_BATCH_BYTES
         return len(payload).to_bytes(4) + self._checksum(payload) + payload
 
     def _parse(self, path: Path, content: bytes, offset: int) -> tuple[list[Record], int]:
-        """Return the good records and where they end; raise where a good one follows a bad one."""
+        """Return the good records and where they end; raise where good ones follow a bad batch."""
         records: list[Record] = []
-        while (record := self._record_at(content, offset)) is not None:
-            records.append(record[0])
-            offset = record[1]
-        # A torn write leaves a prefix of what was written, or zeros; a good record behind a bad one
-        # means that what was once durable has been damaged.
+        while (batch := self._batch_at(content, offset)) is not None:
+            records += batch[0]
+            offset = batch[1]
+        if not records:  # the first batch was durable before the file had its name
+            raise StoreDamaged(str(path), 0, "its beginning is damaged")
+        # The batch that a crash tore is the last. Another behind it means that what was once
+        # durable has been damaged.
         for later in range(offset + 1, len(content) - _HEAD_BYTES):
-            if self._record_at(content, later) is not None:
-                raise StoreDamaged(str(path), offset, "a damaged record stands before a good one")
+            if self._batch_at(content, later) is not None:
+                raise StoreDamaged(str(path), offset, "a damaged batch stands before a good one")
         return records, offset
 
-    def _record_at(self, content: bytes, offset: int) -> tuple[Record, int] | None:
+    def _batch_at(self, content: bytes, offset: int) -> tuple[tuple[Record, ...], int] | None:
         length = int.from_bytes(content[offset : offset + 4])
         start = offset + _HEAD_BYTES
-        if not 0 < length <= min(MAX_RECORD_BYTES, len(content) - start):
+        if not 0 < length <= min(MAX_BATCH_BYTES, len(content) - start):
             return None
         payload = content[start : start + length]
         if self._checksum(payload) != content[offset + 4 : start]:
             return None
         try:
-            return decode(payload, Record), start + length
+            return decode(payload, tuple[Record, ...], kind="batch"), start + length
         except LedgerError:
             return None
 
