@@ -74,7 +74,7 @@ def test_a_check_that_does_not_hold_is_told(capsys: pytest.CaptureFixture[str]) 
 def test_a_fault_of_a_check_is_no_check_that_holds() -> None:
     checks = Checks()
     with pytest.raises(Unmet, match="KeyError"), checks.check("a", "heights"):
-        {}["height"]
+        dict[str, int]()["height"]
     assert not checks.made[0].ok
 
 
