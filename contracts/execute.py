@@ -4,8 +4,10 @@ A proposer builds and a validator judges with the same `execute`: to judge is to
 and to find the header that was proposed. Nothing here sees a clock: the block's time is handed in.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Final, Protocol, assert_never
 
 from contracts import claim, marks, prescription, registry, seen, settlement
@@ -48,7 +50,12 @@ from ledger.heads import Head, Heads
 from ledger.transaction import MAX_LIFETIME_S, Transaction, parse
 from ledger.validators import MemberId, ValidatorSet
 
+NOTHING_KNOWN: Final[Mapping[bytes, Transaction]] = MappingProxyType({})
 _DONE: Final = Outcome(APPLIED)
+
+
+class _Calls(list[Call]):
+    """The calls of one transaction, parsed; it keeps them."""
 
 
 class Signatures(Protocol):
@@ -149,13 +156,14 @@ def execute(
     built_round: int,
     signatures: Signatures,
     skip_invalid: bool = False,
+    known: Mapping[bytes, Transaction] = NOTHING_KNOWN,
 ) -> Executed:
     """Return what `body` does as the next block of `chain`.
 
     `body.parent_commit` is verified by the caller. With `skip_invalid`, for a proposer, what is no
     longer includable is skipped, and the block ends before what would overfill it. Otherwise raises
     `Inadmissible`. Raises `Malformed` for a transaction that does not parse, and `Mismatch` for a
-    time before the last block's.
+    time before the last block's. `known` holds transactions parsed before, by their bytes.
     """
     if time < chain.header.time:
         raise Mismatch("time", f"at least {chain.header.time}", time)
@@ -163,7 +171,7 @@ def execute(
     kept: list[bytes] = []
     skipped: list[tuple[Transaction, Inadmissible]] = []
     for raw in body.transactions:
-        transaction = parse(raw)
+        transaction = known.get(raw) or parse(raw)
         try:
             execution.add(transaction)
         except OverLimit:
@@ -325,7 +333,7 @@ def _judged(
     public = registry.transaction_key(chain.state, body.sender, body.key_id, height)
     if seen.is_seen(chain.state, transaction):
         raise AlreadySeen(transaction.id)
-    calls = _parse_calls(body.calls)
+    calls = _parse_calls(transaction)
     cost = sum(map(cost_of, calls))
     if cost > chain.parameters.max_block_cost:
         raise TooCostly(cost, chain.parameters.max_block_cost)
@@ -336,13 +344,16 @@ def _judged(
     return sender, calls, cost
 
 
-def _parse_calls(encoded: tuple[bytes, ...]) -> list[Call]:
-    calls: list[Call] = []
-    for position, data in enumerate(encoded):
+def _parse_calls(transaction: Transaction) -> "_Calls":
+    if isinstance(transaction.parsed_calls, _Calls):
+        return transaction.parsed_calls
+    calls = _Calls()
+    for position, data in enumerate(transaction.body.calls):
         try:
             calls.append(parse_call(data))
         except Malformed as error:
             raise MalformedCall(position, error.reason) from None
+    transaction.parsed_calls = calls
     return calls
 
 

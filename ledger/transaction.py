@@ -51,6 +51,7 @@ class Transaction:
         self.body = body
         self.signature = signature
         self.id: Hash = hash_of(Domain.TRANSACTION, unsigned_bytes)
+        self.parsed_calls: object | None = None  # kept by who parses them, so that it is done once
 
     @cached_property
     def leaf(self) -> Hash:

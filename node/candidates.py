@@ -1,13 +1,13 @@
 """The blocks of the open height at this node: assembled from their transactions, executed, kept."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from contracts.errors import Inadmissible
-from contracts.execute import Executed
+from contracts.execute import NOTHING_KNOWN, Executed
 from ledger.block import MAX_BLOCK_BYTES, Body, Outline
 from ledger.errors import LedgerError, Mismatch
 from ledger.transaction import Transaction
@@ -123,9 +123,11 @@ class Candidates:
             except TimeoutError:
                 source = self._ask(assembly, source) + 1
                 patience_s = PULL_AGAIN_S
-        raws = tuple(assembly.found[leaf].raw for leaf in outline.leaves)
+        transactions = [assembly.found[leaf] for leaf in outline.leaves]
+        raws = tuple(each.raw for each in transactions)
         body = Body(outline.parent_commit, outline.evidence, raws)
-        return await self._in_worker(self.execute, outline, body)
+        known = {each.raw: each for each in transactions}
+        return await self._in_worker(self.execute, outline, body, known)
 
     async def build(
         self, proposer: bytes, round_: int
@@ -133,14 +135,16 @@ class Candidates:
         """Return a block of ours on the last one, and what can be in no block any more."""
         return await self._in_worker(self._build, proposer, round_)
 
-    def execute(self, outline: Outline, body: Body) -> Candidate:
+    def execute(
+        self, outline: Outline, body: Body, known: Mapping[bytes, Transaction] = NOTHING_KNOWN
+    ) -> Candidate:
         """Execute a block on the last one; raise where it is invalid. Runs in the worker."""
         with self._metrics.execute_seconds.time():
             self._chain.require_parent_commit(body.parent_commit)
             if body.evidence:
                 raise Mismatch("evidence", "none", len(body.evidence))
             began = clock.monotonic()
-            executed = self._chain.execute(body, outline.header, self._signatures)
+            executed = self._chain.execute(body, outline.header, self._signatures, known)
             self._learn_pace(executed, clock.monotonic() - began)
         return Candidate(outline, executed)
 
@@ -152,7 +156,7 @@ class Candidates:
             waiting = self._mempool.oldest(calls=calls, size=MAX_BLOCK_BYTES)
             began = clock.monotonic()
             executed, skipped = self._chain.build(
-                [transaction.raw for transaction in waiting],
+                waiting,
                 time=max(clock.now_ms() // 1000, self._chain.header.time),
                 proposer=proposer,
                 built_round=round_,

@@ -14,7 +14,7 @@ from contracts import calls
 from contracts import claim as claims
 from contracts import settlement as settlements
 from contracts.errors import Inadmissible
-from contracts.execute import ChainState, Executed, Signatures, execute
+from contracts.execute import NOTHING_KNOWN, ChainState, Executed, Signatures, execute
 from contracts.genesis import Genesis, start
 from ledger import merkle
 from ledger.block import Body, CommittedBlock, Header
@@ -164,8 +164,14 @@ class Chain:
         """The height of the last block, 0 before the first."""
         return self.state.header.height
 
-    def execute(self, body: Body, header: Header, signatures: Signatures) -> Executed:
-        """Return what `body` does on top of the last block.
+    def execute(
+        self,
+        body: Body,
+        header: Header,
+        signatures: Signatures,
+        known: Mapping[bytes, Transaction] = NOTHING_KNOWN,
+    ) -> Executed:
+        """Return what `body` does on top of the last block; `known` as in `contracts.execute`.
 
         Raises `Mismatch` where that is not what `header` says, `Inadmissible` where a transaction
         may not be in it.
@@ -177,28 +183,30 @@ class Chain:
             proposer=header.proposer,
             built_round=header.built_round,
             signatures=signatures,
+            known=known,
         )
         executed.verify_header(header)
         return executed
 
     def build(
         self,
-        raws: Sequence[bytes],
+        transactions: Sequence[Transaction],
         *,
         time: int,
         proposer: bytes,
         built_round: int,
         signatures: Signatures,
     ) -> tuple[Executed, Sequence[tuple[Transaction, Inadmissible]]]:
-        """Return a block on the last one, and what could not be in it of `raws` and why."""
+        """Return a block on the last one, and what could not be in it and why."""
         executed = execute(
             self.state,
-            Body(self.certificate, (), tuple(raws)),
+            Body(self.certificate, (), tuple(each.raw for each in transactions)),
             time=time,
             proposer=proposer,
             built_round=built_round,
             signatures=signatures,
             skip_invalid=True,
+            known={each.raw: each for each in transactions},
         )
         return executed, executed.skipped
 
