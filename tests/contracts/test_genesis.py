@@ -219,6 +219,17 @@ def test_no_family_decides_alone(families: tuple[Family, ...], *, allowed: bool)
             found.check()
 
 
+def test_what_everyone_signed_cannot_found_a_chain_for_all_that() -> None:
+    bad = of_families(I, I, I, O)
+    message = founding.signing_bytes(bad.chain_id)
+    signed = tuple(
+        GenesisSignature(member.id, key_of(member.label, Role.CONSENSUS).sign(message))
+        for member in bad.members
+    )
+    with pytest.raises(BadGenesis, match="decide alone"):
+        SignedGenesis(bad, signed).verify()
+
+
 def test_the_beginning_is_block_0_that_nobody_signs() -> None:
     beginning = start(GENESIS)
     header = beginning.header
