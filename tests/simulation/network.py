@@ -10,6 +10,7 @@ from tests.simulation.packets import Packet
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+SCARCITY = 0.6
 REMEMBERED = 200  # messages that may be replayed
 
 
@@ -24,6 +25,7 @@ class Faults:
     split_every_ms: int = 0
     directed: frozenset[tuple[int, int]] = frozenset()  # (from, to) that never passes
     deaf: frozenset[tuple[str, int]] = frozenset()  # (kind of message, to) that is never heard
+    scarce: str = ""  # a kind of message that mostly gets lost, whoever it is for
     delta_ms: int = 30  # bound on delay after healing
 
     @classmethod
@@ -45,6 +47,7 @@ class Faults:
             )
             if maybe(0.4)
             else frozenset(),
+            scarce=rng.choice(["Prepare", "Prepare", "Commit", *kinds]) if maybe(0.4) else "",
             delta_ms=rng.choice([10, 100, 1500]) if maybe(0.4) else 30,
         )
 
@@ -87,6 +90,7 @@ class Network:
             self.sides[source] != self.sides[target]
             or (source, target) in faults.directed
             or (type(packet).__name__, target) in faults.deaf
+            or (type(packet).__name__ == faults.scarce and rng.random() < SCARCITY)
             or rng.random() < faults.drop
         )
         if not cut:

@@ -15,7 +15,7 @@ MARKS = {
     *("crash", "decided in round 0", "decided in round 1", "decided in round 2"),
     *("decided a re-proposal", "DoubleVote", "Amnesia", "CrossVote", "BadProposal"),
 }
-# Each is caught within few seeds; all of them, and how soon, are in tests/simulation/mutants.py.
+# Each is caught within few seeds. mutants.py has more, which take longer.
 CAUGHT = {
     "commit_after_rc": "L4",
     "prepare_after_rc": "L4",
