@@ -22,7 +22,7 @@ from node.mempool import Limits
 FILE_NAME: Final = "config.toml"
 MAX_CONFIG_BYTES: Final = 1 << 20
 MAX_PEERS: Final = 1000
-ENGINES: Final = ("auto", "plyvel", "sqlite")
+ENGINES: Final = ("auto", "leveldb", "sqlite")
 
 T = TypeVar("T")
 
@@ -167,7 +167,7 @@ KEYS: Final = (
     Key("mempool.bytes", _between(1 << 20, 1 << 30), str(Limits().bytes),
         "how many bytes of transactions may wait"),
     Key("store.engine", _one_of(*ENGINES), '"auto"',
-        "plyvel, sqlite, or auto: plyvel where it is installed"),
+        "leveldb, sqlite, or auto: leveldb where plyvel is installed"),
     Key("store.cache_mb", _between(1, 65_536), "16", "memory for the state's cache, in MiB"),
     Key("peers", _peers, "{}", "member label or id = where its node listens"),
 )  # fmt: skip
