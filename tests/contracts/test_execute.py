@@ -390,6 +390,26 @@ def test_who_judges_finds_the_header_of_who_proposed() -> None:
             judged.verify_header(msgspec.structs.replace(proposed.header, **{field: other}))
 
 
+def test_what_was_parsed_before_does_the_same() -> None:
+    world = World()
+    sent = [world.transaction(SHOP, COMMIT), world.transaction("rival", COMMIT, COMMIT)]
+    time = world.chain.header.time + 1
+    for transaction in sent:
+        require_includable(transaction, world.chain, time, DirectSignatures())
+    body = Body(None, (), tuple(transaction.raw for transaction in sent))
+    executed = execute(
+        world.chain,
+        body,
+        time=time,
+        proposer=world.ids["federation"],
+        built_round=0,
+        signatures=DirectSignatures(),
+        known={transaction.raw: transaction for transaction in sent},
+    )
+    assert executed.header == world.execute(sent).header
+    assert executed.entries == world.execute(sent).entries
+
+
 def test_the_body_is_bound_to_the_header() -> None:
     world = World()
     certificate = CommitCertificate(1, 0, bytes(32), ())
