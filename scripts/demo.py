@@ -546,7 +546,8 @@ class Demo:
             node = load_home(self.home(AUDITOR)).node
             export = ("audit", "export", "--node", node, "--token-file")
             token = self.home(SHOP) / "token"
-            self.depoli(*export, token, "--output", self.folder / "not-for-shops", code=FAILED)
+            kept_from = self.folder / "handed" / "not-for-shops"
+            self.depoli(*export, token, "--output", kept_from, code=FAILED)
             token = self.home(AUDITOR) / "token"
             exported = self.depoli(*export, token, "--output", self.chain).value
             self.height = exported["height"]
