@@ -62,14 +62,14 @@ class StateDigest:
 
 
 def _sum(pairs: Iterable[Pair]) -> tuple[int, int]:
-    even = odd = 0
+    even = total = 0
     for count, (key, value) in enumerate(pairs, 1):
         lanes = int.from_bytes(_element(key, value), "little")
         even += lanes & _EVEN
-        odd += lanes >> 16 & _EVEN
+        total += lanes
         if count % _MAX_TERMS == 0:
-            even, odd = even & _EVEN, odd & _EVEN
-    return even & _EVEN, odd & _EVEN
+            even, total = even & _EVEN, (even & _EVEN) + ((total - even >> 16 & _EVEN) << 16)
+    return even & _EVEN, total - even >> 16 & _EVEN  # what is not in the even lanes is in the odd
 
 
 def _element(key: bytes, value: bytes) -> bytes:
