@@ -22,7 +22,7 @@ PULL_AFTER_S: Final = 0.1  # transactions of a proposal mostly come by gossip me
 PULL_AGAIN_S: Final = 1.0
 # A block is built by one validator, then executed by all the others: twice this, with the votes, is
 # to stay well below the base timeout, or a loaded network would change rounds instead of deciding.
-BLOCK_S: Final = 0.1
+BLOCK_S: Final = 0.2
 MIN_BLOCK_CALLS: Final = 64
 
 T = TypeVar("T")

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
 from contracts.genesis import SignedGenesis
 from ledger.keys import Role, SigningKey
@@ -28,6 +30,8 @@ from node.replica import Replica
 from node.signatures import VerifiedSignatures
 from node.tokens import parse_tokens
 
+COLLECTION: Final = (20_000, 20, 20)  # objects between looks for cycles: most die without one
+
 
 async def serve(config: Config, keys: NodeKeys) -> None:
     """Run a node until SIGTERM or SIGINT. Raises what makes it impossible to go on."""
@@ -43,6 +47,8 @@ async def serve(config: Config, keys: NodeKeys) -> None:
             (api.application(), config.api_listen, "api.listen"),
             (admin_application(node.replica, node.metrics), config.admin_listen, "admin.listen"),
         )
+        gc.freeze()  # what stands now stays: it need not be looked at again
+        gc.set_threshold(*COLLECTION)
         log.info("node starts", height=node.chain.height, chain_id=genesis.chain_id)
         try:
             async with asyncio.TaskGroup() as tasks:
