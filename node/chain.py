@@ -133,20 +133,17 @@ class Chain:
         something else than its header says.
         """
         segments = Segments.open(directory / "segments", chain_id=genesis.chain_id)
-        store = open_store(directory / "state", engine)
+        try:
+            store = open_store(directory / "state", engine)
+        except BaseException:
+            segments.close()
+            raise
         chain = cls(genesis, segments, store)
-        tip = store.get(_TIP)
-        if tip is None:
-            chain._apply(start(genesis), None)
-        else:
-            chain._load(decode(tip, Tip))
-        if chain.height > segments.last_height:  # blocks that were durable are gone
-            where = f"{directory / 'segments'}: last block"
-            raise Mismatch(where, f"at least {chain.height}", segments.last_height)
-        for height in range(chain.height + 1, segments.last_height + 1):
-            committed = chain.block(height)
-            executed = chain.execute(committed.block.body, committed.block.header, signatures)
-            chain._apply(executed, committed.certificate)
+        try:
+            chain._catch_up(directory, signatures)
+        except BaseException:
+            chain.close()
+            raise
         return chain
 
     @property
@@ -293,6 +290,8 @@ class Chain:
 
     def concerned(self, entry: Entry) -> tuple[bytes, ...]:
         """Return whom an entry concerns: its sender and, where it was applied, its counterparty."""
+        if entry.outcome.code != APPLIED:
+            return (entry.sender,)
         state = self._reader
         match calls.parse_call(entry.call):
             case calls.ClaimSubmit(payer=payer):
@@ -311,6 +310,22 @@ class Chain:
                 return (entry.sender,) if batch is None else (batch.payer, batch.beneficiary)
             case _:
                 return (entry.sender,)
+
+    def _catch_up(self, directory: Path, signatures: Signatures) -> None:
+        """Load what the store has applied, and apply the blocks that it has not."""
+        tip = self._store.get(_TIP)
+        if tip is None:
+            self._apply(start(self.genesis), None)
+        else:
+            self._load(decode(tip, Tip))
+        last = self._segments.last_height
+        if self.height > last:  # blocks that were durable are gone
+            where = f"{directory / 'segments'}: last block"
+            raise Mismatch(where, f"at least {self.height}", last)
+        for height in range(self.height + 1, last + 1):
+            committed = self.block(height)
+            executed = self.execute(committed.block.body, committed.block.header, signatures)
+            self._apply(executed, committed.certificate)
 
     def _node(self, level: int, index: int) -> Hash:
         found = self._store.get(_node_key(level, index))

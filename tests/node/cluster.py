@@ -30,6 +30,7 @@ from tests.chainmaker import VALIDATORS, founder, key_of, member_of, some_bytes
 
 ROLES: Final = (Role.TRANSACTION, Role.CONSENSUS, Role.CHECKPOINT, Role.TLS)
 LABELS: Final = tuple(label for label, _ in VALIDATORS)
+ALONE: Final = LABELS[:1]  # a network of one
 SHOPS: Final = (("shop-a", Family.OPTICIAN), ("shop-b", Family.OPTICIAN))
 OBSERVER: Final = "observer"
 DEADLINE_S: Final = 30.0  # of a condition: long, because machines are shared

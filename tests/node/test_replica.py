@@ -19,10 +19,9 @@ from node.candidates import Untimely, require_timely
 from node.journal import UNKNOWN_FENCE, Journal
 from node.replica import UNREACHABLE_SHARE, Halted
 from tests.chainmaker import key_of, member_of, some_bytes
-from tests.node.cluster import LABELS, Cluster, Node, prescription, run, running, until
+from tests.node.cluster import ALONE, LABELS, Cluster, Node, prescription, run, running, until
 
 LEADER = LABELS[1]  # of height 1
-ALONE = LABELS[:1]
 FENCED = "signing begins above a height"  # in the log
 
 

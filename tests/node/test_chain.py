@@ -1,0 +1,240 @@
+"""The chain on disk: blocks are the truth, the store follows from them, receipts prove them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from contracts.execute import DirectSignatures
+from ledger.block import CommittedBlock
+from ledger.certificate import CommitCertificate, Seal
+from ledger.encoding import decode, encode
+from ledger.errors import BadSignature, LedgerError, Mismatch, NoQuorum, StoreLocked
+from ledger.keys import Role
+from ledger.receipt import parse_json, to_json
+from ledger.store import open_store
+from ledger.transaction import created_id, parse
+from node.chain import Chain
+from tests import chainmaker
+from tests.chainmaker import found, key_of, member_of, story
+
+SIGNATURES = DirectSignatures()
+STORY = story()
+GENESIS = STORY.genesis.genesis
+
+
+def opened(folder: Path, engine: str | None = None) -> Chain:
+    return Chain.open(folder, GENESIS, SIGNATURES, engine=engine)
+
+
+def grown(folder: Path, blocks: int = len(STORY.blocks), engine: str | None = None) -> Chain:
+    """Return a chain on disk with the first blocks of the story."""
+    chain = opened(folder, engine)
+    for committed in STORY.blocks[chain.height : blocks]:
+        executed = chain.execute(committed.block.body, committed.block.header, SIGNATURES)
+        chain.commit(executed, committed.certificate)
+    return chain
+
+
+def contents(folder: Path) -> list[tuple[bytes, bytes]]:
+    """Return everything that is in a closed chain's store."""
+    store = open_store(folder / "state")
+    found = store.scan(b"", 1 << 20)
+    store.close()
+    return found
+
+
+def test_a_new_one_begins_with_its_genesis(tmp_path: Path) -> None:
+    chain = opened(tmp_path)
+    assert chain.height == 0
+    assert chain.header == STORY.beginning
+    assert chain.certificate is None
+    chain.close()
+
+
+@pytest.mark.parametrize("engine", ["leveldb", "sqlite"])
+def test_it_is_the_same_after_it_was_closed(tmp_path: Path, engine: str) -> None:
+    chain = grown(tmp_path, engine=engine)
+    before = (chain.header, chain.certificate, chain.state.digest.hash, chain.state.log.root)
+    assert chain.header == STORY.state.header
+    chain.close()
+    again = opened(tmp_path)
+    after = (again.header, again.certificate, again.state.digest.hash, again.state.log.root)
+    assert after == before
+    assert again.state.heads.root == STORY.state.heads.root
+    assert again.state.validators == STORY.state.validators
+    assert [decode(each, CommittedBlock) for each in again.records(1)] == STORY.blocks
+    again.close()
+
+
+def test_a_lost_store_is_made_again_from_the_blocks(tmp_path: Path) -> None:
+    grown(tmp_path).close()
+    before = contents(tmp_path)
+    shutil.rmtree(tmp_path / "state")
+    again = opened(tmp_path)
+    assert again.header == STORY.state.header
+    assert again.state.digest.hash == STORY.state.digest.hash
+    again.close()
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("behind", [1, 3])
+def test_a_store_that_is_behind_follows(tmp_path: Path, behind: int) -> None:
+    """As after a power cut: the store is never synced."""
+    grown(tmp_path, len(STORY.blocks) - behind).close()
+    shutil.copytree(tmp_path / "state", tmp_path / "older")
+    grown(tmp_path).close()
+    whole = contents(tmp_path)
+    shutil.rmtree(tmp_path / "state")
+    (tmp_path / "older").rename(tmp_path / "state")
+    again = opened(tmp_path)
+    assert again.header == STORY.state.header
+    again.close()
+    assert contents(tmp_path) == whole
+
+
+def test_a_store_that_is_ahead_of_the_blocks_is_refused(tmp_path: Path) -> None:
+    grown(tmp_path).close()
+    shutil.rmtree(tmp_path / "segments")
+    with pytest.raises(Mismatch, match="last block: expected at least 8, found 0"):
+        opened(tmp_path)
+    shutil.rmtree(tmp_path / "state")  # and nothing is left locked
+    opened(tmp_path).close()
+
+
+def test_the_files_of_another_chain_are_refused(tmp_path: Path) -> None:
+    grown(tmp_path, 2).close()
+    other = found(others=(*chainmaker.SHOPS, ("shop-c", chainmaker.SHOPS[0][1]))).genesis
+    with pytest.raises(LedgerError, match="chain"):
+        Chain.open(tmp_path, other, SIGNATURES)
+    shutil.rmtree(tmp_path / "segments")
+    with pytest.raises(Mismatch, match="chain id"):
+        Chain.open(tmp_path, other, SIGNATURES)
+
+
+def test_two_may_not_have_it_open(tmp_path: Path) -> None:
+    chain = opened(tmp_path)
+    with pytest.raises(StoreLocked):
+        opened(tmp_path)
+    chain.close()
+
+
+def test_a_block_that_does_something_else_than_its_header_says_is_refused(tmp_path: Path) -> None:
+    chain = grown(tmp_path, 2)
+    third, fourth = STORY.blocks[2:4]
+    with pytest.raises(Mismatch):
+        chain.execute(fourth.block.body, third.block.header, SIGNATURES)
+    assert chain.height == 2
+    chain.close()
+
+
+def test_what_became_of_each_transaction_is_known(tmp_path: Path) -> None:
+    chain = grown(tmp_path)
+    for committed, executed in zip(STORY.blocks, STORY.executed, strict=True):
+        header = committed.block.header
+        for raw in committed.block.body.transactions:
+            transaction = parse(raw)
+            became = chain.committed(transaction.id)
+            assert became is not None
+            assert (became.height, became.time) == (header.height, header.time)
+            assert became.sender == transaction.body.sender
+            assert became.outcomes == tuple(
+                entry.outcome for entry in executed.entries if entry.transaction == transaction.id
+            )
+    assert chain.committed(bytes(32)) is None
+    assert chain.place(bytes(32)) is None
+    chain.close()
+
+
+def test_every_entry_has_a_receipt_that_verifies(tmp_path: Path) -> None:
+    chain = grown(tmp_path)
+    first = STORY.genesis
+    validators = chain.state.validators
+    count = 0
+    for executed in STORY.executed:
+        for entry in executed.entries:
+            receipt = chain.receipt(entry.transaction, entry.position)
+            assert receipt is not None
+            assert receipt.entry == entry
+            assert receipt.log_index == count
+            parse_json(to_json(receipt)).verify(first.chain_id, validators)
+            assert chain.receipt(entry.transaction, 1000) is None
+            count += 1
+    assert count == chain.header.log_size
+    assert chain.receipt(bytes(32), 0) is None
+    chain.close()
+
+
+def test_an_entry_concerns_those_in_whose_chains_it_stands(tmp_path: Path) -> None:
+    chain = grown(tmp_path)
+    for executed in STORY.executed:
+        for entry, concerned in zip(executed.entries, executed.concerned, strict=True):
+            assert set(chain.concerned(entry)) == set(concerned), entry
+    chain.close()
+
+
+def test_a_members_claims_are_listed_in_order_page_by_page(tmp_path: Path) -> None:
+    chain = grown(tmp_path)
+    lot = parse(STORY.blocks[2].block.body.transactions[0])
+    expected = [created_id(lot.id, position) for position in range(3)]
+    for label in ("shop-a", "insurer-a"):
+        member, after, seen = member_of(label), -1, []
+        while page := chain.claims_of(member, after=after, limit=2):
+            seen += [id_ for _, id_ in page]
+            after = page[-1][0]
+        assert seen == expected, label
+    assert chain.claims_of(member_of("shop-b"), after=-1, limit=10) == []
+    chain.close()
+
+
+def test_any_certificate_of_the_last_block_will_do_for_the_next(tmp_path: Path) -> None:
+    chain = grown(tmp_path, 4)
+    last = STORY.blocks[3]
+    chain.require_parent_commit(last.certificate)
+    block_id = last.certificate.block_id
+    other = STORY.certify(4, block_id, round_=9, signers=(1, 2, 3))
+    assert other != last.certificate
+    chain.require_parent_commit(other)
+    stranger = key_of("shop-a", Role.CONSENSUS)
+    seals = tuple(Seal(index, stranger.sign(b"")) for index in range(3))
+    forged = CommitCertificate(4, 0, block_id, seals)
+    for bad, error in (
+        (None, Mismatch),
+        (STORY.blocks[2].certificate, Mismatch),
+        (STORY.certify(4, bytes(32)), Mismatch),
+        (STORY.certify(4, block_id, signers=(0, 1)), NoQuorum),
+        (forged, BadSignature),
+    ):
+        with pytest.raises(error):
+            chain.require_parent_commit(bad)
+    chain.close()
+
+
+def test_a_built_block_is_one_that_others_execute_alike(tmp_path: Path) -> None:
+    chain = grown(tmp_path, 1)
+    batch = [parse(raw) for raw in STORY.blocks[1].block.body.transactions]
+    seen = parse(STORY.blocks[0].block.body.transactions[0])
+    executed, skipped = chain.build(
+        [seen, *batch],
+        time=chain.header.time + 1,
+        proposer=member_of("insurer-a"),
+        built_round=0,
+        signatures=SIGNATURES,
+    )
+    assert [transaction.id for transaction, _ in skipped] == [seen.id]
+    assert executed.body.transactions == tuple(each.raw for each in batch)
+    again = chain.execute(executed.body, executed.header, SIGNATURES)
+    assert encode(again.header) == encode(executed.header)
+    chain.close()
+
+
+def test_what_the_state_remembers_is_never_older_than_the_store(tmp_path: Path) -> None:
+    chain = grown(tmp_path)
+    reader = chain.state.state
+    state = dict(STORY.memory._values)
+    for key, value in state.items():
+        assert reader.get(key) == value
+        assert reader.get(key) == value  # from memory
+    assert reader.scan(b"", 1 << 20) == sorted(state.items())
+    assert reader.get(b"nothing here") is None
+    chain.close()
