@@ -1,0 +1,386 @@
+"""What peers send each other: bad frames close the link, answers are bounded, the late catch up."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from consensus import messages
+from consensus.interface import Received
+from consensus.messages import Message, Prepare, Status
+from contracts.execute import DirectSignatures
+from ledger.certificate import KIND_COMMIT, CommitCertificate, Seal, vote_signing_bytes
+from ledger.encoding import decode, encode
+from ledger.errors import LedgerError
+from ledger.keys import Role
+from node import exchange as exchanges
+from node.exchange import Exchange
+from node.p2p import Channel, Hello, Link, Network, Peer, Transactions
+from node.sync import (
+    MAX_BLOCKS,
+    Blocks,
+    PullBlocks,
+    PullCandidate,
+    Pulled,
+    PullMempool,
+    PullTransactions,
+    parse_pull,
+    parse_reply,
+)
+from tests.chainmaker import key_of
+from tests.node.cluster import LABELS, Cluster, Node, prescription, run, running, until, within
+
+ME, PEER, THIRD = LABELS[:3]
+
+
+class FakeLink:
+    """A link that keeps what is sent on it, for a validator's node key."""
+
+    def __init__(self, cluster: Cluster, label: str, height: int = 0) -> None:
+        self.peer = Peer(label, key_of(label, Role.TLS).public, None)
+        self.hello = Hello(1, cluster.genesis.chain_id, height)
+        self.consensus: list[bytes] = []
+        self.replies: list[bytes] = []
+        self.pulls: list[bytes] = []
+        self.transactions: list[bytes] = []
+
+    def send_consensus(self, slot: object, payload: bytes) -> None:
+        del slot
+        self.consensus.append(payload)
+
+    def send_reply(self, payload: bytes) -> bool:
+        self.replies.append(payload)
+        return True
+
+    def send_pull(self, payload: bytes) -> None:
+        self.pulls.append(payload)
+
+    def send_transactions(self, payload: bytes) -> None:
+        self.transactions.append(payload)
+
+    def close(self) -> None: ...
+
+
+class FakeNetwork:
+    """The links of a node, as its exchange sees them."""
+
+    def __init__(self, *links: FakeLink) -> None:
+        self.links = {link.peer.node_key: link for link in links}
+
+    def link_to(self, node_key: bytes) -> FakeLink | None:
+        return self.links.get(node_key)
+
+
+class Ear:
+    """What a replica is told."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.heard: list[Received] = []
+        self.blocks: list[tuple[bytes, ...]] = []
+        self.lost = 0
+        self._machine = exchange._machine
+
+    async def hear(self, event: Received) -> None:
+        self.heard.append(event)
+
+    async def take_blocks(self, link: Link, records: tuple[bytes, ...]) -> None:
+        del link
+        self.blocks.append(records)
+
+    def peer_lost(self) -> None:
+        self.lost += 1
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._machine, name)
+
+
+class Desk:
+    """One node that does not run, its exchange, and two links to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cluster = Cluster(folder)
+        self.node: Node = self.cluster[ME]
+        self.exchange = self.node.assemble().replica.exchange
+        self.ear = Ear(self.exchange)
+        self.exchange._machine = self.ear  # type: ignore[assignment]
+        self.link, self.other = FakeLink(self.cluster, PEER), FakeLink(self.cluster, THIRD)
+        self.exchange.network = cast("Network", FakeNetwork(self.link, self.other))
+
+    async def receive(self, channel: Channel, payload: bytes) -> None:
+        await within(self.exchange.received(cast("Link", self.link), channel, payload))
+
+    def vote(self, height: int, signer: str = PEER, by: str = PEER) -> Prepare:
+        index = self.cluster.labels.index(signer)
+        bare = Prepare(height, 0, b"b" * 32, index, bytes(64))
+        text = messages.signing_bytes(bare, self.cluster.genesis.chain_id)
+        signature = key_of(by, Role.CONSENSUS).sign(text)
+        return Prepare(height, 0, b"b" * 32, index, signature)
+
+    def grow(self, blocks: int) -> None:
+        """Let the chain grow by blocks that a quorum decided."""
+        for number in range(blocks):
+            made = prescription(self.cluster.genesis, number)
+            chain = self.node.running.chain
+            executed, _ = chain.build(
+                [made],
+                time=self.cluster.genesis.genesis.time,
+                proposer=self.cluster.genesis.genesis.members[0].id,
+                built_round=0,
+                signatures=DirectSignatures(),
+            )
+            header = executed.header
+            chain.commit(executed, certificate(self.cluster, header.height, header.hash))
+
+
+def certificate(cluster: Cluster, height: int, block_id: bytes) -> CommitCertificate:
+    text = vote_signing_bytes(KIND_COMMIT, cluster.genesis.chain_id, height, 0, block_id)
+    seals = (Seal(n, key_of(LABELS[n], Role.CONSENSUS).sign(text)) for n in range(3))
+    return CommitCertificate(height, 0, block_id, tuple(seals))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path)
+    yield made
+    made.node._closing.close()
+
+
+def status(height: int) -> Status:
+    return Status(height, 0, 0, bytes(32), (), ())
+
+
+def test_a_verified_vote_is_heard_from_whom_it_came(desk: Desk) -> None:
+    async def vote() -> None:
+        for height in (1, 2):  # the open one and the next
+            await desk.receive(Channel.CONSENSUS, encode(desk.vote(height)))
+        relayed = desk.vote(1, signer=THIRD, by=THIRD)
+        await desk.receive(Channel.CONSENSUS, encode(relayed))
+        assert [event.message for event in desk.ear.heard] == [
+            desk.vote(1),
+            desk.vote(2),
+            relayed,
+        ]
+        assert {event.sender for event in desk.ear.heard} == {LABELS.index(PEER)}
+
+    run(vote())
+
+
+@pytest.mark.parametrize("height", [1, 2])
+def test_a_vote_that_its_signer_did_not_sign_closes_the_link(desk: Desk, height: int) -> None:
+    async def forge() -> None:
+        forged = encode(desk.vote(height, signer=THIRD, by=PEER))
+        with pytest.raises(LedgerError, match="signature"):
+            await desk.receive(Channel.CONSENSUS, forged)
+        assert desk.ear.heard == []
+
+    run(forge())
+
+
+@pytest.mark.parametrize(
+    ("channel", "payload"),
+    [
+        (Channel.CONSENSUS, b""),
+        (Channel.CONSENSUS, b"garbage"),
+        (Channel.CONSENSUS, encode((2, 1, 0, bytes(32), 200, bytes(64)))),
+        (Channel.TRANSACTIONS, b"garbage"),
+        (Channel.PULL, b"garbage"),
+        (Channel.PULL, encode(Pulled(()))),
+        (Channel.REPLY, b"garbage"),
+        (Channel.REPLY, encode(Pulled((b"no transaction",)))),
+        (Channel.HELLO, encode(Hello(1, bytes(32), 0))),
+    ],
+)
+def test_what_is_malformed_closes_the_link(desk: Desk, channel: Channel, payload: bytes) -> None:
+    async def receive() -> None:
+        with pytest.raises(LedgerError):
+            await desk.receive(channel, payload)
+        assert desk.ear.heard == []
+
+    run(receive())
+
+
+def test_a_vote_far_above_is_not_heard_but_tells_that_we_are_behind(desk: Desk) -> None:
+    async def far() -> None:
+        desk.exchange.linked(cast("Link", desk.link))
+        await desk.receive(Channel.CONSENSUS, encode(desk.vote(9, by=THIRD)))  # unverified
+        assert desk.ear.heard == []
+        (asked,) = map(parse_pull, desk.link.pulls)
+        assert asked == PullBlocks(1, 8)
+
+    run(far())
+
+
+def test_a_vote_below_is_heard_unverified_and_only_answered(desk: Desk) -> None:
+    async def old() -> None:
+        desk.grow(2)
+        await desk.receive(Channel.CONSENSUS, encode(desk.vote(1, by=THIRD)))
+        (event,) = desk.ear.heard
+        assert event.message.height == 1
+
+    run(old())
+
+
+def test_gossiped_transactions_are_admitted_and_bad_ones_do_no_harm(desk: Desk) -> None:
+    async def gossip() -> None:
+        good = prescription(desk.cluster.genesis, 1)
+        payload = encode(Transactions((b"bad", good.raw)))
+        await desk.receive(Channel.TRANSACTIONS, payload)
+        assert good.id in desk.node.running.mempool
+        assert desk.other.transactions == []  # told by who it entered at
+
+    run(gossip())
+
+
+def test_transactions_are_given_by_leaf_and_the_mempool_as_a_whole(desk: Desk) -> None:
+    async def pull() -> None:
+        made = [prescription(desk.cluster.genesis, n) for n in range(3)]
+        raws = tuple(each.raw for each in made)
+        await desk.receive(Channel.TRANSACTIONS, encode(Transactions(raws)))
+        leaves = (made[2].leaf, bytes(32), made[0].leaf)
+        await desk.receive(Channel.PULL, encode(PullTransactions(leaves)))
+        assert parse_reply(desk.link.replies.pop()) == Pulled((made[2].raw, made[0].raw))
+        await desk.receive(Channel.PULL, encode(PullTransactions((bytes(32),))))
+        assert desk.link.replies == []  # nothing to say
+        await desk.receive(Channel.PULL, encode(PullMempool()))
+        assert decode(desk.link.transactions.pop(), Transactions).raws == raws
+        await desk.receive(Channel.PULL, encode(PullCandidate(bytes(32))))
+        assert desk.link.replies == []
+
+    run(pull())
+
+
+def test_blocks_are_given_as_far_as_they_fit(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def pull(first: int, last: int) -> list[bytes]:
+        await desk.receive(Channel.PULL, encode(PullBlocks(first, last)))
+        await until(lambda: not desk.exchange._replies, "it does not answer")
+        if not desk.link.replies:
+            return []
+        reply = parse_reply(desk.link.replies.pop())
+        assert isinstance(reply, Blocks)
+        return list(reply.records)
+
+    async def ask() -> None:
+        desk.grow(6)
+        records = list(desk.node.running.chain.records(1))
+        assert await pull(1, 6) == records
+        assert await pull(3, 1 << 60) == records[2:]
+        assert await pull(0, 2) == records[:2]
+        assert await pull(7, 9) == []
+        assert await pull(4, 2) == []
+        monkeypatch.setattr(exchanges, "REPLY_BYTES", len(records[0]) + len(records[1]))
+        assert await pull(1, 6) == records[:2]
+        monkeypatch.setattr(exchanges, "REPLY_BYTES", 1)
+        assert await pull(2, 6) == records[1:2]  # one always, or nobody ever came further
+
+    run(ask())
+
+
+def test_no_more_answers_are_made_at_once_than_links_can_take(desk: Desk) -> None:
+    async def flood() -> None:
+        desk.grow(3)
+        for _ in range(1000):
+            await desk.receive(Channel.PULL, encode(PullBlocks(1, 3)))
+            assert len(desk.exchange._replies) <= 1 + 2 * 2
+        await until(lambda: not desk.exchange._replies, "it answers for ever")
+
+    run(flood())
+
+
+def test_the_peer_that_is_furthest_ahead_is_asked_and_another_where_it_is_slow(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fall_behind() -> None:
+        exchange, clock = desk.exchange, [0.0]
+        monkeypatch.setattr("node.clock.monotonic", lambda: clock[0])
+        desk.link.hello = Hello(1, desk.cluster.genesis.chain_id, 1000)
+        desk.other.hello = Hello(1, desk.cluster.genesis.chain_id, 900)
+        for link in (desk.link, desk.other):
+            exchange.linked(cast("Link", link))
+        assert [parse_pull(each) for each in desk.link.pulls] == [PullBlocks(1, MAX_BLOCKS)]
+        exchange.check_behind()
+        assert desk.other.pulls == []  # one is asked at a time
+        clock[0] += exchanges.SYNC_PATIENCE_S
+        exchange.check_behind()
+        assert [parse_pull(each) for each in desk.other.pulls] == [PullBlocks(1, MAX_BLOCKS)]
+        assert len(desk.link.pulls) == 1
+        desk.grow(2)
+        exchange.blocks_came(cast("Link", desk.other))
+        assert parse_pull(desk.link.pulls[-1]) == PullBlocks(3, MAX_BLOCKS + 2)
+        exchange.unlinked(cast("Link", desk.link))
+        assert desk.ear.lost == 1
+        assert parse_pull(desk.other.pulls[-1]) == PullBlocks(3, MAX_BLOCKS + 2)
+
+    run(fall_behind())
+
+
+def test_what_a_status_says_is_remembered_and_heard(desk: Desk) -> None:
+    async def tell() -> None:
+        await desk.receive(Channel.CONSENSUS, encode(status(5)))
+        assert desk.exchange.heights()[desk.link.peer.node_key] == 5
+        assert desk.ear.heard == [Received(status(5), LABELS.index(PEER))]
+
+    run(tell())
+
+
+def test_an_observer_is_no_validator(desk: Desk) -> None:
+    async def observe() -> None:
+        desk.link.peer = Peer("observer", key_of("observer", Role.TLS).public, None)
+        desk.exchange.network = cast("Network", FakeNetwork(desk.link, desk.other))
+        await desk.receive(Channel.CONSENSUS, encode(status(1)))
+        (event,) = desk.ear.heard
+        assert event.sender is not None
+        assert event.sender < 0
+        desk.exchange.send(status(1), event.sender)
+        assert len(desk.link.consensus) == 1
+        assert desk.other.consensus == []
+
+    run(observe())
+
+
+def test_messages_go_to_all_or_to_one(desk: Desk) -> None:
+    async def send() -> None:
+        message: Message = desk.vote(1)
+        desk.exchange.send(message, None)
+        assert desk.link.consensus == desk.other.consensus == [encode(message)]
+        desk.exchange.send(message, LABELS.index(THIRD))
+        assert len(desk.other.consensus) == 2
+        assert len(desk.link.consensus) == 1
+        desk.exchange.send(message, LABELS.index(LABELS[3]))  # who is not linked
+        assert desk.exchange.pull(LABELS.index(THIRD), PullMempool())
+        assert not desk.exchange.pull(LABELS.index(LABELS[3]), PullMempool())
+
+    run(send())
+
+
+def test_a_block_that_was_missed_is_sent_by_who_is_asked(desk: Desk) -> None:
+    async def help_() -> None:
+        desk.grow(2)
+        desk.exchange.send_block(LABELS.index(PEER), 2)
+        await until(lambda: bool(desk.link.replies), "it does not help")
+        reply = parse_reply(desk.link.replies[0])
+        assert reply == Blocks((desk.node.running.chain.record(2),))
+        desk.exchange.send_block(LABELS.index(PEER), 3)  # which is not there yet
+        assert not desk.exchange._replies
+
+    run(help_())
+
+
+def test_a_liar_loses_its_link_and_the_truth_comes_from_another(tmp_path: Path) -> None:
+    async def lie() -> None:
+        async with running(tmp_path) as cluster:
+            first, last = cluster[ME], cluster[LABELS[3]]
+            await last.stop()
+            for number in range(3):
+                await first.commit(prescription(cluster.genesis, number))
+            last.start()
+            replica = last.running.replica
+            await cluster.until_linked()
+            links = last.running.network.links
+            liar = links[key_of(PEER, Role.TLS).public]
+            await replica.take_blocks(liar, (b"garbage",))
+            await until(lambda: last.said("peer sent a bad block"), "a lie passes")
+            await until(lambda: links.get(liar.peer.node_key) not in {None, liar}, "its link stays")
+            await cluster.until_level()
+
+    run(lie())
