@@ -253,7 +253,8 @@ def cost_of(number, *fields):
             return 2 if fields[1] is None else 5
         case 40:
             return 1 + 5 * len(fields[1])
-    return {10: 1, 20: 1, 32: 2, 33: 4, 41: 2}[number]
+        case _:
+            return {10: 1, 20: 1, 32: 2, 33: 4, 41: 2}[number]
 
 
 def call(value, path):
@@ -936,6 +937,7 @@ def main():
             one.add_argument("--header", help="a block id you know, which must be in the export")
             one.add_argument("--jobs", type=int, help="processes; as many as cores if not said")
     options = parser.parse_args()
+    text = ""
     try:
         result, code = {"verified": True, **options.check(options)}, 0
     except FalseFact as fact:

@@ -216,7 +216,7 @@ def test_the_order_of_the_messages_does_not_matter_to_the_audit() -> None:
 
 
 def test_an_honest_history_convicts_nobody() -> None:
-    history = [
+    history: list[Message] = [
         C.proposal(),
         *(C.prepare(i, ID) for i in range(4)),
         *(C.commit(i, ID) for i in (0, 1)),

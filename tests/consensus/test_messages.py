@@ -16,6 +16,7 @@ from consensus.messages import (
     Prepare,
     Proposal,
     RoundChange,
+    Signed,
     Status,
     decode,
     encode,
@@ -136,7 +137,7 @@ def test_what_is_signed_starts_with_the_kind_and_binds_chain_height_and_round() 
 
 
 def test_no_two_kinds_sign_the_same_bytes() -> None:
-    every = [C.prepare(1, ID), C.commit(1, ID), C.change(1, 1), C.proposal()]
+    every: list[Signed] = [C.prepare(1, ID), C.commit(1, ID), C.change(1, 1), C.proposal()]
     assert len({signing_bytes(m, CHAIN_ID) for m in every}) == len(every)
 
 

@@ -26,6 +26,7 @@ from ledger.errors import BadSignature
 from ledger.hashing import Hash
 from ledger.heads import Heads, first
 from ledger.receipt import Receipt, to_json
+from ledger.validators import MemberId
 from node.audit.errors import FalseFact
 from node.audit.records import MAGIC, frame
 from node.audit.replay import verify_export
@@ -234,7 +235,8 @@ def test_it_makes_the_heads_map_as_the_node_does(entries: list[tuple[int, bytes]
         member = members[number]
         ours.extend(member, leaf)
         head = theirs.get(member)
-        theirs = theirs.updated({member: first(leaf) if head is None else head.extend(leaf)})
+        after = first(leaf) if head is None else head.extend(leaf)
+        theirs = theirs.updated({MemberId(member): after})
         assert ours.root() == theirs.root
 
 
