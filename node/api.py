@@ -17,7 +17,6 @@ from aiohttp.typedefs import Handler
 
 from contracts import claim as claims
 from contracts import settlement as settlements
-from contracts.errors import AlreadySeen
 from contracts.genesis import SignedGenesis
 from ledger.encoding import decode
 from ledger.errors import LedgerError
@@ -169,8 +168,9 @@ class Api:
                         raise Problem(403, "forbidden", "this token sends for another member")
         results = await self._admission.submit(raws, gossip=True)
         for index, each in enumerate(results):
-            if isinstance(each, Refused) and isinstance(each.error, AlreadySeen):
-                results[index] = await self._committed(each.error.transaction_id) or each
+            # What is in the chain may have expired since, or have lost its key: it is in the chain.
+            if isinstance(each, Refused) and each.id is not None:
+                results[index] = await self._committed(each.id) or each
         return results
 
     async def _committed(self, transaction_id: bytes) -> Committed | None:

@@ -36,7 +36,7 @@ from node.sync import (
 
 STATUS_ACTIVE_S: Final = 0.25  # at most so often, where something changed
 STATUS_IDLE_S: Final = 5.0  # a heartbeat; links time out after node.p2p.IDLE_S
-BEHIND_AFTER_S: Final = 0.2  # one block behind is mostly a certificate under way
+BEHIND_AFTER_S: Final = 0.1  # one block behind is mostly a certificate under way
 SYNC_PATIENCE_S: Final = 5.0  # then another peer is asked
 REPLY_BYTES: Final = 4 << 20
 MAX_PULLED_CALLS: Final = 4096  # of a mempool: more come with the next blocks
@@ -193,7 +193,7 @@ class Exchange:
     async def _verified(self, link: Link, message: Message) -> bool:
         """Return whether a message is of a height that matters; raise where it is not signed so."""
         state, height = self._chain.state, self._chain.height + 1
-        if message.height > height + 1:
+        if message.height > height:
             self._learn_height(link, message.height)
         if message.height not in (height, height + 1):
             return message.height < height  # it is only answered

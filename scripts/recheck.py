@@ -433,7 +433,7 @@ class Signatures:
 
     def __init__(self, workers):
         self.pool = multiprocessing.Pool(workers) if workers > 1 else None
-        self.workers, self.count = workers, 0
+        self.workers, self.count = max(workers, 1), 0
         self.waiting, self.running = [], deque()
         self.recent = deque(maxlen=512)  # a certificate stands beside its block and in the next
 

@@ -17,7 +17,9 @@ from contracts.calls import (
     SettlementConfirm,
     SettlementCreate,
 )
+from contracts.claim import State
 from contracts.commitment import Opening, blinding_from, sum_openings
+from contracts.errors import Refusal
 from ledger.encoding import decode, encode
 from ledger.transaction import created_id
 from node.client.client import CallOutcome, NodeClient
@@ -67,11 +69,21 @@ class Office:
             made = sign_and_keep(self._vault, self._sender, calls)
         outcomes = await self._outcomes(made.id)
         if cents is not None and outcomes[0].code:
-            with self._vault.changes():  # what was not accepted may be accepted for another amount
-                number, received = self._received(claims[0])
+            await self._forget_unless_accepted(claims[0])
+        return outcomes
+
+    async def _forget_unless_accepted(self, claim: bytes) -> None:
+        """Forget our own amount, unless an earlier run of ours had it accepted: only we open it."""
+        on_chain = (await self._node.claim(claim)).accepted_amount
+        with self._vault.changes():
+            number, received = self._received(claim)
+            if received.accepted is None or on_chain is None:
+                kept = False
+            else:
+                kept = decode(received.accepted, Opening).commitment().hex() == on_chain
+            if not kept:  # what was not accepted may be accepted for another amount
                 received.accepted = None
                 update(self._vault, number, received)
-        return outcomes
 
     async def reject(
         self, claims: Sequence[bytes], reason: Reason, *, automatic: bool
@@ -83,6 +95,10 @@ class Office:
         """Take a claim back, which frees its marks here and on the chain."""
         (outcome,) = await self._decide([ClaimCancel(claim)])
         found = find(self._vault, ClaimRecord, claim.hex())
+        # Cancelled before, by a command that did not hear of it: that is done all the same.
+        before = (Refusal.CLAIM_IN_WRONG_STATE, (State.CANCELLED,))
+        if (outcome.code, outcome.evidence) == before:
+            outcome = CallOutcome(0, "APPLIED")
         if outcome.code == 0 and found is not None:
             number, record = found
             with self._vault.changes():

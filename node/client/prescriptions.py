@@ -2,6 +2,7 @@
 
 from contracts.calls import PrescriptionCommit
 from contracts.errors import Refusal
+from node.client import screening
 from node.client.client import NodeClient
 from node.client.decisions import require_applied
 from node.client.errors import NotFound, Undecided
@@ -13,6 +14,7 @@ from node.client.vault import Vault
 
 def parse_reference(text: str) -> str:
     """Return a reference of the shop's own; raise `Refused`."""
+    screening.require_none(text, "reference")
     return as_reference(text, "reference")
 
 

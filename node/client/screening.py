@@ -73,7 +73,13 @@ def _readings(text: str) -> Iterator[str]:
 
 
 def _holds_plain(text: str) -> bool:
-    text = _SEPARATORS.sub("", text.upper())
+    """Return whether a number stands in `text`, written with separators or between them."""
+    text = text.upper()
+    rows = {_SEPARATORS.sub("", text), *_SEPARATORS.split(text)}
+    return any(_holds_row(row) for row in rows)
+
+
+def _holds_row(text: str) -> bool:
     for match in _NUMBER.finditer(text):
         number, key = match[1], match[2]
         start, end = match.start(), match.start() + len(number)
