@@ -31,7 +31,7 @@ from node import testnet
 from node.cli.home import load_home
 from node.testnet import LocalNetwork
 
-SLICE_S = 0.02  # what is due within a slice is sent together, as a gateway does
+SLICE_S = 0.05  # what is due within a slice is sent together, as a gateway of many shops does
 WAIT_S = 30
 LOT = 256
 
