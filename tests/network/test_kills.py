@@ -1,0 +1,57 @@
+"""A short campaign of SIGKILL under load; scripts/kills runs a long one and gives the figures."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts import kills
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SLACK = 3  # the bars are for two cores of one's own; a test shares them
+
+
+@pytest.fixture(scope="module")
+def summary() -> dict[str, object]:
+    """What a campaign of two kills and of two at once found."""
+    command = ("scripts/kills.py", "--json", "--seed", "5", "--kills", "2", "--proposers", "1")
+    ended = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.stdout, ended.stderr
+    found: dict[str, object] = json.loads(ended.stdout)
+    return found
+
+
+def test_nothing_that_was_acknowledged_is_lost_or_stands_twice(summary: dict[str, object]) -> None:
+    assert summary["acknowledged"] == summary["offered"]
+    assert summary["acknowledged"]
+    assert summary["lost"] == summary["twice"] == summary["at_another_height"] == 0
+    assert summary["same_header"] is True
+
+
+def test_one_dead_validator_stops_nothing_for_long(summary: dict[str, object]) -> None:
+    gap, caught_up = summary["gap_s"], summary["caught_up_s"]
+    assert isinstance(gap, dict)
+    assert isinstance(caught_up, dict)
+    assert 0 < gap["max"] <= SLACK * kills.MAX_GAP_S
+    assert 0 < caught_up["max"] <= kills.PATIENCE_S
+
+
+def test_two_dead_validators_stop_the_chain_until_one_is_back(summary: dict[str, object]) -> None:
+    two = summary["two_killed"]
+    assert isinstance(two, dict)
+    assert two["stopped"] is True
+    assert two["resumed_s"] <= SLACK * kills.MAX_RESUME_S
+
+
+def test_gaps_are_those_between_blocks_that_touch_the_time_asked_for() -> None:
+    blocks = kills.Blocks([(1.0, 1), (2.0, 2), (5.0, 4), (5.5, 5)])
+    assert blocks.longest_gap(2.5, 4.0) == 3.0
+    assert blocks.longest_gap(5.1, 5.2) == 0.5
+    assert blocks.longest_gap(1.0, 2.0) == 1.0
+    assert blocks.longest_gap(5.5, 9.0) == 3.5  # and none after
+    assert blocks.first_after(2.0) == 5.0
+    assert blocks.first_after(5.5) is None
