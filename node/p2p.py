@@ -6,7 +6,6 @@ so that a slow peer costs a bounded amount of memory and is caught up by `Status
 """
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from collections import OrderedDict, deque
@@ -359,5 +358,7 @@ class Network:
         finally:
             link.close()
             writing.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError, TimeoutError, ssl.SSLError):
-                await writing
+            await asyncio.wait([writing])  # which raises our own cancellation only, never its error
+            failure = None if writing.cancelled() else writing.exception()
+            if failure is not None and not isinstance(failure, OSError):
+                raise failure

@@ -296,6 +296,46 @@ def test_a_peer_that_comes_back_is_dialled_again() -> None:
     run(come_back())
 
 
+def test_a_network_ends_when_it_is_told_to_though_a_link_is_just_dying(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def die() -> None:
+        leaving, may_leave = asyncio.Event(), asyncio.Event()
+
+        async def linger(_: Link) -> None:
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                leaving.set()
+                await may_leave.wait()
+
+        monkeypatch.setattr(Link, "write_loop", linger)
+        at = addresses()
+        async with listening(HIGH, LOW, at=at) as high:
+            await until_listening(high.address)
+            network = Network(
+                seed=seed_of(LOW, Role.TLS),
+                node_key=key_of(LOW, Role.TLS).public,
+                listen=None,
+                peers=[Peer(HIGH, key_of(HIGH, Role.TLS).public, at[HIGH])],
+                hello=lambda: HELLO,
+                receiver=Receiver(),
+                log=Log(Level.DEBUG, io.StringIO()),
+            )
+            task = asyncio.create_task(network.run())
+            await until(lambda: high.is_linked(LOW), "no link")
+            high.link(LOW).close()
+            await within(leaving.wait())
+            task.cancel()
+            await asyncio.sleep(0)
+            may_leave.set()
+            done, _ = await asyncio.wait([task], timeout=5)
+            assert done, "it dials on"
+            assert task.cancelled()
+
+    run(die())
+
+
 def test_a_peer_that_takes_nothing_costs_a_bounded_amount(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(p2p, "SEND_S", 0.2)
 
