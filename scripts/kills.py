@@ -441,7 +441,9 @@ def main() -> None:
         except* Failed as group:
             sys.exit(f"failed: {group.exceptions[0]}")
         finally:
-            network.stop()
+            ended = network.stop()
+    summary["stopped_when_told"] = all(ended.values())
+    summary["held"] = summary["held"] and summary["stopped_when_told"]
     if options.json:
         print(json.dumps(summary))
     else:

@@ -30,6 +30,7 @@ def test_nothing_that_was_acknowledged_is_lost_or_stands_twice(summary: dict[str
     assert summary["acknowledged"]
     assert summary["lost"] == summary["twice"] == summary["at_another_height"] == 0
     assert summary["same_header"] is True
+    assert summary["stopped_when_told"] is True  # at the end, with nothing left to wait for
 
 
 def test_one_dead_validator_stops_nothing_for_long(summary: dict[str, object]) -> None:
