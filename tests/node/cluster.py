@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from contracts.calls import Call, PrescriptionCommit, encode_call
 from contracts.genesis import Genesis, SignedGenesis, assemble, sign
@@ -206,6 +206,14 @@ class Cluster:
         for label in labels:
             self.begin_journal(label)
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop what still runs, however the test ends."""
+        for node in self.up:
+            await node.stop()
+
     def __getitem__(self, label: str) -> Node:
         return self.nodes[label]
 
@@ -258,15 +266,11 @@ async def running(
     folder: Path, labels: Sequence[str] = LABELS, **parameters: int
 ) -> AsyncIterator[Cluster]:
     """A cluster whose validators run and are linked; what still runs at the end is stopped."""
-    cluster = Cluster(folder, labels, **parameters)
-    try:
+    async with Cluster(folder, labels, **parameters) as cluster:
         for label in labels:
             cluster[label].start()
         await cluster.until_linked()
         yield cluster
-    finally:
-        for node in cluster.up:
-            await node.stop()
 
 
 def api_of(node: Node, tokens: TokenBook) -> Api:

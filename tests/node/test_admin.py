@@ -79,20 +79,18 @@ def test_a_network_that_runs_is_alive_and_ready(tmp_path: Path) -> None:
 
 def test_a_validator_without_a_quorum_of_links_says_so(tmp_path: Path) -> None:
     async def look() -> None:
-        cluster = Cluster(tmp_path)
-        first, second = (cluster[label] for label in LABELS[:2])
-        for node in (first, second):
-            node.start()
-        await cluster.until_linked()
-        async with door_of(first) as (_, session):
-            reason = "2 of 4 validators linked, 3 needed\n"
-            assert await ask(session, "/readyz") == (503, reason)
-            assert await ask(session, "/livez") == (200, "alive\n")
-            cluster[LABELS[2]].start()
+        async with Cluster(tmp_path) as cluster:
+            first, second = (cluster[label] for label in LABELS[:2])
+            for node in (first, second):
+                node.start()
             await cluster.until_linked()
-            assert await ask(session, "/readyz") == (200, "ready\n")
-        for node in cluster.up:
-            await node.stop()
+            async with door_of(first) as (_, session):
+                reason = "2 of 4 validators linked, 3 needed\n"
+                assert await ask(session, "/readyz") == (503, reason)
+                assert await ask(session, "/livez") == (200, "alive\n")
+                cluster[LABELS[2]].start()
+                await cluster.until_linked()
+                assert await ask(session, "/readyz") == (200, "ready\n")
 
     run(look())
 

@@ -25,8 +25,8 @@ LEADER = LABELS[1]  # of height 1
 FENCED = "signing begins above a height"  # in the log
 
 
-def promised(node: Node, height: int) -> dict[tuple[str, int], bytes]:
-    """Return what a stopped validator's journal says it signed: kind and round -> message."""
+def promised(node: Node, height: int) -> dict[tuple[str, int, int], bytes]:
+    """Return what a stopped validator's journal says it signed: kind, height, round -> message."""
     identity = node.cluster.genesis.chain_id + key_of(node.label, Role.CONSENSUS).public
     journal = Journal.open(node.data / "journal", identity)
     assert journal is not None
@@ -35,21 +35,23 @@ def promised(node: Node, height: int) -> dict[tuple[str, int], bytes]:
     for data in journal.promises(height):
         match promises.decode(data):
             case promises.Said(message):
-                found[type(message).__name__, message.round] = messages.encode(message)
+                found[type(message).__name__, message.height, message.round] = messages.encode(
+                    message
+                )
             case _:
                 pass
     return found
 
 
-def overheard(node: Node) -> dict[tuple[str, int], set[bytes]]:
-    """Return a dict that fills with what a node says of its own: kind and round -> messages."""
-    said: dict[tuple[str, int], set[bytes]] = {}
+def overheard(node: Node) -> dict[tuple[str, int, int], set[bytes]]:
+    """Return a dict that fills with what a node says of its own, as `promised` names it."""
+    said: dict[tuple[str, int, int], set[bytes]] = {}
     exchange = node.running.replica.exchange
     send = exchange.send
 
     def listen(message: Message, to: int | None) -> None:
         if isinstance(message, Proposal | Prepare | Commit | RoundChange):
-            slot = (type(message).__name__, message.round)
+            slot = (type(message).__name__, message.height, message.round)
             if message.signer == node.index:
                 said.setdefault(slot, set()).add(messages.encode(message))
         send(message, to)
@@ -174,46 +176,46 @@ def test_an_observer_follows_and_hands_transactions_on(tmp_path: Path) -> None:
 
 def test_a_restarted_validator_says_again_what_it_said_and_nothing_else(tmp_path: Path) -> None:
     async def restart() -> None:
-        cluster = Cluster(tmp_path)
-        leader, other = cluster[LEADER], cluster[LABELS[0]]
-        for node in (leader, other):
-            node.start()
-        await cluster.until_linked()
-        first = prescription(cluster.genesis, "first")
-        await leader.running.admission.submit([first.raw], gossip=True)
-        # Two of four propose and prepare, ask for a round, and decide nothing.
-        for node in (leader, other):
-            replica = node.running.replica
-            await until(lambda r=replica: r.status().wish > 0, "no round is asked for")  # type: ignore[misc]
-        for node in (leader, other):
-            await node.stop()
-        before = {node.label: promised(node, 1) for node in (leader, other)}
-        assert {kind for kind, _ in before[LEADER]} >= {"Proposal", "Prepare", "RoundChange"}
-        leader.start()
-        other.start()
-        said = {node.label: overheard(node) for node in (leader, other)}
-        second = prescription(cluster.genesis, "second")  # must not get into another first block
-        await leader.running.admission.submit([second.raw], gossip=True)
-        await cluster.until_linked()
-        for node in (leader, other):
-            again, whole = said[node.label], before[node.label]
-            await until(
-                lambda a=again: any(kind == "RoundChange" for kind, _ in a),  # type: ignore[misc]
-                "it does not ask for its round again",
-            )
-            for slot, bytes_ in again.items():
-                if slot in whole:
-                    assert bytes_ == {whole[slot]}, slot
-        for label in LABELS[2:]:
-            cluster[label].start()
-        await cluster.until_linked()
-        await cluster.until_height(1)
-        for node in (leader, other):
-            for slot, bytes_ in said[node.label].items():
-                assert slot not in before[node.label] or bytes_ == {before[node.label][slot]}
-        assert not any(node.said("contradiction") for node in cluster.up)
-        for node in cluster.up:
-            await node.stop()
+        async with Cluster(tmp_path) as cluster:
+            leader, other = cluster[LEADER], cluster[LABELS[0]]
+            for node in (leader, other):
+                node.start()
+            await cluster.until_linked()
+            first = prescription(cluster.genesis, "first")
+            await leader.running.admission.submit([first.raw], gossip=True)
+            # Two of four propose and prepare, ask for a round, and decide nothing.
+            for node in (leader, other):
+                replica = node.running.replica
+                await until(lambda r=replica: r.status().wish > 0, "no round is asked for")  # type: ignore[misc]
+            for node in (leader, other):
+                await node.stop()
+            before = {node.label: promised(node, 1) for node in (leader, other)}
+            assert {kind for kind, *_ in before[LEADER]} >= {"Proposal", "Prepare", "RoundChange"}
+            leader.start()
+            other.start()
+            said = {node.label: overheard(node) for node in (leader, other)}
+            second = prescription(
+                cluster.genesis, "second"
+            )  # must not get into another first block
+            await leader.running.admission.submit([second.raw], gossip=True)
+            await cluster.until_linked()
+            for node in (leader, other):
+                again, whole = said[node.label], before[node.label]
+                await until(
+                    lambda a=again: any(kind == "RoundChange" for kind, *_ in a),  # type: ignore[misc]
+                    "it does not ask for its round again",
+                )
+                for slot, bytes_ in again.items():
+                    if slot in whole:
+                        assert bytes_ == {whole[slot]}, slot
+            for label in LABELS[2:]:
+                cluster[label].start()
+            await cluster.until_linked()
+            await cluster.until_height(1)
+            for node in (leader, other):
+                for slot, bytes_ in said[node.label].items():
+                    assert slot not in before[node.label] or bytes_ == {before[node.label][slot]}
+            assert not any(node.said("contradiction") for node in cluster.up)
 
     run(restart())
 
@@ -260,33 +262,33 @@ def test_a_lost_journal_keeps_a_validator_silent_until_it_is_safe(tmp_path: Path
 
 def test_a_fresh_proposal_with_a_wrong_time_is_refused(tmp_path: Path) -> None:
     async def mistime() -> None:
-        cluster = Cluster(tmp_path)
-        node = cluster[LABELS[0]]
-        node.start()
-        proposal = proposal_of(node, LEADER, clock.now_ms() // 1000 + 60, "early")
-        await node.running.replica.hear(Received(proposal, cluster.labels.index(LEADER)))
-        await until(lambda: node.said("invalid proposal"), "it is not refused")
-        await node.stop()
-        assert promised(node, 1) == {}
+        async with Cluster(tmp_path) as cluster:
+            node = cluster[LABELS[0]]
+            node.start()
+            proposal = proposal_of(node, LEADER, clock.now_ms() // 1000 + 60, "early")
+            await node.running.replica.hear(Received(proposal, cluster.labels.index(LEADER)))
+            await until(lambda: node.said("invalid proposal"), "it is not refused")
+            await node.stop()
+            assert promised(node, 1) == {}
 
     run(mistime())
 
 
 def test_a_proposal_in_time_is_prepared_once_its_transactions_are_here(tmp_path: Path) -> None:
     async def prepare() -> None:
-        cluster = Cluster(tmp_path)
-        node = cluster[LABELS[0]]
-        node.start()
-        proposal = proposal_of(node, LEADER, clock.now_ms() // 1000, "known")
-        said = overheard(node)
-        await node.running.replica.hear(Received(proposal, cluster.labels.index(LEADER)))
-        await until(lambda: bool(node.running.replica._candidates._assemblies), "not judged")
-        assert not said
-        raw = prescription(cluster.genesis, "known").raw
-        await node.running.admission.submit([raw], gossip=False)
-        await until(lambda: ("Prepare", 0) in said, "it is not prepared")
-        await node.stop()
-        assert ("Prepare", 0) in promised(node, 1)
+        async with Cluster(tmp_path) as cluster:
+            node = cluster[LABELS[0]]
+            node.start()
+            proposal = proposal_of(node, LEADER, clock.now_ms() // 1000, "known")
+            said = overheard(node)
+            await node.running.replica.hear(Received(proposal, cluster.labels.index(LEADER)))
+            await until(lambda: bool(node.running.replica._candidates._assemblies), "not judged")
+            assert not said
+            raw = prescription(cluster.genesis, "known").raw
+            await node.running.admission.submit([raw], gossip=False)
+            await until(lambda: ("Prepare", 1, 0) in said, "it is not prepared")
+            await node.stop()
+            assert ("Prepare", 1, 0) in promised(node, 1)
 
     run(prepare())
 
@@ -313,17 +315,17 @@ def test_nobody_waits_for_the_parts_of_a_block_when_its_height_is_over(tmp_path:
 
 def test_a_block_that_nobody_asked_for_is_not_taken(tmp_path: Path) -> None:
     async def push() -> None:
-        cluster = Cluster(tmp_path)
-        node = cluster[LABELS[0]]
-        node.start()
-        raw = prescription(cluster.genesis, "pushed").raw
-        await node.running.admission.submit([raw], gossip=False)
-        late = proposal_of(node, LEADER, clock.now_ms() // 1000 + 60, "pushed")
-        node.running.replica.take_candidate(late.outline)
-        assert not node.running.replica._tasks
-        await node.running.replica.hear(Received(late, cluster.labels.index(LEADER)))
-        await until(lambda: node.said("invalid proposal"), "its time is not judged")
-        await node.stop()
+        async with Cluster(tmp_path) as cluster:
+            node = cluster[LABELS[0]]
+            node.start()
+            raw = prescription(cluster.genesis, "pushed").raw
+            await node.running.admission.submit([raw], gossip=False)
+            late = proposal_of(node, LEADER, clock.now_ms() // 1000 + 60, "pushed")
+            node.running.replica.take_candidate(late.outline)
+            assert not node.running.replica._tasks
+            await node.running.replica.hear(Received(late, cluster.labels.index(LEADER)))
+            await until(lambda: node.said("invalid proposal"), "its time is not judged")
+            await node.stop()
 
     run(push())
 
@@ -427,17 +429,17 @@ def test_time_is_judged_by_precision_delay_and_round(
     tmp_path: Path, off_ms: int, round_: int, *, is_timely: bool
 ) -> None:
     async def judge() -> None:
-        cluster = Cluster(tmp_path, ALONE)
-        node = cluster[ALONE[0]]
-        node.start()
-        time = cluster.genesis.genesis.time
-        outline = proposal_of(node, ALONE[0], time, "any").outline
-        header = msgspec.structs.replace(outline.header, built_round=round_)
-        outline = msgspec.structs.replace(outline, header=header)
-        await node.stop()
-        now_ms = 1000 * time - off_ms
-        expected = pytest.raises(Untimely, match=str(abs(off_ms)))
-        with contextlib.nullcontext() if is_timely else expected:
-            require_timely(outline, now_ms, precision_ms=500, delay_ms=2_000)
+        async with Cluster(tmp_path, ALONE) as cluster:
+            node = cluster[ALONE[0]]
+            node.start()
+            time = cluster.genesis.genesis.time
+            outline = proposal_of(node, ALONE[0], time, "any").outline
+            header = msgspec.structs.replace(outline.header, built_round=round_)
+            outline = msgspec.structs.replace(outline, header=header)
+            await node.stop()
+            now_ms = 1000 * time - off_ms
+            expected = pytest.raises(Untimely, match=str(abs(off_ms)))
+            with contextlib.nullcontext() if is_timely else expected:
+                require_timely(outline, now_ms, precision_ms=500, delay_ms=2_000)
 
     run(judge())
