@@ -237,7 +237,7 @@ def _frames(admitted: list[Transaction]) -> Iterable[bytes]:
     raws: list[bytes] = []
     size = 0
     for transaction in admitted:
-        if raws and size + len(transaction.raw) > GOSSIP_BYTES:
+        if len(raws) == MAX_BATCH or (raws and size + len(transaction.raw) > GOSSIP_BYTES):
             yield encode(Transactions(tuple(raws)))
             raws, size = [], 0
         raws.append(transaction.raw)

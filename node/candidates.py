@@ -10,7 +10,7 @@ from contracts.errors import Inadmissible
 from contracts.execute import NOTHING_KNOWN, Executed
 from ledger.block import MAX_BLOCK_BYTES, Body, Outline
 from ledger.errors import LedgerError, Mismatch
-from ledger.transaction import Transaction
+from ledger.transaction import Transaction, parse
 from node import clock
 from node.chain import Chain
 from node.mempool import Mempool
@@ -73,12 +73,14 @@ class Candidates:
         self._signatures, self._metrics = signatures, metrics
         self._worker, self._pull = worker, pull
         self._valid: dict[bytes, Candidate] = {}
-        self._assemblies: dict[bytes, _Assembly] = {}
+        self._raws: dict[bytes, bytes] = {}  # transactions of valid blocks, by leaf
+        self._assemblies: dict[Outline, _Assembly] = {}
         self._call_s = 0.0002  # smoothed
 
     def clear(self) -> None:
         """Forget everything: another height begins."""
         self._valid.clear()
+        self._raws.clear()
         self._assemblies.clear()
 
     def get(self, block_id: bytes) -> Candidate | None:
@@ -88,6 +90,9 @@ class Candidates:
     def keep(self, candidate: Candidate) -> None:
         """Keep a valid block until the height is over."""
         self._valid[candidate.outline.header.hash] = candidate
+        self._raws.update(
+            zip(candidate.outline.leaves, candidate.executed.body.transactions, strict=True)
+        )
 
     def transaction(self, leaf: bytes) -> Transaction | None:
         """Return a transaction that waits, or that a block of the open height holds."""
@@ -96,7 +101,8 @@ class Candidates:
         for assembly in self._assemblies.values():
             if (found := assembly.found.get(leaf)) is not None:
                 return found
-        return None
+        raw = self._raws.get(leaf)  # of a block that the journal kept, for one
+        return None if raw is None else parse(raw)
 
     def take_transaction(self, transaction: Transaction) -> None:
         """Give a transaction to the blocks that need it."""
@@ -171,9 +177,10 @@ class Candidates:
             self._call_s += (seconds / len(executed.entries) - self._call_s) / 4
 
     def _assembly(self, outline: Outline) -> _Assembly:
-        assembly = self._assemblies.get(outline.header.hash)
+        # By the whole outline: one header can be shown with other leaves, which lead nowhere.
+        assembly = self._assemblies.get(outline)
         if assembly is None:
-            assembly = self._assemblies[outline.header.hash] = _Assembly({}, set())
+            assembly = self._assemblies[outline] = _Assembly({}, set())
             for leaf in outline.leaves:
                 if (transaction := self._mempool.by_leaf(leaf)) is not None:
                     assembly.found[leaf] = transaction

@@ -192,7 +192,8 @@ class Exchange:
 
     async def _verified(self, link: Link, message: Message) -> bool:
         """Return whether a message is of a height that matters; raise where it is not signed so."""
-        state, height = self._chain.state, self._chain.height + 1
+        state = self._chain.state
+        height = state.header.height + 1
         if message.height > height:
             self._learn_height(link, message.height)
         if message.height not in (height, height + 1):

@@ -84,6 +84,11 @@ class Journal:
             journal._load(number, last=number == numbers[-1])
         return journal
 
+    @property
+    def height(self) -> int:
+        """The highest height with a promise; what was promised below it is not kept."""
+        return self._height
+
     def promises(self, height: int) -> list[bytes]:
         """Return the promises of `height`, in the order in which they were made."""
         return [
@@ -109,6 +114,7 @@ class Journal:
 
         Raises OSError: then nothing may be sent.
         """
+        assert records[0].height >= self._height  # promises below are gone: `height`
         if records[0].height > self._height:
             self._height = records[0].height
             self._records = self._lasting()

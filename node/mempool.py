@@ -34,6 +34,7 @@ class Mempool:
         self._by_id: OrderedDict[bytes, Transaction] = OrderedDict()
         self._by_leaf: dict[bytes, Transaction] = {}
         self._held: Counter[bytes] = Counter()  # bytes by sender
+        self._counts: Counter[bytes] = Counter()  # transactions by sender
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -53,6 +54,8 @@ class Mempool:
         size, limits = len(transaction.raw), self._limits
         if len(self._by_id) >= limits.transactions or self.bytes + size > limits.bytes:
             raise MempoolFull(f"{len(self._by_id)} transactions, {self.bytes} bytes")
+        if self._counts[transaction.body.sender] >= limits.transactions // MAX_SHARE:
+            raise MempoolFull("this member fills its share of it")
         if self._held[transaction.body.sender] + size > limits.bytes // MAX_SHARE:
             raise MempoolFull("this member fills its share of it")
 
@@ -64,6 +67,7 @@ class Mempool:
         self._by_id[transaction.id] = transaction
         self._by_leaf[transaction.leaf] = transaction
         self._held[transaction.body.sender] += len(transaction.raw)
+        self._counts[transaction.body.sender] += 1
         self.bytes += len(transaction.raw)
         return True
 
@@ -92,8 +96,9 @@ class Mempool:
             sender, size = transaction.body.sender, len(transaction.raw)
             self.bytes -= size
             self._held[sender] -= size
+            self._counts[sender] -= 1
             if not self._held[sender]:
-                del self._held[sender]
+                del self._held[sender], self._counts[sender]
 
     def expired(self, time: int) -> list[bytes]:
         """Return the ids of those whose last second was before `time`."""

@@ -101,14 +101,25 @@ class Pledges:
             return None
         validators = self._chain.state.validators
         found = [heights[v.node_key] for v in validators.members if v.node_key in heights]
-        if len(found) < validators.quorum or max(found) > self._chain.height + 1:
+        # Some q others suffice: one that claims to be far ahead has no veto.
+        if len(found) < validators.quorum:
+            return None
+        if sorted(found)[validators.quorum - 1] > self._chain.height + 1:
             return None
         fence = self._chain.height + SAFE_HEIGHTS
         await self._on_disk(journal.set_fence, fence)
         return fence
 
     def _may_sign(self) -> bool:
-        return self._journal is not None and self._chain.height + 1 > self._journal.fence
+        """Return whether nothing that this key signed at the open height can be forgotten.
+
+        Below the journal's height its promises are gone: a chain that was lost, and is fetched
+        again, passes through heights at which this validator has voted.
+        """
+        if self._journal is None:
+            return False
+        height = self._chain.height + 1
+        return height > self._journal.fence and height >= self._journal.height
 
     async def _on_disk(self, doing: Callable[..., None], argument: object) -> None:
         await asyncio.get_running_loop().run_in_executor(self._disk, doing, argument)

@@ -216,7 +216,7 @@ class Replica:
     def take_candidate(self, outline: Outline) -> None:
         """Take a block that was asked for because a quorum vouches for it."""
         if outline.header.hash in self._fetching:
-            self._once(("candidate", outline.header.hash), self._judge_fetched(outline))
+            self._once(("candidate", outline), self._judge_fetched(outline))
 
     # --- the loop ----------------------------------------------------------------------------
 
@@ -335,9 +335,7 @@ class Replica:
     def _start(self, ask: Ask) -> None:
         match ask:
             case Judge(outline, source, fresh):
-                self._once(
-                    ("judge", outline.header.hash), self._judge(outline, source, fresh=fresh)
-                )
+                self._once(("judge", outline), self._judge(outline, source, fresh=fresh))
             case Build(round_):
                 self._once(("build", round_), self._build(round_))
             case Fetch(block_id, holders):
@@ -391,7 +389,7 @@ class Replica:
         if core is self._core:
             if candidate is not None:
                 self._candidates.keep(candidate)
-            self._put(Judged(block_id, ok=candidate is not None))
+            self._put(Judged(block_id, ok=candidate is not None, outline=outline))
 
     async def _judge_fetched(self, outline: Outline) -> None:
         """Execute a block for which a quorum vouches. Raises `Halted` where it is invalid here."""
@@ -405,6 +403,8 @@ class Replica:
             try:
                 candidate = await self._candidates.assemble(outline, 0)
             except (LedgerError, Inadmissible) as error:
+                if outline.header.height != self._chain.height + 1:
+                    return  # blocks that a peer sent decided it meanwhile
                 raise Halted(f"a quorum vouches for an invalid block: {error}") from None
             if core is not self._core:
                 return

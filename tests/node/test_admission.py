@@ -156,7 +156,7 @@ def test_what_is_in_the_chain_is_refused_as_seen(tmp_path: Path) -> None:
 def test_a_full_mempool_refuses(tmp_path: Path) -> None:
     async def fill() -> None:
         async with idle(tmp_path) as (node, admission, peers):
-            admission._mempool = Mempool(Limits(transactions=2))
+            admission._mempool = Mempool(Limits(transactions=4))  # one sender: half of it
             made = [prescription(node.cluster.genesis, n) for n in range(3)]
             *let_in, refused = await admission.submit(raws_of(made), gossip=True)
             assert let_in == [Pending(each.id) for each in made[:2]]

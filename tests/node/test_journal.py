@@ -268,3 +268,16 @@ def test_after_a_failed_write_nothing_more_is_promised(
             journal.append(promise(1, b"said"))
     with pytest.raises(AssertionError):
         journal.append(promise(1, b"more"))
+
+
+def test_nothing_is_signed_where_promises_are_gone(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path / "journal", IDENTITY)
+    journal.append([Record(100, Kind.PROMISE, b"promise")])
+    assert journal.height == 100
+    with pytest.raises(AssertionError):
+        journal.append([Record(50, Kind.PROMISE, b"below")])
+    journal.close()
+    again = Journal.open(tmp_path / "journal", IDENTITY)
+    assert again is not None
+    assert again.height == 100
+    again.close()
