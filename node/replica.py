@@ -475,7 +475,7 @@ class Replica:
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._put, expired)
 
     def _patience_s(self, timer: SetTimer) -> float:
-        """Return how long a round may take: less where its leader is known to be unreachable.
+        """Return how long a round may take: less where it waits for a leader that is unreachable.
 
         When a round is given up is never a matter of safety; and it still grows with the rounds.
         """
@@ -483,7 +483,10 @@ class Replica:
         leader = validators.leader(self._chain.height + 1, timer.round)
         node_key = validators.members[leader].node_key
         is_here = leader == self._pledges.index or node_key in self.exchange.links
-        return timer.milliseconds / 1000 / (1 if is_here else UNREACHABLE_SHARE)
+        has_led = self._core.accepted is not None or any(
+            isinstance(name, tuple) and name[0] == "judge" for name in self._under_way
+        )
+        return timer.milliseconds / 1000 / (1 if is_here or has_led else UNREACHABLE_SHARE)
 
     async def _tick(self) -> None:
         while True:

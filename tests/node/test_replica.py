@@ -392,6 +392,12 @@ def test_a_round_whose_leader_is_not_linked_is_given_up_sooner(tmp_path: Path) -
                 lambda: replica._timer is not None and replica._timer.when() <= loop.time() + soon,
                 "it waits for a leader that is away",
             )
+            proposal = proposal_of(node, LEADER, clock.now_ms() // 1000, "known")
+            await replica.hear(Received(proposal, leader.index))
+            await until(lambda: bool(replica._tasks), "it is not judged")
+            replica._set_timer(SetTimer(0, 60_000))  # who has led already need not be there
+            assert replica._timer is not None
+            assert replica._timer.when() > loop.time() + 50
             replica._set_timer(SetTimer(1, 120_000))  # whose leader is there
             assert replica._timer.when() > loop.time() + 100
             assert soon < 50
