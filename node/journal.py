@@ -18,6 +18,7 @@ import msgspec
 
 from ledger.encoding import U63_MAX, Struct, decode, encode
 from ledger.errors import LedgerError, StoreDamaged
+from node.kept import KeptFile
 
 MAGIC: Final = b"depoli journal 1"
 ROTATE_BYTES: Final = 8 << 20  # several blocks of the largest size
@@ -36,9 +37,6 @@ class Kind(IntEnum):
     FENCE = 4  # nothing at or below this height is signed
 
 
-_LASTING: Final = (Kind.KEPT, Kind.FENCE)
-
-
 class Record(Struct):
     """One fact on disk."""
 
@@ -52,7 +50,8 @@ class Journal:
 
     def __init__(self, directory: Path, identity: bytes) -> None:
         self._directory, self._identity = directory, identity
-        self._records: list[Record] = []  # of the open height, and those that outlive it
+        self._records: list[Record] = []  # of the open height, and the fence
+        self._kept = KeptFile(directory, identity)
         self._height = 0  # the open height
         self._descriptor = -1
         self._number = self._size = 0
@@ -107,13 +106,18 @@ class Journal:
 
     def kept(self) -> list[bytes]:
         """Return the promises that are kept for ever."""
-        return [record.data for record in self._records if record.kind == Kind.KEPT]
+        return [decode(item, Record).data for item in self._kept.read()]
 
     def append(self, records: Sequence[Record]) -> None:
-        """Make `records`, of one height, durable with one fdatasync.
+        """Make `records`, of one height, durable with one fdatasync; what is kept takes one more.
 
         Raises OSError: then nothing may be sent.
         """
+        if kept := [encode(record) for record in records if record.kind == Kind.KEPT]:
+            self._kept.append(kept)
+            records = [record for record in records if record.kind != Kind.KEPT]
+            if not records:
+                return
         assert records[0].height >= self._height  # promises below are gone: `height`
         if records[0].height > self._height:
             self._height = records[0].height
@@ -126,17 +130,17 @@ class Journal:
 
     def set_fence(self, height: int) -> None:
         """Bind this validator durably to sign nothing at or below `height`."""
-        kept = [record for record in self._records if record.kind == Kind.KEPT]
-        self._begin_file([Record(height, Kind.FENCE, b""), *kept])
+        self._begin_file([Record(height, Kind.FENCE, b"")])
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
+        self._kept.close()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def _lasting(self) -> list[Record]:
-        return [record for record in self._records if record.kind in _LASTING]
+        return [record for record in self._records if record.kind == Kind.FENCE]
 
     def _numbers(self) -> list[int]:
         return sorted(int(path.stem) for path in self._directory.glob("*.journal"))
@@ -157,7 +161,8 @@ class Journal:
         os.fsync(descriptor)
         scratch.rename(path)
         _sync_directory(self._directory)
-        self.close()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
         self._descriptor, self._size = descriptor, len(content)
         self._records = list(records)
         self._learn_fence()
@@ -176,9 +181,11 @@ class Journal:
         if end < len(content) and not last:
             raise StoreDamaged(str(path), end, "a sealed journal ends in a torn batch")
         self._records = list(dict.fromkeys((*self._records, *records)))  # a new file repeats some
-        bound = [record.height for record in self._records if record.kind not in _LASTING]
+        bound = [record.height for record in self._records if record.kind != Kind.FENCE]
         self._height = max(bound, default=0)
-        self._records = [r for r in self._records if r.kind in _LASTING or r.height == self._height]
+        self._records = [
+            r for r in self._records if r.kind == Kind.FENCE or r.height == self._height
+        ]
         if last:
             self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
             if end < len(content):
