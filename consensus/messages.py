@@ -35,7 +35,8 @@ KIND_PROPOSAL: Final = b"proposal"
 KIND_ROUND_CHANGE: Final = b"round-change"
 UNPREPARED: Final = -1  # the prepared round of a validator that is not locked
 MAX_MESSAGE_BYTES: Final = 2 << 20  # an outline's evidence may take 1 MiB, its leaves 136 KiB
-MAX_STATUS_ROUNDS: Final = 16  # a book keeps votes of fewer rounds than this
+# A book keeps eight rounds around its base, and one above for each signer and kind of vote.
+MAX_STATUS_ROUNDS: Final = 9 + 4 * MAX_VALIDATORS
 
 Height = Annotated[int, msgspec.Meta(ge=1, le=U63_MAX)]
 Round = Annotated[int, msgspec.Meta(ge=0, le=U32_MAX)]

@@ -37,6 +37,7 @@ from node.sync import (
 STATUS_ACTIVE_S: Final = 0.25  # at most so often, where something changed
 STATUS_IDLE_S: Final = 5.0  # a heartbeat; links time out after node.p2p.IDLE_S
 BEHIND_AFTER_S: Final = 0.1  # one block behind is mostly a certificate under way
+MEMPOOL_S: Final = 1.0  # a mempool is sent to a peer no more often
 SYNC_PATIENCE_S: Final = 5.0  # then another peer is asked
 REPLY_BYTES: Final = 4 << 20
 MAX_PULLED_CALLS: Final = 4096  # of a mempool: more come with the next blocks
@@ -91,7 +92,11 @@ class Exchange:
         self._machine, self._signatures = machine, signatures
         self._worker, self._log = worker, log
         self._heights: dict[bytes, int] = {}  # the height that each peer is deciding, by node key
-        self._asked: tuple[bytes, float] | None = None  # for blocks: whom, and until when we wait
+        # For blocks: whom we asked, until when we wait, and which height was open then.
+        self._asked: tuple[bytes, float, int] | None = None
+        self._slow: set[bytes] = set()  # whose answers did not help since the height last grew
+        self._taking: set[bytes] = set()  # whose blocks are being handled: one answer at a time
+        self._mempool_sent: dict[bytes, float] = {}  # when a peer was last sent our mempool
         self._replies: set[asyncio.Task[None]] = set()
         self.network: Network | None = None
 
@@ -214,7 +219,11 @@ class Exchange:
             case Candidate(outline):
                 self._machine.take_candidate(outline)
             case Blocks(records):
-                await self._machine.take_blocks(link, records)
+                key = link.peer.node_key
+                was_asked = self._asked is not None and self._asked[0] == key
+                if key not in self._taking and (was_asked or len(records) == 1):
+                    self._taking.add(key)
+                    await self._machine.take_blocks(link, records)
 
     def _answer(self, link: Link, payload: bytes) -> None:
         match parse_pull(payload):
@@ -228,9 +237,19 @@ class Exchange:
             case PullBlocks(first, last):
                 self._reply_later(self._reply_blocks(link, first, last))
             case PullMempool():
+                if self._sent_lately(link):
+                    return
                 waiting = self._mempool.oldest(calls=MAX_PULLED_CALLS, size=REPLY_BYTES)
                 if raws := self._raws(waiting):
                     link.send_transactions(encode(Transactions(raws)))
+
+    def _sent_lately(self, link: Link) -> bool:
+        """Return whether this peer was sent our mempool within the second, and note the time."""
+        now, last = clock.monotonic(), self._mempool_sent.get(link.peer.node_key)
+        if last is not None and now - last < MEMPOOL_S:
+            return True
+        self._mempool_sent[link.peer.node_key] = now
+        return False
 
     def _raws(self, found: Iterable[Transaction | None]) -> tuple[bytes, ...]:
         raws: list[bytes] = []
@@ -277,25 +296,35 @@ class Exchange:
 
     def blocks_came(self, link: Link) -> None:
         """Learn that the blocks that a peer sent are handled; go on where more are lacking."""
-        if self._asked is not None and self._asked[0] == link.peer.node_key:
+        key, own = link.peer.node_key, self._chain.height + 1
+        self._taking.discard(key)
+        if self._asked is not None and self._asked[0] == key:
+            if own > self._asked[2]:
+                self._slow.clear()
+            else:
+                self._slow.add(key)
             self._asked = None
-        self.check_behind()
+        if self._slow.isdisjoint({key}) or self._ahead() - self._slow:
+            self.check_behind()  # but a peer that did not help is not asked again at once
+
+    def _ahead(self) -> set[bytes]:
+        return {key for key, height in self._heights.items() if height > self._chain.height + 1}
 
     def check_behind(self) -> None:
         """Ask the peer that is furthest ahead for the blocks that we lack, unless one is asked."""
         if self._asked is not None and clock.monotonic() < self._asked[1]:
             return
-        own = self._chain.height + 1
-        slow = None if self._asked is None else self._asked[0]
-        self._asked = None
-        ahead = [
-            (key != slow, height, key) for key, height in self._heights.items() if height > own
-        ]
+        own, ahead = self._chain.height + 1, self._ahead()
+        if self._asked is not None:
+            self._slow.add(self._asked[0])
+            self._asked = None
+        if ahead <= self._slow:
+            self._slow.clear()  # none is better than another
         if not ahead or self.network is None:
             return
-        _, height, key = max(ahead)
+        height, key = max((self._heights[key], key) for key in ahead - self._slow)
         if (link := self.network.link_to(key)) is not None:
-            self._asked = (key, clock.monotonic() + SYNC_PATIENCE_S)
+            self._asked = (key, clock.monotonic() + SYNC_PATIENCE_S, own)
             link.send_pull(encode(PullBlocks(own, min(height - 1, own + MAX_BLOCKS - 1))))
 
     async def _in_worker(self, doing: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401

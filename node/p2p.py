@@ -355,6 +355,7 @@ class Network:
                 async with asyncio.timeout(IDLE_S):
                     channel, payload = await link.read()
                 await self._receiver.received(link, channel, payload)
+                await asyncio.sleep(0)  # frames that are here already do not keep others waiting
         finally:
             link.close()
             writing.cancel()
