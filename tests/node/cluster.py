@@ -65,7 +65,7 @@ def transaction_of(
         "chain_id": genesis.chain_id,
         "sender": member_of(sender),
         "key_id": key_id(Role.TRANSACTION, Algorithm.ED25519, key.public),
-        "valid_until": int(time.time()) + 3600,
+        "valid_until": genesis.genesis.time + 3600,  # the same at every call
         "nonce": some_bytes("nonce", sender, *map(encode_call, calls))[:16],
         "calls": tuple(map(encode_call, calls)),
     }

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -174,19 +175,24 @@ def test_an_observer_follows_and_hands_transactions_on(tmp_path: Path) -> None:
     run(observe())
 
 
+def asked(said: Mapping[tuple[str, int, int], object]) -> bool:
+    """Return whether a higher round was asked for."""
+    return any(kind == "RoundChange" for kind, *_ in said)
+
+
 def test_a_restarted_validator_says_again_what_it_said_and_nothing_else(tmp_path: Path) -> None:
     async def restart() -> None:
         async with Cluster(tmp_path) as cluster:
             leader, other = cluster[LEADER], cluster[LABELS[0]]
             for node in (leader, other):
                 node.start()
+            first_said = {node.label: overheard(node) for node in (leader, other)}
             await cluster.until_linked()
             first = prescription(cluster.genesis, "first")
             await leader.running.admission.submit([first.raw], gossip=True)
             # Two of four propose and prepare, ask for a round, and decide nothing.
-            for node in (leader, other):
-                replica = node.running.replica
-                await until(lambda r=replica: r.status().wish > 0, "no round is asked for")  # type: ignore[misc]
+            for node in (leader, other):  # what was sent was durable before
+                await until(lambda n=node: asked(first_said[n.label]), "no round is asked for")  # type: ignore[misc]
             for node in (leader, other):
                 await node.stop()
             before = {node.label: promised(node, 1) for node in (leader, other)}
@@ -201,10 +207,7 @@ def test_a_restarted_validator_says_again_what_it_said_and_nothing_else(tmp_path
             await cluster.until_linked()
             for node in (leader, other):
                 again, whole = said[node.label], before[node.label]
-                await until(
-                    lambda a=again: any(kind == "RoundChange" for kind, *_ in a),  # type: ignore[misc]
-                    "it does not ask for its round again",
-                )
+                await until(lambda a=again: asked(a), "it does not ask for its round again")  # type: ignore[misc]
                 for slot, bytes_ in again.items():
                     if slot in whole:
                         assert bytes_ == {whole[slot]}, slot
