@@ -360,6 +360,7 @@ def test_a_block_that_was_missed_is_sent_by_who_is_asked(desk: Desk) -> None:
         await until(lambda: bool(desk.link.replies), "it does not help")
         reply = parse_reply(desk.link.replies[0])
         assert reply == Blocks((desk.node.running.chain.record(2),))
+        await until(lambda: not desk.exchange._replies, "it helps on")
         desk.exchange.send_block(LABELS.index(PEER), 3)  # which is not there yet
         assert not desk.exchange._replies
 
