@@ -107,6 +107,7 @@ class Core:
         self._sign = sign
         self._context = Context(chain_id, height, validators)
         self._validators = validators
+        self._honest_one = faulty(len(validators)) + 1  # so many, and one of them is honest
         self._head = head
         self._base_timeout_ms = base_timeout_ms
         self._rules: tuple[Callable[[], bool], ...] = tuple(getattr(self, rule) for rule in RULES)
@@ -148,7 +149,8 @@ class Core:
         self._draft = _Draft()
         match event:
             case Received(message, sender):
-                self._receive(message, sender)
+                if not self._receive(message, sender):
+                    return self._draft.output()  # no rule looks at what it changed
             case Judged(block_id, ok, outline):
                 self._judged(block_id, outline, ok=ok)
             case Built(outline):
@@ -166,8 +168,12 @@ class Core:
                 self.resend()
             case _:
                 assert_never(event)
-        while self.decision is None and any(rule() for rule in self._rules):
-            pass
+        while self.decision is None:
+            for rule in self._rules:
+                if rule():
+                    break
+            else:
+                break
         self._set_timer()
         return self._draft.output()
 
@@ -256,7 +262,7 @@ class Core:
 
     def amplify(self) -> bool:
         """Ask for the round that f + 1 validators ask for: one of them is honest."""
-        wanted = self._book.wish_rank(faulty(len(self._validators)) + 1)
+        wanted = self._book.wish_rank(self._honest_one)
         if self._me is None or wanted <= self.wish:
             return False
         self._want(wanted)
@@ -306,7 +312,8 @@ class Core:
 
     # --- events ---------------------------------------------------------------------------------
 
-    def _receive(self, message: Message, sender: int | None) -> None:
+    def _receive(self, message: Message, sender: int | None) -> bool:
+        """Return whether a rule may be enabled now that was not."""
         if isinstance(message, Status):
             if sender is not None:
                 self._answer(message, sender)
@@ -318,11 +325,13 @@ class Core:
                 self._keep_for_later(message)
         elif message.height == self.height and self.decision is None:
             try:
-                self._take(message)
+                return self._take(message)
             except ConsensusError as error:
                 self._draft.refusal = error
+                return True
+        return False
 
-    def _take(self, message: Proposal | Prepare | Commit | RoundChange | Decided) -> None:
+    def _take(self, message: Proposal | Prepare | Commit | RoundChange | Decided) -> bool:
         try:
             require(message, self._context)
         except ConsensusError:
@@ -334,12 +343,14 @@ class Core:
             self._report(self._book.conflicts(statement))
         if isinstance(message, Decided):
             self._certificate = self._certificate or message.certificate
-            return
-        self._book.add(message)
+            return True
+        new = self._book.add(message)
         if isinstance(message, Proposal):
             self._outlines.setdefault(message.block_id, message.outline)
-        elif isinstance(message, RoundChange) and not self._work:
+            return True
+        if isinstance(message, RoundChange) and not self._work:
             self._ask((Pull, message.signer), Pull(message.signer))
+        return new
 
     def _recognise(self, statement: Statement) -> None:
         """Raise `Impersonated`, and sign nothing more, if I signed this and do not know it."""

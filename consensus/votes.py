@@ -60,7 +60,10 @@ class Book:
             kind: [{} for _ in validators.members] for kind in _KINDS
         }
         self._wishes = [0] * len(validators)  # highest round change seen of each signer
+        self._ranked = self._wishes  # the same, highest first
         self._committed: CommitCertificate | None = None
+        self._proposals: tuple[Proposal, ...] = ()  # highest round first
+        self._held: tuple[Held, ...] | None = None  # None when it must be made anew
 
     def __len__(self) -> int:
         """Return how many messages are held: at most 24 for each validator."""
@@ -72,28 +75,41 @@ class Book:
         for kind, signers in self._slots.items():
             for rounds in signers:
                 self._trim(kind, rounds)
+        self._held = None
+        self._order_proposals()
 
-    def add(self, message: Signed) -> None:
-        """Take `message` in, if its slot is free and there is room for its round."""
+    def add(self, message: Signed) -> bool:
+        """Take `message` in, if its slot is free and there is room; return if the slot was free."""
         rounds = self._slots[type(message)][message.signer]
         if message.round in rounds:
-            return
+            return False
         rounds[message.round] = message
         self._trim(type(message), rounds)
-        if isinstance(message, RoundChange):
+        self._held = None
+        if isinstance(message, Proposal):
+            self._order_proposals()
+        elif isinstance(message, RoundChange):
             self._wishes[message.signer] = max(self._wishes[message.signer], message.round)
+            self._ranked = sorted(self._wishes, reverse=True)
         elif isinstance(message, Commit) and self._committed is None:
             seals = self._seals(Commit, message.round, message.block_id)
             if len(seals) >= self._validators.quorum:
                 self._committed = CommitCertificate(
                     self._height, message.round, message.block_id, seals
                 )
+        return True
 
     def conflicts(self, statement: Statement) -> tuple[Evidence, ...]:
         """Return what `statement` and the messages that are held prove against its signer."""
         found = []
         for kind in _RIVALS[type(statement)]:
-            for _, known in sorted(self._slots[kind][statement.signer].items()):
+            rounds = self._slots[kind][statement.signer]
+            if (kind is RoundChange) == isinstance(statement, RoundChange):
+                same = rounds.get(statement.round)
+                suspects = [] if same is None or same == statement else [same]
+            else:  # a commit and a round change contradict each other across rounds
+                suspects = [known for _, known in sorted(rounds.items())]
+            for known in suspects:
                 said = known.bare() if isinstance(known, Proposal | RoundChange) else known
                 if (evidence := contradiction(said, statement)) is not None:
                     found.append(evidence)
@@ -101,8 +117,7 @@ class Book:
 
     def proposals(self) -> tuple[Proposal, ...]:
         """Return the proposals held, highest round first."""
-        held = [message for rounds in self._rounds(Proposal) for message in rounds.values()]
-        return tuple(sorted(held, key=lambda proposal: -proposal.round))
+        return self._proposals
 
     def prepared(self, round_: int, block_id: bytes) -> PreparedCertificate | None:
         """Return the certificate that a quorum prepared this block in this round, if one did."""
@@ -130,10 +145,15 @@ class Book:
 
     def wish_rank(self, k: int) -> int:
         """Return the k-th highest of the signers' highest wishes; 0 if fewer than k wish."""
-        return sorted(self._wishes, reverse=True)[k - 1]
+        return self._ranked[k - 1]
 
     def held(self) -> tuple[Held, ...]:
         """Return what is held of each round, as a `Status` says it."""
+        if self._held is None:
+            self._held = self._survey()
+        return self._held
+
+    def _survey(self) -> tuple[Held, ...]:
         rounds = sorted({r for kind in _KINDS for rounds in self._slots[kind] for r in rounds})
         return tuple(
             Held(
@@ -153,6 +173,8 @@ class Book:
 
         `leads` says that the sender leads its round, and so needs the round changes for it.
         """
+        if status.held == self.held() and status.wishes == self.wishes():
+            return
         held = {item.round: item for item in status.held}
         nothing = Held(0, proposal=False, prepares=b"", commits=b"", round_changes=b"")
         proposals = self.proposals()
@@ -193,6 +215,10 @@ class Book:
         signers = self._slots[kind]
         bits = sum(1 << signer for signer, rounds in enumerate(signers) if round_ in rounds)
         return bits.to_bytes((len(signers) + 7) // 8, "little")
+
+    def _order_proposals(self) -> None:
+        held = [message for rounds in self._rounds(Proposal) for message in rounds.values()]
+        self._proposals = tuple(sorted(held, key=lambda proposal: -proposal.round))
 
     def _trim(self, kind: type[Signed], rounds: dict[int, Signed]) -> None:
         if rounds:
