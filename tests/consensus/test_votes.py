@@ -115,6 +115,12 @@ def test_only_what_the_other_would_take_is_offered() -> None:
     assert list(held.missing(status(book(), 30, 30), leads=True)) == []
 
 
+def test_a_leader_is_sent_the_round_changes_that_it_lacks_and_no_other() -> None:
+    held, leader = book(C.change(3, 1), C.change(4, 1)), book(C.change(4, 1))
+    assert list(held.missing(status(leader, 1, 1), leads=True)) == [C.change(3, 1)]
+    assert list(held.missing(status(leader, 1, 1), leads=False)) == []
+
+
 def test_a_round_change_that_was_let_go_is_not_offered() -> None:
     held = book(C.change(3, 1))
     held.advance(2)
