@@ -19,7 +19,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from consensus.errors import ConsensusError, Impersonated
+from consensus.errors import ConsensusError, Impersonated, NotLeader, UnknownSigner
 from consensus.evidence import Evidence, bad_proposal, offence
 from consensus.interface import (
     Ask,
@@ -42,7 +42,7 @@ from consensus.interface import (
     Tick,
     Work,
 )
-from consensus.justify import Context, highest, require, require_justified
+from consensus.justify import Context, highest, require, require_justified, require_turn
 from consensus.messages import (
     UNPREPARED,
     BareProposal,
@@ -64,11 +64,13 @@ from consensus.votes import PAST_ROUNDS, Book
 from ledger.block import Outline
 from ledger.certificate import CommitCertificate
 from ledger.hashing import NO_HASH, Hash
+from ledger.turns import Turns
 from ledger.validators import ValidatorSet, faulty
 
 RULES: Final = ("decide", "commit", "prepare", "amplify", "enter", "propose")
 BASE_TIMEOUT_MS: Final = 1000  # above batch interval + build + dissemination + validation
 MAX_DOUBLINGS: Final = 6  # a round never takes more than 64 times the base timeout
+NOBODY_ABSENT: Final = Turns()
 _NO_SIGNATURE: Final = bytes(64)
 
 
@@ -84,7 +86,8 @@ class Core:
     """One height. `me` is the index of this validator, or None for an observer, who signs nothing.
 
     `sign` is pure and deterministic: the same promise is signed to the same bytes after a crash.
-    `promises` are those that the journal holds; `head` is the id of the block below.
+    `promises` are those that the journal holds; `turns` tells who leads; `head` is the id of the
+    block below.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class Core:
         validators: ValidatorSet,
         promises: Sequence[Promise] = (),
         *,
+        turns: Turns = NOBODY_ABSENT,
         head: bytes = NO_HASH,
         base_timeout_ms: int = BASE_TIMEOUT_MS,
     ) -> None:
@@ -105,7 +109,7 @@ class Core:
         self.decision: Decision | None = None
         self._me = me
         self._sign = sign
-        self._context = Context(chain_id, height, validators)
+        self._context = Context(chain_id, height, validators, turns)
         self._validators = validators
         self._honest_one = faulty(len(validators)) + 1  # so many, and one of them is honest
         self._head = head
@@ -278,7 +282,7 @@ class Core:
 
     def propose(self) -> bool:
         """Propose where it is my turn: again what may be committed, else a block of mine."""
-        leads = self._me == self._validators.leader(self.height, self.round)
+        leads = self._me == self._context.leader(self.round)
         if not leads or self.wish > self.round or self._has_said(Proposal, self.round):
             return False
         if self.round == 0:
@@ -334,8 +338,10 @@ class Core:
     def _take(self, message: Proposal | Prepare | Commit | RoundChange | Decided) -> bool:
         try:
             require(message, self._context)
+        except (NotLeader, UnknownSigner):
+            raise
         except ConsensusError:
-            if isinstance(message, Proposal) and message.signer < len(self._validators):
+            if isinstance(message, Proposal):
                 self._report((bad_proposal(message),))
             raise
         for statement in statements(message):
@@ -368,7 +374,7 @@ class Core:
         if behind or status.height < self.height:
             self._help(sender, status.height)
         elif status.height == self.height:
-            leads = sender == self._validators.leader(self.height, status.round)
+            leads = sender == self._context.leader(status.round)
             for message in self._book.missing(status, leads=leads):
                 key = (sender, type(message), message.round, message.signer)
                 if key not in self._done:
@@ -466,6 +472,7 @@ class Core:
         assert self._me is not None
         header = outline.header
         try:
+            require_turn(self.round, self._me, self._context)
             require_justified(header, self.round, justification, self._me, self._context)
         except ConsensusError as error:
             self._draft.refusal = error

@@ -4,7 +4,7 @@ They are pure and stateless, and look at no signature: whoever hands a message i
 that `messages.signatures` lists. The same predicates judge our own messages.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from consensus.errors import (
@@ -33,6 +33,7 @@ from ledger.certificate import Seal, verify_signers
 from ledger.errors import LedgerError
 from ledger.hashing import NO_HASH
 from ledger.merkle import root_of_leaves
+from ledger.turns import Turns
 from ledger.validators import ValidatorSet
 
 _NO_TRANSACTIONS: Final = root_of_leaves([])
@@ -41,17 +42,23 @@ _NO_EVIDENCE: Final = evidence_root(())
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a predicate knows: the chain, the height, and who votes at it."""
+    """What a predicate knows: the chain, the height, who votes at it, and whose turn it is."""
 
     chain_id: bytes
     height: int
     validators: ValidatorSet
+    turns: Turns = field(default_factory=Turns)
+
+    def leader(self, round_: int) -> int:
+        """Return the index of the validator that leads this round."""
+        return self.turns.leader(len(self.validators), self.height, round_)
 
 
 def require(message: Message, context: Context) -> None:
     """Raise a `ConsensusError` unless an honest validator may have sent `message` here."""
     match message:
         case Proposal(round_, outline, justification, signer):
+            require_turn(round_, signer, context)
             require_justified(outline.header, round_, justification, signer, context)
         case RoundChange():
             require_round_change(message, context)
@@ -70,6 +77,18 @@ def require(message: Message, context: Context) -> None:
             assert_never(message)
 
 
+def require_turn(round_: int, signer: int, context: Context) -> None:
+    """Raise unless `signer` leads this round.
+
+    A proposal out of turn is dropped and convicts nobody: whose turn it is follows from the headers
+    below, which evidence does not carry.
+    """
+    _require_signer(signer, context)
+    leader = context.leader(round_)
+    if signer != leader:
+        raise NotLeader(round_, leader, signer)
+
+
 def require_justified(
     header: Header,
     round_: int,
@@ -77,21 +96,18 @@ def require_justified(
     signer: int,
     context: Context,
 ) -> None:
-    """Raise unless `signer` may propose the block of `header` in this round.
+    """Raise unless `signer` may propose the block of `header` in this round, if it is its turn.
 
     Whoever signs a proposal for which this raises has convicted himself (`evidence.BadProposal`).
     """
     _require_signer(signer, context)
     _require_header(header, context)
-    leader = context.validators.leader(context.height, round_)
-    if signer != leader:
-        raise NotLeader(round_, leader, signer)
     if round_ == 0:
         if justification is not None:
             raise Unjustified(round_, "round 0 has nothing to justify")
         if header.transactions_root == _NO_TRANSACTIONS and header.evidence_root == _NO_EVIDENCE:
             raise BadOutline("an empty block in round 0")
-        _require_fresh(header, round_, context)
+        _require_fresh(header, round_, signer, context)
         return
     if justification is None:
         raise Unjustified(round_, "it carries no round changes")
@@ -99,7 +115,7 @@ def require_justified(
     if top is None:
         if justification.prepared is not None:
             raise Unjustified(round_, "a certificate for what nobody claims")
-        _require_fresh(header, round_, context)
+        _require_fresh(header, round_, signer, context)
         return
     if header.hash != top.prepared_id:
         raise Unjustified(round_, "it is not the block with the highest prepared round")
@@ -169,12 +185,11 @@ def _require_claim(change: RoundChange, round_: int, context: Context) -> None:
         raise BadRoundChange(change.signer, "a block that nobody prepared")
 
 
-def _require_fresh(header: Header, round_: int, context: Context) -> None:
-    leader = context.validators.leader(context.height, round_)
+def _require_fresh(header: Header, round_: int, signer: int, context: Context) -> None:
     if header.built_round != round_:
         raise BadOutline(f"built in round {header.built_round}, proposed afresh in {round_}")
-    if header.proposer != context.validators.members[leader].member:
-        raise BadOutline("it names another proposer than the leader of its round")
+    if header.proposer != context.validators.members[signer].member:
+        raise BadOutline("it names another proposer than its signer")
 
 
 def _require_header(header: Header, context: Context) -> None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Final, Protocol, assert_never
 
-from contracts import claim, marks, prescription, registry, seen, settlement
+from contracts import claim, marks, prescription, registry, seen, settlement, turns
 from contracts.calls import (
     Call,
     ClaimAccept,
@@ -48,6 +48,7 @@ from ledger.errors import BadSignature, Malformed, Mismatch
 from ledger.hashing import Hash
 from ledger.heads import Head, Heads
 from ledger.transaction import MAX_LIFETIME_S, Transaction, parse
+from ledger.turns import Turns
 from ledger.validators import MemberId, ValidatorSet
 
 NOTHING_KNOWN: Final[Mapping[bytes, Transaction]] = MappingProxyType({})
@@ -84,6 +85,7 @@ class ChainState:
     digest: StateDigest
     validators: ValidatorSet  # of h + 1
     next_validators: ValidatorSet  # of h + 2
+    turns: Turns  # at h + 1
     parameters: Parameters
     state: Reader
 
@@ -104,6 +106,7 @@ class Executed:
     digest: StateDigest
     validators: ValidatorSet  # of the next height
     next_validators: ValidatorSet  # of the one after
+    turns: Turns  # at the next height
     parameters: Parameters
 
     @cached_property
@@ -132,6 +135,7 @@ class Executed:
             self.digest,
             self.validators,
             self.next_validators,
+            self.turns,
             self.parameters,
             state,
         )
@@ -238,6 +242,10 @@ class _Execution:
     ) -> Executed:
         """Return what all this does, `body` being what was added."""
         before = self._before
+        height = before.header.height + 1
+        next_turns = _turns_after(before, height, built_round)
+        if next_turns != before.turns:
+            turns.save(self._state, next_turns)
         nodes: list[tuple[int, int, Hash]] = []
         log = before.log.append(
             self._leaves, lambda level, index, hash_: nodes.append((level, index, hash_))
@@ -250,7 +258,7 @@ class _Execution:
         header = Header(
             version=VERSION,
             chain_id=before.header.chain_id,
-            height=before.header.height + 1,
+            height=height,
             time=self._time,
             parent=before.header.hash,
             transactions_root=merkle.root_of_leaves(self._transactions),
@@ -278,6 +286,7 @@ class _Execution:
             digest=digest,
             validators=before.next_validators,
             next_validators=before.next_validators,  # nobody can change them yet
+            turns=next_turns,
             parameters=before.parameters,
         )
 
@@ -315,6 +324,13 @@ class _Execution:
         for member in concerned:
             head = self._heads.get(member) or self._before.heads.get(member)
             self._heads[member] = heads.first(leaf) if head is None else head.extend(leaf)
+
+
+def _turns_after(chain: ChainState, height: int, built_round: int) -> Turns:
+    """Return whose turn it is after the block at `height`; other validators begin anew."""
+    if chain.next_validators != chain.validators:
+        return Turns()
+    return chain.turns.after(len(chain.validators), height, built_round)
 
 
 def _judged(

@@ -25,6 +25,7 @@ from ledger.errors import BadKey, BadSignature
 from ledger.hashing import NO_HASH, Domain, Hash, hash_of
 from ledger.heads import Heads
 from ledger.keys import Algorithm, PublicKey, Role, SigningKey
+from ledger.turns import Turns
 from ledger.validators import (
     MAX_VALIDATORS,
     MEMBER_ID_BYTES,
@@ -276,6 +277,7 @@ def start(genesis: Genesis) -> Executed:
         digest=digest,
         validators=validators,
         next_validators=validators,
+        turns=Turns(),
         parameters=genesis.parameters,
     )
 

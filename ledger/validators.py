@@ -52,10 +52,6 @@ class ValidatorSet(Struct, dict=True):
         """The hash that headers carry."""
         return hash_of(Domain.VALIDATORS, encode(self))
 
-    def leader(self, height: int, round_: int) -> int:
-        """Return the index of the validator whose turn it is to propose."""
-        return (height + round_) % len(self.members)
-
     def index_of(self, consensus_key: bytes) -> int | None:
         """Return the index of the validator with this consensus key, or None."""
         return self._indices.get(consensus_key)

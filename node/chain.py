@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from contracts import calls
+from contracts import calls, turns
 from contracts import claim as claims
 from contracts import settlement as settlements
 from contracts.errors import Inadmissible
@@ -347,6 +347,7 @@ class Chain:
             digest=StateDigest.parse(tip.state_sum),
             validators=tip.validators,
             next_validators=tip.next_validators,
+            turns=turns.load(self._reader),
             parameters=self.genesis.parameters,
             state=self._reader,
         )

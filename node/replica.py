@@ -480,7 +480,7 @@ class Replica:
         When a round is given up is never a matter of safety; and it still grows with the rounds.
         """
         validators = self.state.validators
-        leader = validators.leader(self._chain.height + 1, timer.round)
+        leader = self.state.turns.leader(len(validators), self._chain.height + 1, timer.round)
         node_key = validators.members[leader].node_key
         is_here = leader == self._pledges.index or node_key in self.exchange.links
         has_led = self._core.accepted is not None or any(
@@ -526,6 +526,7 @@ class Replica:
             state.header.height + 1,
             state.validators,
             made,
+            turns=state.turns,
             head=state.header.hash,
             base_timeout_ms=state.parameters.base_timeout_ms,
         )

@@ -377,6 +377,32 @@ class Heads:
         return self.nodes[depth, prefix]
 
 
+class Turns:
+    """Whose turn it is to propose: who missed turns, and until when each is passed over."""
+
+    def __init__(self, count):
+        self.count, self.absent = count, {}  # index -> (misses in a row, height)
+
+    def leader(self, height, round_):
+        """Return the index of the validator that leads this round."""
+        waiting = [index for index, (_, until) in self.absent.items() if height < until]
+        waiting.sort(key=lambda index: (-self.absent[index][0], index))
+        over = waiting[: (self.count - 1) // 3]
+        leaders = [index for index in range(self.count) if index not in over]
+        return leaders[(height + round_) % len(leaders)]
+
+    def record(self, height, built_round):
+        """Learn that the block of this height was built in this round."""
+        # At most the whole circle of them missed, each one turn, whatever the round says.
+        missed = {self.leader(height, round_) for round_ in range(min(built_round, self.count))}
+        builder = self.leader(height, built_round)
+        for index in missed - {builder}:
+            misses = min(10, self.absent.get(index, (0, 0))[0] + 1)
+            until = height + 1 + min(self.count * 2**misses, 1024)
+            self.absent[index] = misses, until
+        self.absent.pop(builder, None)
+
+
 # --- Ed25519 (format.md, section 4) ---------------------------------------------------------------
 
 P = 2**255 - 19
@@ -643,6 +669,7 @@ class Chain:
     def __init__(self, founding, signatures):
         self.founding, self.signatures = founding, signatures
         self.log, self.heads = Log(), Heads()
+        self.turns = Turns(len(founding.validators))
         self.parties = {}  # claim or settlement -> the two members it concerns
         self.seen, self.expiring = set(), []  # ids that might come again, and until when
         self.last, self.id = founding.header, founding.header_id
@@ -669,6 +696,7 @@ class Chain:
             self._check_certificate(committed.certificate, head.height, block_id, place)
         except FalseFact as fact:
             raise fact.within(where) from None
+        self.turns.record(head.height, head.built_round)
         self.last, self.id = head, block_id
 
     def _check_header(self, head, body_):
@@ -682,7 +710,7 @@ class Chain:
         need(
             "next_validators_hash", founding.header.next_validators_hash, head.next_validators_hash
         )
-        leader = (head.height + head.built_round) % len(founding.validators)
+        leader = self.turns.leader(head.height, head.built_round)
         need("proposer", founding.validators[leader].member, head.proposer)
         need("evidence in a block of version 1", 0, len(body_.evidence))
         if head.built_round == 0 and not body_.transactions:

@@ -141,7 +141,7 @@ class Chain:
         """Execute and commit a block of these transactions, `seconds` after the last one."""
         last = self.blocks[-1].certificate if self.blocks else None
         height = self.state.header.height + 1
-        leader = self.state.validators.leader(height, built_round)
+        leader = self.state.turns.leader(len(self.state.validators), height, built_round)
         executed = execute(
             self.state,
             Body(last, (), tuple(one.raw for one in batch)),

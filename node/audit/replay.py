@@ -134,7 +134,7 @@ class Replay:
     def _verify_place(self, header: Header, body: Body) -> None:
         """Raise unless this can be the next block, whatever it does."""
         chain, height = self._chain, self.header.height + 1
-        leader = chain.validators.leader(height, header.built_round)
+        leader = chain.turns.leader(len(chain.validators), height, header.built_round)
         for field, expected, found in (
             ("chain_id", chain.header.chain_id, header.chain_id),
             ("height", height, header.height),

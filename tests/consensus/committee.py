@@ -60,7 +60,7 @@ class Committee:
         self.quorum = self.validators.quorum
 
     def leader(self, round_: int) -> int:
-        return self.validators.leader(self.height, round_)
+        return self.context.leader(round_)
 
     def core(self, me: int | None, promises: tuple[Promise, ...] = ()) -> Core:
         sign = None if me is None else key(me).sign

@@ -1,9 +1,10 @@
 """Scenarios of one validator: what it hears, step by step, and what it does."""
 
+import msgspec
 import pytest
 
-from consensus.core import RULES, timeout_ms
-from consensus.errors import BadOutline, Impersonated, Unjustified, WrongHeight
+from consensus.core import RULES, Core, timeout_ms
+from consensus.errors import BadOutline, Impersonated, NotLeader, Unjustified, WrongHeight
 from consensus.evidence import Amnesia, BadProposal, CrossVote, DoubleVote
 from consensus.interface import (
     Build,
@@ -26,7 +27,8 @@ from consensus.messages import Commit, Message, Prepare, Proposal, Status
 from consensus.promises import Kept, Locked, Said
 from ledger.block import Outline
 from ledger.hashing import NO_HASH
-from tests.consensus.committee import HEIGHT, Committee, asked, hear, said
+from ledger.turns import Absence, Turns
+from tests.consensus.committee import CHAIN_ID, HEIGHT, Committee, asked, hear, key, said
 
 C = Committee()
 ME = 0  # leads rounds 3, 7, ... of height 5; validator 1 leads round 0, 2 round 1, 3 round 2
@@ -322,6 +324,28 @@ def test_a_stranger_is_refused_without_evidence() -> None:
         [output] = hear(core, message)
         assert output.refusal is not None
         assert output.evidence == ()
+
+
+def test_a_proposal_out_of_turn_is_refused_and_convicts_nobody() -> None:
+    core = C.core(ME)
+    [output] = hear(core, C.proposal(0, signer=(C.leader(0) + 1) % C.n))
+    assert isinstance(output.refusal, NotLeader)
+    assert output.evidence == ()
+
+
+def test_who_is_passed_over_does_not_lead() -> None:
+    leader = C.leader(0)
+    turns = Turns((Absence(leader, 1, C.height + 1),))
+    core = Core(ME, key(ME).sign, CHAIN_ID, C.height, C.validators, turns=turns)
+    [output] = hear(core, C.proposal(0))
+    assert isinstance(output.refusal, NotLeader)
+    following = turns.leader(C.n, C.height, 0)
+    header = C.outline().header
+    header = msgspec.structs.replace(header, proposer=C.validators.members[following].member)
+    outline = msgspec.structs.replace(C.outline(), header=header)
+    [output] = hear(core, C.proposal(0, outline, signer=following))
+    assert output.refusal is None
+    assert asked([output], Judge)
 
 
 def test_contradictions_are_reported_once() -> None:

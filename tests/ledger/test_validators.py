@@ -25,12 +25,6 @@ def test_four_need_three_and_six_need_four() -> None:
     assert validators(1, 2, 3, 4).quorum == 3
 
 
-def test_the_leader_moves_on_with_every_height_and_every_round() -> None:
-    four = validators(1, 2, 3, 4)
-    assert [four.leader(height, 0) for height in range(1, 6)] == [1, 2, 3, 0, 1]
-    assert [four.leader(2, round_) for round_ in range(5)] == [2, 3, 0, 1, 2]
-
-
 @pytest.mark.parametrize("field", ["member", "consensus_key", "checkpoint_key", "node_key"])
 def test_no_two_validators_share_a_member_or_a_key(field: str) -> None:
     one, two = validators(1, 2).members

@@ -26,6 +26,7 @@ from ledger.errors import BadSignature
 from ledger.hashing import Hash
 from ledger.heads import Heads, first
 from ledger.receipt import Receipt, to_json
+from ledger.turns import Turns
 from ledger.validators import MemberId
 from node.audit.errors import FalseFact
 from node.audit.records import MAGIC, frame
@@ -71,6 +72,26 @@ def test_a_true_chain_is_accepted(genesis: Path, tmp_path: Path) -> None:
     assert told["header"] == CHAIN.state.header.hash
     assert told["transactions"] == 14
     assert told["applied"] + told["refused"] == CHAIN.state.header.log_size
+
+
+def test_a_chain_whose_validators_missed_turns_is_accepted(genesis: Path, tmp_path: Path) -> None:
+    late = Chain(CHAIN.genesis)
+    for built_round in (1, 2, 4, 1, 3, 1, 1, 2):  # empty blocks, which are of no round 0
+        late.block(built_round=built_round, committed_in=built_round)
+    assert late.state.turns.absences
+    content = export_of(late.genesis, late.blocks)
+    assert check(tmp_path / "e", content, genesis)["header"] == late.state.header.hash
+    assert verify_export(tmp_path / "e", late.genesis, workers=1).header == late.state.header
+
+
+@given(st.integers(1, 13), st.lists(st.integers(0, 20), max_size=80))
+def test_it_finds_the_same_leaders(n: int, built_rounds: list[int]) -> None:
+    ours, theirs = Turns(), recheck.Turns(n)
+    for height, built_round in enumerate(built_rounds, 1):
+        for round_ in range(n + 1):
+            assert ours.leader(n, height, round_) == theirs.leader(height, round_)
+        ours = ours.after(n, height, built_round)
+        theirs.record(height, built_round)
 
 
 @pytest.mark.parametrize("forgery", FORGERIES, ids=str)

@@ -30,6 +30,7 @@ from consensus.messages import (
 from ledger.block import Outline
 from ledger.certificate import CommitCertificate, Seal
 from ledger.hashing import NO_HASH
+from ledger.turns import Turns
 from tests.simulation.packets import Block, Packet, WantBlock
 
 if TYPE_CHECKING:
@@ -213,8 +214,9 @@ class Evil:
 
     def _lead(self, height: int, index: int) -> None:
         validators, library = self.world.validators(height), self.library[height]
-        rounds = [r for r in range(library.top + 2) if validators.leader(height, r) == index]
-        if self.rng.random() < 0.1:
+        n = len(validators)
+        rounds = [r for r in range(library.top + 2) if Turns().leader(n, height, r) == index]
+        if self.rng.random() < 0.3:
             rounds = [self.rng.randint(0, library.top + 1)]  # though it is not its turn
         if not rounds:
             return

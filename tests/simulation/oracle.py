@@ -28,6 +28,7 @@ from ledger.certificate import (
 )
 from ledger.hashing import NO_HASH
 from ledger.merkle import root_of_leaves
+from ledger.turns import Turns
 from ledger.validators import ValidatorSet
 
 Vote = tuple[str, int, int, bytes]
@@ -97,7 +98,7 @@ class Oracle:
                 claim = (message.prepared_round, message.prepared_id)
                 self.claims[(height, round_)][index].add(claim)
             case _:
-                if index == self.validators(height).leader(height, round_):
+                if index == Turns().leader(len(self.validators(height)), height, round_):
                     self.proposed[(height, round_)].add(message.block_id)
 
     def decides(self, header: Header, certificate: CommitCertificate) -> None:

@@ -114,5 +114,5 @@ def _run_all(seeds: range, core_type: type[Core]) -> None:
 @pytest.mark.parametrize("name", CAUGHT)
 def test_a_planted_bug_is_caught(name: str) -> None:
     with mutated(name) as core_type, pytest.raises(Violation) as caught:
-        _run_all(range(60), core_type)
+        _run_all(range(100), core_type)
     assert caught.value.lemma.startswith(CAUGHT[name])
