@@ -25,3 +25,6 @@ class Parameters(Struct):
     max_block_cost: Annotated[int, msgspec.Meta(ge=1 << 14, le=1 << 20)] = 1 << 16
     max_expired_removals: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)] = 4_096  # ids per block
     dispute_window_s: Annotated[int, msgspec.Meta(ge=0, le=3_650 * _DAY_S)] = 30 * _DAY_S
+
+
+DEFAULTS: Final = Parameters()

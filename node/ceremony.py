@@ -13,7 +13,7 @@ from contracts import genesis as founding
 from contracts import genesis_json
 from contracts.errors import BadGenesis
 from contracts.genesis import Founder, Genesis, GenesisSignature, MemberKey, SignedGenesis
-from contracts.parameters import Parameters
+from contracts.parameters import DEFAULTS, Parameters
 from contracts.registry import Family
 from ledger.keys import Algorithm, Role, SigningKey
 from node import card as cards
@@ -61,7 +61,12 @@ class Signed:
 
 
 def write_draft(
-    out: Path, members: Sequence[Path], validators: Sequence[str], *, network: str
+    out: Path,
+    members: Sequence[Path],
+    validators: Sequence[str],
+    *,
+    network: str,
+    parameters: Parameters = DEFAULTS,
 ) -> Genesis:
     """Write the genesis of a new chain, to be signed; `members` are the paths of their cards.
 
@@ -79,7 +84,7 @@ def write_draft(
         version=founding.VERSION,
         network=network.encode("ascii", "replace")[: founding.MAX_NAME_BYTES + 1],
         time=int(clock.time()),
-        parameters=Parameters(),
+        parameters=parameters,
         members=tuple(map(_founder, found)),
         validators=tuple(labels.index(label) for label in validators),
     )

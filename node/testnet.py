@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from contracts.parameters import DEFAULTS, Parameters
 from ledger.keys import Role
 from ledger.validators import MemberId, quorum
 from node import card as cards
@@ -203,7 +204,9 @@ class LocalNetwork:
         return [self.process(label) for label in labels] if labels else list(self.processes)
 
 
-def create(directory: Path, *, validators: int = 4, shops: int = 2) -> LocalNetwork:
+def create(
+    directory: Path, *, validators: int = 4, shops: int = 2, parameters: Parameters = DEFAULTS
+) -> LocalNetwork:
     """Make a network of `validators` nodes, `shops` opticians without a node, and an auditor.
 
     Raises `NotEmpty`, `BadSize`, `NoPort`.
@@ -219,7 +222,7 @@ def create(directory: Path, *, validators: int = 4, shops: int = 2) -> LocalNetw
         raise NotEmpty(directory)
     organisations = tuple(_organisations(directory, validators, shops))
     founders = [each.label for each in organisations[:validators]]
-    chain_id = _hold_ceremony(directory / "ceremony", organisations, founders)
+    chain_id = _hold_ceremony(directory / "ceremony", organisations, founders, parameters)
     network = LocalNetwork(directory, chain_id, organisations)
     _make_nodes(network)
     for organisation in organisations:
@@ -274,13 +277,16 @@ def _organisations(directory: Path, validators: int, shops: int) -> Iterator[Org
 
 
 def _hold_ceremony(
-    folder: Path, organisations: Sequence[Organisation], validators: Sequence[str]
+    folder: Path,
+    organisations: Sequence[Organisation],
+    validators: Sequence[str],
+    parameters: Parameters,
 ) -> bytes:
     """Do what organisations do with `depoli genesis`; return the chain id."""
     files.make_folder(folder)
     draft, genesis = folder / "draft.json", folder / _GENESIS
     members = [each.keys / cards.FILE_NAME for each in organisations]
-    ceremony.write_draft(draft, members, validators, network="testnet")
+    ceremony.write_draft(draft, members, validators, network="testnet", parameters=parameters)
     signatures = []
     for organisation in organisations:
         if organisation.runs_node:

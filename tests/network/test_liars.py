@@ -1,0 +1,214 @@
+"""Three honest processes and a validator that lies: the chain goes on, and nothing is lost."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from consensus import messages
+from consensus.messages import Commit, Prepare
+from ledger.encoding import encode
+from node.config import load_config
+from node.p2p import MAX_CONSENSUS_BYTES, Channel, Transactions
+from node.process import request
+from scripts import kills
+from tests.network import byzantine, faultnet
+from tests.network.byzantine import Liar, Lie
+from tests.network.faultnet import FaultNetwork, until
+
+PATIENCE = 200  # blocks within which a validator that was passed over leads again
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultNetwork]:
+    with faultnet.running(tmp_path_factory.mktemp("liars") / "net") as made:
+        made.submit(made.labels[0])
+        yield made
+
+
+@pytest.fixture(scope="module")
+def liar(net: FaultNetwork) -> Iterator[Liar]:
+    """The last validator: its process is stopped, and it lies in this one."""
+    label = net.labels[-1]
+    assert net.process(label).stop()
+    with Liar(net.process(label)) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _honest_at_last(net: FaultNetwork, liar: Liar) -> Iterator[None]:
+    """After each lie the three honest nodes are level and whole, and so is the liar's."""
+    yield
+    height = net.until_level(*honest(net))
+    until(lambda: liar.height >= height, "the liar does not keep up")
+    net.require_whole(*honest(net))
+
+
+def honest(net: FaultNetwork) -> tuple[str, ...]:
+    return net.labels[:-1]
+
+
+def drive(net: FaultNetwork, until_: Callable[[], bool], *, together: int = 1) -> None:
+    """Make blocks of some transactions through the honest nodes until a condition holds."""
+    for number in range(PATIENCE):
+        net.submit_many(honest(net)[number % 3], together)
+        if until_():
+            return
+    raise AssertionError(f"it does not come within {PATIENCE} blocks")
+
+
+def until_it_leads(net: FaultNetwork, liar: Liar) -> None:
+    """Make blocks until the liar, which is honest now, has built one."""
+    member = liar.parts.chain.state.validators.members[liar.index].member
+    drive(net, lambda: liar.parts.chain.header.proposer == member)
+
+
+def counted(net: FaultNetwork, label: str, metric: str) -> float:
+    """Return the sum of a metric over its labels."""
+    _, text = request(load_config(net.process(label).home).admin_listen, "/metrics")
+    lines = [line for line in text.decode().splitlines() if line.startswith(metric)]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+def refusals(net: FaultNetwork) -> int:
+    """Return how many proposals were found wrong."""
+    events = ("invalid proposal", "message refused")
+    return sum(len(net.logged(label, event)) for label in honest(net) for event in events)
+
+
+def test_a_leader_that_freezes_costs_one_round(net: FaultNetwork, liar: Liar) -> None:
+    until_it_leads(net, liar)
+    with liar.telling(byzantine.frozen):
+        drive(net, lambda: liar.lied > 0)
+    header = liar.parts.chain.header  # of the block that another leader built in its place
+    assert header.built_round >= 1
+
+
+WRONG: dict[str, Lie] = {
+    "another state": byzantine.wrong(state_digest=bytes(32)),
+    "another root": byzantine.wrong(transactions_root=bytes(32)),
+    "a time to come": byzantine.wrong(time=lambda time_: time_ + 3600),
+    "another round": byzantine.wrong(built_round=3),
+    "another proposer": byzantine.wrong(proposer=bytes(16)),
+    "another parent": byzantine.wrong(parent=bytes(32)),
+    "without a reason": byzantine.unjustified,
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_proposal_is_prepared_by_nobody(net: FaultNetwork, liar: Liar, name: str) -> None:
+    until_it_leads(net, liar)
+    lies: list[bytes] = []
+
+    def lie(own: Liar, message: messages.Message, peer: int) -> list[messages.Message | bytes]:
+        said = list(WRONG[name](own, message, peer))
+        if said != [message]:
+            lies.extend(each.block_id for each in said if isinstance(each, messages.Proposal))
+        return said
+
+    before = refusals(net)
+    with liar.telling(lie):
+        drive(net, lambda: len(lies) >= 3)
+        until(lambda: refusals(net) > before, "nobody says what is wrong with it")
+    votes = [each for each in liar.heard if isinstance(each, Prepare | Commit)]
+    assert votes
+    assert not any(each.block_id in lies for each in votes if not liar.is_own(each))
+
+
+def test_two_blocks_of_one_leader_do_not_split_the_chain(net: FaultNetwork, liar: Liar) -> None:
+    until_it_leads(net, liar)
+    fork = byzantine.Forking()
+
+    def voted() -> bool:
+        """Whether an honest validator has voted for the second block: the lie is a good one."""
+        votes = [each for each in liar.heard if isinstance(each, Prepare)]
+        others = {executed.header.hash for executed in fork.others.values()}
+        return any(each.block_id in others for each in votes if not liar.is_own(each))
+
+    with liar.telling(fork):
+        drive(net, voted, together=3)
+
+
+def test_a_vote_for_two_blocks_is_found_by_who_hears_both(net: FaultNetwork, liar: Liar) -> None:
+    before = {label: counted(net, label, "depoli_evidence_total") for label in honest(net)}
+
+    def is_found() -> bool:  # by each: a vote that comes when the height is over proves nothing
+        after = {label: counted(net, label, "depoli_evidence_total") for label in before}
+        return all(after[label] > before[label] for label in before)
+
+    with liar.telling(byzantine.two_faced):
+        drive(net, is_found)
+    assert net.logged(honest(net)[0], "contradiction")[-1]["kind"] in {"DoubleVote", "CrossVote"}
+
+
+def test_a_body_that_is_kept_back_is_waited_for_no_longer_than_a_round(
+    net: FaultNetwork, liar: Liar
+) -> None:
+    until_it_leads(net, liar)
+    hidden = faultnet.transaction(net.network, net.sender, faultnet.new_prescription())
+    with liar.telling(byzantine.proposing(hidden), hides=lambda leaf: leaf == hidden.leaf):
+        drive(net, lambda: liar.lied > 0)
+        until(lambda: liar.lied > 3, "nobody has asked for the body")
+    found = kills.read_chain(net.network, honest(net)[0])
+    assert hidden.id not in found
+
+
+def test_a_vote_in_the_name_of_another_ends_the_link(net: FaultNetwork, liar: Liar) -> None:
+    before = len(net.logged(honest(net)[0], "peer dropped"))
+    with liar.telling(byzantine.forged):
+        drive(net, lambda: len(net.logged(honest(net)[0], "peer dropped")) > before)
+    assert "does not verify" in net.logged(honest(net)[0], "peer dropped")[-1]["error"]
+
+
+def test_votes_of_old_heights_change_nothing(net: FaultNetwork, liar: Liar) -> None:
+    for _ in range(3):
+        net.submit(honest(net)[0])
+    old = [message for message in liar.heard if message.height < liar.height]
+    assert len({type(message) for message in old}) >= 3
+    liar.say(*old)
+    net.submit(honest(net)[1])
+
+
+FRAMES = {
+    "a channel that does not exist": b"\0\0\0\1\x63x",
+    "more bytes than may come": (MAX_CONSENSUS_BYTES + 1).to_bytes(4) + bytes((Channel.CONSENSUS,)),
+    "no message": b"\0\0\0\4" + bytes((Channel.CONSENSUS,)) + b"\xff\0\xff\0",
+    "no request": b"\0\0\0\2" + bytes((Channel.PULL,)) + b"\x91\xc1",
+    "a second hello": b"\0\0\0\1" + bytes((Channel.HELLO,)) + b"\x90",
+    "no transactions": b"\0\0\0\1" + bytes((Channel.TRANSACTIONS,)) + b"\xc1",
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_a_bad_frame_ends_the_link_which_comes_back(
+    net: FaultNetwork, liar: Liar, name: str
+) -> None:
+    before = {label: len(net.logged(label, "peer dropped")) for label in honest(net)}
+    until(lambda: len(liar.parts.network.links) == 3, "the liar is not linked")
+    liar.throw(FRAMES[name])
+    until(
+        lambda: all(len(net.logged(each, "peer dropped")) > before[each] for each in honest(net)),
+        "somebody keeps the link",
+    )
+    until(lambda: len(liar.parts.network.links) == 3, "the liar is not linked again")
+    net.submit(honest(net)[2])
+
+
+def test_a_forged_transaction_that_is_forwarded_reaches_no_block(
+    net: FaultNetwork, liar: Liar
+) -> None:
+    made = faultnet.transaction(net.network, net.sender, faultnet.new_prescription())
+    forged = made.raw[:-1] + bytes((made.raw[-1] ^ 1,))
+    for raw in (forged, made.raw):
+        payload = encode(Transactions((raw,)))
+        liar.throw(len(payload).to_bytes(4) + bytes((Channel.TRANSACTIONS,)) + payload)
+    until(
+        lambda: made.id in kills.read_chain(net.network, honest(net)[0]),
+        "the good one is not in a block",
+    )
+
+
+def test_a_validator_that_does_not_vote_stops_nothing(net: FaultNetwork, liar: Liar) -> None:
+    with liar.telling(byzantine.silent):
+        for label in honest(net):
+            net.submit(label)
+        assert liar.lied > 0
