@@ -4,9 +4,9 @@ Evidence is judged with the chain id and the validators of its height alone, so 
 every node and to the auditor, whenever it is looked at.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, pairwise, product
-from typing import TypeAlias, assert_never, cast
+from typing import Final, TypeAlias, assert_never, cast
 
 from consensus.errors import BadEvidence, ConsensusError, MalformedMessage
 from consensus.justify import Context, require_justified
@@ -29,9 +29,9 @@ from consensus.messages import (
     statements,
 )
 from ledger import encoding
-from ledger.block import MAX_EVIDENCE_BYTES, Header
+from ledger.block import MAX_EVIDENCE_BYTES, Accusation, Header
 from ledger.encoding import Struct
-from ledger.errors import BadSignature, Malformed
+from ledger.errors import BadSignature, Malformed, NotEvidence
 from ledger.hashing import Domain, Hash, hash_of
 from ledger.keys import verify as verify_signature
 from ledger.validators import Bytes32, ValidatorSet
@@ -79,6 +79,17 @@ class BadProposal(Struct, tag=4):
 
 Evidence: TypeAlias = DoubleVote | Amnesia | CrossVote | BadProposal
 Offence: TypeAlias = tuple[str, int, int, int, str]  # evidence, height, round, culprit, statement
+ValidatorsAt: TypeAlias = Callable[[int], ValidatorSet | None]  # by height; None: not known
+
+_KINDS: Final[dict[type, int]] = {DoubleVote: 1, Amnesia: 2, CrossVote: 3, BadProposal: 4}
+# A proposal counts as the statement that it is, whole or bare.
+_STATEMENTS: Final[dict[type, int]] = {
+    Prepare: 2,
+    Commit: 3,
+    RoundChange: 4,
+    BareProposal: 7,
+    BadProposal: 7,
+}
 
 
 def encode(evidence: Evidence) -> bytes:
@@ -170,6 +181,34 @@ def offence(evidence: Evidence) -> Offence:
     statement = type(accused).__name__
     height = height_of(evidence)
     return (type(evidence).__name__, height, accused.round, accused.signer, statement)
+
+
+def offence_key(evidence: Evidence) -> Hash:
+    """Return what names the deed in the record for ever.
+
+    Rounds do not count: one faulty validator cannot make any number of deeds at a height.
+    """
+    accused = _accused(evidence)
+    return hash_of(
+        Domain.OFFENCE,
+        bytes((_KINDS[type(evidence)], _STATEMENTS[type(accused)], accused.signer)),
+        accused.height.to_bytes(8),
+    )
+
+
+def judge(data: bytes, chain_id: bytes, validators_at: ValidatorsAt) -> Accusation:
+    """Return whom the evidence in `data` convicts of what, or raise `NotEvidence`."""
+    try:
+        evidence = decode(data)
+        height = height_of(evidence)
+        validators = validators_at(height)
+        if validators is None:
+            raise NotEvidence(f"nobody is known to vote at height {height}")
+        verify(evidence, chain_id, validators)
+    except ConsensusError as error:
+        raise NotEvidence(str(error)) from None
+    member = validators.members[culprit(evidence)].member
+    return Accusation(member, height, offence_key(evidence))
 
 
 def audit(messages: Iterable[Message]) -> tuple[Evidence, ...]:

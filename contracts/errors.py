@@ -17,7 +17,7 @@ class ContractsError(Exception):
 
 
 class Inadmissible(ContractsError):
-    """A transaction may not be in the next block; `code` is a stable name for programs."""
+    """A part of a block may not be in the next one; `code` is a stable name for programs."""
 
     code: ClassVar[str] = "inadmissible"
 
@@ -161,6 +161,16 @@ class OverLimit(Inadmissible):
         self.what = what
         self.found = found
         self.limit = limit
+
+
+class AlreadyAccused(Inadmissible):
+    """What the evidence proves is recorded already."""
+
+    code = "already-accused"
+
+    def __init__(self, offence: bytes) -> None:
+        super().__init__(f"the offence {offence.hex()} is recorded already")
+        self.offence = offence
 
 
 # --- calls that become refused entries ------------------------------------------------------------

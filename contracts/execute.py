@@ -4,13 +4,23 @@ A proposer builds and a validator judges with the same `execute`: to judge is to
 and to find the header that was proposed. Nothing here sees a clock: the block's time is handed in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final, Protocol, assert_never
 
-from contracts import claim, marks, prescription, registry, seen, settlement, turns
+from contracts import (
+    accusations,
+    claim,
+    eras,
+    marks,
+    prescription,
+    registry,
+    seen,
+    settlement,
+    turns,
+)
 from contracts.calls import (
     Call,
     ClaimAccept,
@@ -41,10 +51,19 @@ from contracts.parameters import Parameters
 from contracts.registry import Member
 from contracts.state import Overlay, Reader
 from ledger import heads, keys, merkle
-from ledger.block import VERSION, Block, Body, Header, evidence_root, parent_commit_hash
+from ledger.block import (
+    MAX_EVIDENCE,
+    VERSION,
+    Accusation,
+    Block,
+    Body,
+    Header,
+    evidence_root,
+    parent_commit_hash,
+)
 from ledger.digest import StateDigest
 from ledger.entry import APPLIED, Entry, Outcome
-from ledger.errors import BadSignature, Malformed, Mismatch
+from ledger.errors import BadSignature, LedgerError, Malformed, Mismatch
 from ledger.hashing import Hash
 from ledger.heads import Head, Heads
 from ledger.transaction import MAX_LIFETIME_S, Transaction, parse
@@ -64,6 +83,15 @@ class Signatures(Protocol):
 
     def verify(self, transaction: Transaction, public: bytes) -> None:
         """Raise `ledger.errors.BadSignature` unless `transaction` is signed under `public`."""
+
+
+class Judge(Protocol):
+    """How evidence in a block is judged; `consensus.evidence.judge` is the one that does."""
+
+    def __call__(
+        self, data: bytes, chain_id: bytes, validators_at: Callable[[int], ValidatorSet | None], /
+    ) -> Accusation:
+        """Return whom `data` convicts of what; raise a `LedgerError` where it convicts nobody."""
 
 
 class DirectSignatures:
@@ -96,6 +124,7 @@ class Executed:
 
     header: Header  # complete: every root computed
     body: Body
+    accusations: tuple[Accusation, ...]  # one for each piece of evidence
     entries: tuple[Entry, ...]
     concerned: tuple[tuple[MemberId, ...], ...]  # by entry: its sender first
     changes: dict[bytes, bytes | None]  # of the state; None: removed
@@ -159,6 +188,7 @@ def execute(
     proposer: bytes,
     built_round: int,
     signatures: Signatures,
+    judge: Judge,
     skip_invalid: bool = False,
     known: Mapping[bytes, Transaction] = NOTHING_KNOWN,
 ) -> Executed:
@@ -166,12 +196,24 @@ def execute(
 
     `body.parent_commit` is verified by the caller. With `skip_invalid`, for a proposer, what is no
     longer includable is skipped, and the block ends before what would overfill it. Otherwise raises
-    `Inadmissible`. Raises `Malformed` for a transaction that does not parse, and `Mismatch` for a
-    time before the last block's. `known` holds transactions parsed before, by their bytes.
+    `Inadmissible`, or what `judge` raises for evidence that convicts nobody. Raises `Malformed` for
+    a transaction that does not parse, and `Mismatch` for a time before the last block's. `known`
+    holds transactions parsed before, by their bytes.
     """
     if time < chain.header.time:
         raise Mismatch("time", f"at least {chain.header.time}", time)
-    execution = _Execution(chain, time, signatures)
+    execution = _Execution(chain, time, signatures, judge)
+    proofs: list[bytes] = []
+    for data in body.evidence:
+        try:
+            execution.convict(data)
+        except (LedgerError, Inadmissible):
+            if not skip_invalid:
+                raise
+        else:
+            proofs.append(data)
+            if len(proofs) == MAX_EVIDENCE:
+                break
     kept: list[bytes] = []
     skipped: list[tuple[Transaction, Inadmissible]] = []
     for raw in body.transactions:
@@ -188,18 +230,19 @@ def execute(
             skipped.append((transaction, error))
         else:
             kept.append(raw)
-    if len(kept) < len(body.transactions):
-        body = Body(body.parent_commit, body.evidence, tuple(kept))
+    body = Body(body.parent_commit, tuple(proofs), tuple(kept))
     return execution.finish(body, proposer, built_round, tuple(skipped))
 
 
 class _Execution:
     """A block under way."""
 
-    def __init__(self, chain: ChainState, time: int, signatures: Signatures) -> None:
+    def __init__(self, chain: ChainState, time: int, signatures: Signatures, judge: Judge) -> None:
         self._before, self._time, self._signatures = chain, time, signatures
+        self._judge, self._height = judge, chain.header.height + 1
         self._state = Overlay(chain.state)
         self._inside = replace(chain, state=self._state)  # sees what this block did so far
+        self._accusations: list[Accusation] = []
         self._entries: list[Entry] = []
         self._concerned: list[tuple[MemberId, ...]] = []
         self._leaves: list[Hash] = []  # of the log
@@ -207,6 +250,12 @@ class _Execution:
         self._heads: dict[MemberId, Head] = {}
         self._bytes = self._cost = 0
         seen.clear(self._state, time, chain.parameters.max_expired_removals)
+
+    def convict(self, data: bytes) -> None:
+        """Record what one more piece of evidence proves, or raise and change nothing."""
+        accusation = self._judge(data, self._before.header.chain_id, self._validators_at)
+        accusations.record(self._state, accusation, self._height, len(self._accusations))
+        self._accusations.append(accusation)
 
     def add(self, transaction: Transaction) -> None:
         """Execute one more transaction, or raise `Inadmissible` and change nothing."""
@@ -218,7 +267,7 @@ class _Execution:
         context = Context(
             self._state,
             self._before.header.chain_id,
-            self._before.header.height + 1,
+            self._height,
             self._time,
             MemberId(body.sender),
             sender.family,
@@ -242,8 +291,7 @@ class _Execution:
     ) -> Executed:
         """Return what all this does, `body` being what was added."""
         before = self._before
-        height = before.header.height + 1
-        next_turns = _turns_after(before, height, built_round)
+        next_turns = _turns_after(before, self._height, built_round)
         if next_turns != before.turns:
             turns.save(self._state, next_turns)
         nodes: list[tuple[int, int, Hash]] = []
@@ -258,7 +306,7 @@ class _Execution:
         header = Header(
             version=VERSION,
             chain_id=before.header.chain_id,
-            height=height,
+            height=self._height,
             time=self._time,
             parent=before.header.hash,
             transactions_root=merkle.root_of_leaves(self._transactions),
@@ -276,6 +324,7 @@ class _Execution:
         return Executed(
             header=header,
             body=body,
+            accusations=tuple(self._accusations),
             entries=tuple(self._entries),
             concerned=tuple(self._concerned),
             changes=changes,
@@ -285,10 +334,16 @@ class _Execution:
             heads=heads_after,
             digest=digest,
             validators=before.next_validators,
-            next_validators=before.next_validators,  # nobody can change them yet
+            next_validators=eras.latest(self._state).validators,
             turns=next_turns,
             parameters=before.parameters,
         )
+
+    def _validators_at(self, height: int) -> ValidatorSet | None:
+        """Return who votes at a height that evidence in this block may be of."""
+        if not 1 <= height <= self._height:
+            return None
+        return eras.validators_at(self._before.state, height)
 
     def _make_room(self, transaction: Transaction, cost: int) -> None:
         parameters = self._before.parameters

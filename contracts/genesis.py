@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from contracts import registry, seen
+from contracts import eras, registry, seen
 from contracts.errors import BadGenesis, KeyInUse
 from contracts.execute import Executed
 from contracts.parameters import Parameters
@@ -267,6 +267,7 @@ def start(genesis: Genesis) -> Executed:
     return Executed(
         header=header,
         body=Body(None, (), ()),
+        accusations=(),
         entries=(),
         concerned=(),
         changes=dict(added),
@@ -293,6 +294,7 @@ def _initial_state(genesis: Genesis) -> Overlay:
                 registry.register(state, member.id, key.role, key.algorithm, key.public, 0)
             except (BadKey, KeyInUse) as error:
                 raise BadGenesis(f"{member.label}, {key.role.name.lower()}: {error}") from None
+    eras.start(state, genesis.validator_set)
     return state
 
 

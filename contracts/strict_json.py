@@ -19,7 +19,7 @@ def parse(text: str | bytes, error: Callable[[str], Exception], *, limit: int) -
         raise error(f"{found[:32]} is no whole number")
 
     def whole(digits: str) -> int:
-        return refuse(digits) if len(digits) > _DIGITS_MAX else int(digits)
+        return refuse(digits) if len(digits.lstrip("-")) > _DIGITS_MAX else int(digits)
 
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
         names = dict(found)

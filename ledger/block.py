@@ -104,6 +104,14 @@ class Outline(Struct):
                 raise Mismatch(field, expected, found)
 
 
+class Accusation(Struct):
+    """What evidence proves: who broke the rules of agreement, when, and by which deed."""
+
+    member: Bytes16  # the validator's
+    height: Height  # of the deed
+    offence: Bytes32  # names the deed, so that it is recorded once
+
+
 class CommittedBlock(Struct):
     """What is kept of a decided block: a record of the segment files and of exports."""
 

@@ -48,6 +48,14 @@ class BadProof(LedgerError):
         self.reason = reason
 
 
+class NotEvidence(LedgerError):
+    """What a block holds as evidence convicts nobody."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"no evidence: {reason}")
+        self.reason = reason
+
+
 class NoQuorum(LedgerError):
     """Too few validators signed."""
 

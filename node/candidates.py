@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from contracts.errors import Inadmissible
 from contracts.execute import NOTHING_KNOWN, Executed
 from ledger.block import MAX_BLOCK_BYTES, Body, Outline
-from ledger.errors import LedgerError, Mismatch
+from ledger.errors import LedgerError
 from ledger.transaction import Transaction, parse
 from node import clock
 from node.chain import Chain
@@ -147,8 +147,6 @@ class Candidates:
         """Execute a block on the last one; raise where it is invalid. Runs in the worker."""
         with self._metrics.execute_seconds.time():
             self._chain.require_parent_commit(body.parent_commit)
-            if body.evidence:
-                raise Mismatch("evidence", "none", len(body.evidence))
             began = clock.monotonic()
             executed = self._chain.execute(body, outline.header, self._signatures, known)
             self._learn_pace(executed, clock.monotonic() - began)

@@ -10,7 +10,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from contracts import calls, turns
+from consensus.evidence import judge
+from contracts import accusations, calls, eras, turns
 from contracts import claim as claims
 from contracts import settlement as settlements
 from contracts.errors import Inadmissible
@@ -35,6 +36,7 @@ _STATE: Final = b"s"  # + key of a contract -> its value
 _NODE: Final = b"n"  # + level u8 + index u64 -> node of the log
 _TRANSACTION: Final = b"t"  # + id -> encoded Place
 _CLAIM: Final = b"c"  # + member + entry number u64 -> id of a claim that concerns the member
+_OFFENCE: Final = b"o"  # + height u64 + index u8 of the evidence -> offence
 _HEAD: Final = b"h"  # + member -> encoded Head
 _RECENT_KEYS: Final = 50_000  # of the state, at hand in memory: some 15 MB
 _TIP: Final = b"tip"  # -> encoded Tip
@@ -49,6 +51,22 @@ class Committed:
     height: int
     time: int  # of the block, unix seconds
     outcomes: tuple[Outcome, ...]  # one per call
+
+
+@dataclass(frozen=True)
+class Accused:
+    """An offence that is recorded in the chain, with who did it and where the evidence is."""
+
+    offence: Hash
+    member: MemberId
+    height: int  # of the offence
+    included: int  # height of the block that holds the evidence
+    index: int  # of the evidence in its body
+
+    @property
+    def cursor(self) -> tuple[int, int]:
+        """What to name to have those after it listed."""
+        return self.included, self.index
 
 
 class Place(Struct):
@@ -180,6 +198,7 @@ class Chain:
             proposer=header.proposer,
             built_round=header.built_round,
             signatures=signatures,
+            judge=judge,
             known=known,
         )
         executed.verify_header(header)
@@ -193,15 +212,21 @@ class Chain:
         proposer: bytes,
         built_round: int,
         signatures: Signatures,
+        evidence: Sequence[bytes] = (),
     ) -> tuple[Executed, Sequence[tuple[Transaction, Inadmissible]]]:
-        """Return a block on the last one, and what could not be in it and why."""
+        """Return a block on the last one, and what could not be in it and why.
+
+        Evidence that is recorded already, or convicts nobody, is left out.
+        """
+        raws = tuple(each.raw for each in transactions)
         executed = execute(
             self.state,
-            Body(self.certificate, (), tuple(each.raw for each in transactions)),
+            Body(self.certificate, tuple(evidence), raws),
             time=time,
             proposer=proposer,
             built_round=built_round,
             signatures=signatures,
+            judge=judge,
             skip_invalid=True,
             known={each.raw: each for each in transactions},
         )
@@ -226,6 +251,12 @@ class Chain:
         self._segments.append(encode(record))
         self._segments.sync()
         self._apply(executed, certificate)
+
+    def validators_at(self, height: int) -> ValidatorSet | None:
+        """Return who votes at `height`, which is known up to two above the last block."""
+        if height > self.height + 2:
+            return None
+        return eras.validators_at(self._reader, height)
 
     def close(self) -> None:
         """Close the files."""
@@ -259,6 +290,22 @@ class Chain:
         first = entries[0]
         outcomes = tuple(entry.outcome for entry in entries)
         return Committed(Hash(transaction_id), first.sender, first.height, first.time, outcomes)
+
+    def accusations(self, *, after: tuple[int, int] = (0, 0), limit: int) -> list[Accused]:
+        """Return offences in the order in which they were recorded, those above a cursor."""
+        height, index = after
+        start = _OFFENCE + height.to_bytes(8) + index.to_bytes(1) if height else _OFFENCE
+        found = self._store.scan(_OFFENCE, limit, after=start)
+        return [self._accused(Hash(offence)) for _, offence in found]
+
+    def accusation(self, offence: bytes) -> Accused | None:
+        """Return what is recorded of an offence, None where nothing is."""
+        known = accusations.conviction(self._reader, offence) is not None
+        return self._accused(Hash(offence)) if known else None
+
+    def proof(self, accused: Accused) -> bytes:
+        """Return the encoded evidence that convicted."""
+        return self.block(accused.included).block.body.evidence[accused.index]
 
     def claims_of(self, member: bytes, *, after: int, limit: int) -> list[tuple[int, Hash]]:
         """Return (entry number, id) of claims that concern `member`, in order, above `after`."""
@@ -327,6 +374,11 @@ class Chain:
             executed = self.execute(committed.block.body, committed.block.header, signatures)
             self._apply(executed, committed.certificate)
 
+    def _accused(self, offence: Hash) -> Accused:
+        found = accusations.conviction(self._reader, offence)
+        assert found is not None, "a recorded offence is missing from the state"
+        return Accused(offence, MemberId(found.member), found.height, found.included, found.index)
+
     def _node(self, level: int, index: int) -> Hash:
         found = self._store.get(_node_key(level, index))
         assert found is not None, "a log node is missing from the store"
@@ -384,6 +436,8 @@ def _index(executed: Executed, first: int) -> dict[bytes, bytes]:
     """Return what is looked up by transaction and by member, derived from the entries."""
     found: dict[bytes, bytes] = {}
     height = executed.header.height
+    for index, accusation in enumerate(executed.accusations):
+        found[_OFFENCE + height.to_bytes(8) + index.to_bytes(1)] = accusation.offence
     for number, (entry, members) in enumerate(
         zip(executed.entries, executed.concerned, strict=True), first
     ):

@@ -576,6 +576,8 @@ class Founding:
         )
         self.record = encode((content, made))
         validators_hash = tagged(b"validators", encode((tuple(self.validators),)))
+        pairs.append((b"v" + bytes(4), encode((0, 0, 0, (tuple(self.validators),)))))
+        pairs.append((b"n", bytes(4)))
         empty = root_of([])
         self.header = header.type(
             1, self.chain_id, 0, self.time, ZEROS, empty, 0, empty, ZEROS, state_digest(pairs),
@@ -641,6 +643,188 @@ def read_genesis(path):
         raise fact.within("genesis") from None
 
 
+# --- Evidence (format.md, section 15) -------------------------------------------------------------
+
+
+def one_of(kinds, name):
+    """One of several structs, told apart by the tag that is their first field."""
+
+    def parse(value, path):
+        tag = value[0] if type(value) is list and value else None
+        if type(tag) is not int or tag not in kinds:
+            raise FalseFact(path, f"a kind of {name}", tag)
+        return kinds[tag](value, path)
+
+    return parse
+
+
+PREPARE, COMMIT, ROUND_CHANGE, PROPOSAL = 2, 3, 4, 7
+signed = {"signer": u(99), "signature": b(64)}
+prepared_certificate = struct(
+    "prepared_certificate", height=u(U63, 1), round=u(U32), block_id=b(32), seals=seq(seal, 0, 100)
+)
+STATEMENTS = {
+    PREPARE: struct(
+        "prepare", tag=u(2, 2), height=u(U63, 1), round=u(U32), block_id=b(32), **signed
+    ),
+    COMMIT: struct("commit", tag=u(3, 3), height=u(U63, 1), round=u(U32), block_id=b(32), **signed),
+    ROUND_CHANGE: struct(
+        "round_change",
+        tag=u(4, 4), height=u(U63, 1), round=u(U32, 1), prepared_round=u(U32, -1),
+        prepared_id=b(32), certificate=maybe(prepared_certificate), **signed,
+    ),
+    PROPOSAL: struct(
+        "bare_proposal",
+        tag=u(7, 7), height=u(U63, 1), round=u(U32), block_id=b(32), outline_hash=b(32),
+        justification_hash=b(32), **signed,
+    ),
+}  # fmt: skip
+statement = one_of(STATEMENTS, "statement")
+justification = struct(
+    "justification",
+    round_changes=seq(STATEMENTS[ROUND_CHANGE], 1, 100),
+    prepared=maybe(prepared_certificate),
+)
+DOUBLE_VOTE, AMNESIA, CROSS_VOTE, BAD_PROPOSAL = 1, 2, 3, 4
+evidence = one_of(
+    {
+        DOUBLE_VOTE: struct("double_vote", tag=u(1, 1), first=statement, second=statement),
+        AMNESIA: struct(
+            "amnesia",
+            tag=u(2, 2), first=STATEMENTS[COMMIT], second=STATEMENTS[ROUND_CHANGE],
+        ),
+        CROSS_VOTE: struct(
+            "cross_vote", tag=u(3, 3), first=STATEMENTS[PREPARE], second=STATEMENTS[COMMIT]
+        ),
+        BAD_PROPOSAL: struct(
+            "bad_proposal",
+            tag=u(4, 4), header=header, round=u(U32), outline_hash=b(32),
+            justification=maybe(justification), **signed,
+        ),
+    },
+    "evidence",
+)  # fmt: skip
+
+
+def content_of(said):
+    """Return what the signed bytes of a statement hold after the round."""
+    if said.tag == ROUND_CHANGE:
+        return said.prepared_round.to_bytes(8, "big", signed=True) + said.prepared_id
+    if said.tag == PROPOSAL:
+        return said.block_id + said.outline_hash + said.justification_hash
+    return said.block_id
+
+
+def is_said(said, chain_id, voters):
+    """Return whether a statement is signed by the validator that it names."""
+    kind = {2: b"prepare", 3: b"commit", 4: b"round-change", 7: b"proposal"}[said.tag]
+    message = b"depoli/consensus/1/" + kind + b"\0" + chain_id
+    message += said.height.to_bytes(8, "big") + said.round.to_bytes(4, "big") + content_of(said)
+    key = voters[said.signer].consensus_key if said.signer < len(voters) else None
+    return key is not None and is_signed(key, message, said.signature)
+
+
+def contradicts(found):
+    """Return whether two statements cannot both be of an honest validator."""
+    one, other = found.first, found.second
+    if (one.height, one.signer) != (other.height, other.signer):
+        return False
+    if any(said.tag == ROUND_CHANGE and said.certificate is not None for said in (one, other)):
+        return False
+    if found.tag == AMNESIA:
+        forgets = other.prepared_round < one.round
+        differs = other.prepared_round == one.round and other.prepared_id != one.block_id
+        return other.round > one.round and (forgets or differs)
+    if one.round != other.round or content_of(one) == content_of(other):
+        return False
+    return found.tag == CROSS_VOTE or (one.tag == other.tag and encode(one) < encode(other))
+
+
+def is_justified(found, block_id, chain_id, voters):
+    """Return whether the signer may propose this header, were it its turn."""
+    head, why = found.header, found.justification
+    if head.chain_id != chain_id:
+        return False
+    if head.validators_hash != tagged(b"validators", encode((tuple(voters),))):
+        return False
+    is_fresh = (head.built_round, head.proposer) == (found.round, voters[found.signer].member)
+    if found.round == 0:
+        empty = root_of([])
+        is_empty = head.transactions_root == empty == head.evidence_root
+        return why is None and is_fresh and not is_empty
+    if why is None or len(why.round_changes) < quorum(len(voters)):
+        return False
+    last = -1
+    for one in why.round_changes:
+        if not last < one.signer < len(voters) or one.certificate is not None:
+            return False
+        if (one.height, one.round) != (head.height, found.round):
+            return False
+        if one.prepared_round >= one.round or (one.prepared_round < 0 and one.prepared_id != ZEROS):
+            return False
+        last = one.signer
+    top = max(one.prepared_round for one in why.round_changes)
+    if top < 0:
+        return is_fresh and why.prepared is None
+    claimed = next(one for one in why.round_changes if one.prepared_round == top).prepared_id
+    proof = why.prepared
+    if block_id != claimed or proof is None:
+        return False
+    signers = [one.validator for one in proof.seals]
+    return (
+        (proof.height, proof.round, proof.block_id) == (head.height, top, claimed)
+        and signers == sorted(set(signers))
+        and len(signers) >= quorum(len(voters))
+        and signers[-1] < len(voters)
+    )
+
+
+def embedded(why):
+    """Yield every statement in a justification."""
+    if why is None:
+        return
+    yield from why.round_changes
+    proof = why.prepared
+    for one in () if proof is None else proof.seals:
+        made = (PREPARE, proof.height, proof.round, proof.block_id, one.validator, one.signature)
+        yield STATEMENTS[PREPARE].type(*made)
+
+
+def check_evidence(data, chain_id, voters_at):
+    """Refuse evidence that convicts nobody; return the offence, its height and the member."""
+    found = decode(data, evidence, "evidence")
+    is_proposal = found.tag == BAD_PROPOSAL
+    said = (proposed(found),) if is_proposal else (found.first, found.second)
+    height = said[0].height
+    voters = voters_at(height)
+    if voters is None:
+        raise FalseFact("height of the evidence", "from 1 to the block's", height)
+    for one in said:
+        if not is_said(one, chain_id, voters):
+            expected = f"a statement that validator {one.signer} signed"
+            raise FalseFact("evidence", expected, "another")
+    if is_proposal:
+        honest = is_justified(found, said[0].block_id, chain_id, voters) and all(
+            is_said(one, chain_id, voters) for one in embedded(found.justification)
+        )
+    else:
+        honest = not contradicts(found)
+    if honest:
+        raise FalseFact("evidence", "what an honest validator cannot have signed", "what it can")
+    # The commit of 2 and of 3, the first of 1 (both are of one kind), the proposal of 4.
+    accused = said[-1] if found.tag == CROSS_VOTE else said[0]
+    deed = bytes((found.tag, accused.tag, accused.signer)) + height.to_bytes(8, "big")
+    return tagged(b"offence", deed), height, voters[accused.signer].member
+
+
+def proposed(found):
+    """Return the statement that the signer of a proposal signed."""
+    head, why = found.header, tagged(b"justification", encode(found.justification))
+    id_ = tagged(b"header", encode(head))
+    made = PROPOSAL, head.height, found.round, id_, found.outline_hash, why
+    return STATEMENTS[PROPOSAL].type(*made, found.signer, found.signature)
+
+
 # --- The chain (format.md, sections 5 to 13) ------------------------------------------------------
 
 
@@ -673,7 +857,9 @@ class Chain:
         self.parties = {}  # claim or settlement -> the two members it concerns
         self.seen, self.expiring = set(), []  # ids that might come again, and until when
         self.last, self.id = founding.header, founding.header_id
-        self.counts = dict.fromkeys(("transactions", "applied", "refused"), 0)
+        self.eras = [(1, founding.validators)]  # from which height on who votes
+        self.offences = set()
+        self.counts = dict.fromkeys(("transactions", "applied", "refused", "offences"), 0)
 
     def next(self, file):
         """Return the record of the next block, None at the end of the file."""
@@ -712,9 +898,8 @@ class Chain:
         )
         leader = self.turns.leader(head.height, head.built_round)
         need("proposer", founding.validators[leader].member, head.proposer)
-        need("evidence in a block of version 1", 0, len(body_.evidence))
-        if head.built_round == 0 and not body_.transactions:
-            raise FalseFact("body", "a transaction, in round 0", "nothing")
+        if head.built_round == 0 and not body_.transactions and not body_.evidence:
+            raise FalseFact("body", "a transaction or evidence, in round 0", "nothing")
 
     def _check_body(self, head, body_, where):
         parent = body_.parent_commit
@@ -730,8 +915,27 @@ class Chain:
         need("evidence_root", root_of(body_.evidence), head.evidence_root)
         need("transactions_root", root_of(body_.transactions), head.transactions_root)
 
+        for number, data in enumerate(body_.evidence):
+            try:
+                self._convict(data, head.height)
+            except FalseFact as fact:
+                raise fact.within(f"evidence {number}") from None
+
+    def _convict(self, data, height):
+        """Record an offence; refuse evidence of none, and of one that is recorded."""
+        voters_at = lambda wanted: self.voters_at(wanted) if 1 <= wanted <= height else None  # noqa: E731
+        offence, *_ = check_evidence(data, self.founding.chain_id, voters_at)
+        if offence in self.offences:
+            raise FalseFact("evidence", "of an offence that is not recorded", offence)
+        self.offences.add(offence)
+        self.counts["offences"] += 1
+
+    def voters_at(self, height):
+        """Return who votes at a height, as far as the blocks until now tell."""
+        return next(voters for first, voters in reversed(self.eras) if first <= height)
+
     def _check_certificate(self, found, height, block_id, place):
-        voters = self.founding.validators
+        voters = self.voters_at(height)
         check_certificate(
             found, height, block_id, self.founding.chain_id, voters, self.signatures, place
         )

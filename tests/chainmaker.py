@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+import msgspec
+
+from consensus.evidence import contradiction, judge
+from consensus.messages import Commit, signing_bytes
 from contracts.calls import (
     Call,
     ClaimAccept,
@@ -136,7 +140,12 @@ class Chain:
         return self.transactions[-1]
 
     def block(
-        self, *batch: Transaction, seconds: int = 1, built_round: int = 0, committed_in: int = 0
+        self,
+        *batch: Transaction,
+        evidence: Sequence[bytes] = (),
+        seconds: int = 1,
+        built_round: int = 0,
+        committed_in: int = 0,
     ) -> CommittedBlock:
         """Execute and commit a block of these transactions, `seconds` after the last one."""
         last = self.blocks[-1].certificate if self.blocks else None
@@ -144,11 +153,12 @@ class Chain:
         leader = self.state.turns.leader(len(self.state.validators), height, built_round)
         executed = execute(
             self.state,
-            Body(last, (), tuple(one.raw for one in batch)),
+            Body(last, tuple(evidence), tuple(one.raw for one in batch)),
             time=self.state.header.time + seconds,
             proposer=self.state.validators.members[leader].member,
             built_round=built_round,
             signatures=DirectSignatures(),
+            judge=judge,
         )
         certificate = self.certify(height, executed.header.hash, committed_in)
         block = Block(executed.header, executed.body)
@@ -173,6 +183,18 @@ class Chain:
             for index in (range(quorum) if signers is None else signers)
         )
         return CommitCertificate(height, round_, Hash(block_id), seals)
+
+    def double_vote(self, signer: int, height: int = 1, *, round_: int = 0) -> bytes:
+        """Return evidence: a validator committed two blocks in one round."""
+        pair = []
+        for block_id in (some_bytes("a block"), some_bytes("another block")):
+            vote = Commit(height, round_, block_id, signer, bytes(64))
+            key = key_of(self.labels[signer], Role.CONSENSUS)
+            signature = key.sign(signing_bytes(vote, self.chain_id))
+            pair.append(msgspec.structs.replace(vote, signature=signature))
+        found = contradiction(*pair)
+        assert found is not None
+        return encode(found)
 
     def export(self, path: Path) -> Path:
         """Write the chain as an export."""

@@ -203,7 +203,7 @@ def _bodies(chain: Chain) -> list[Forgery]:
 
 _NO_PARENT = ("parent_commit is there", "parent_commit")
 _FEW = ("signers", "signers")
-_EVIDENCE = ("evidence in a block of version 1", "evidence in a block of version 1")
+_EVIDENCE = ("evidence", "evidence")
 _EMPTY = ("nothing in a block of round 0", "body")
 
 

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from consensus.evidence import judge
 from contracts import registry
-from contracts.errors import ContractsError, Inadmissible, OverLimit
+from contracts.errors import AlreadyAccused, ContractsError, Inadmissible, OverLimit
 from contracts.execute import Executed, execute
 from contracts.genesis import SignedGenesis, start
 from ledger import merkle
@@ -27,7 +28,14 @@ from ledger.certificate import (
 )
 from ledger.encoding import decode, encode
 from ledger.entry import Outcome
-from ledger.errors import BadSignature, LedgerError, Malformed, Mismatch, NoQuorum
+from ledger.errors import (
+    BadSignature,
+    LedgerError,
+    Malformed,
+    Mismatch,
+    NoQuorum,
+    NotEvidence,
+)
 from ledger.hashing import Hash
 from ledger.transaction import parse
 from ledger.validators import ValidatorSet
@@ -143,7 +151,6 @@ class Replay:
             ("next_validators_hash", chain.next_validators.hash, header.next_validators_hash),
             ("proposer", chain.validators.members[leader].member, header.proposer),
             ("parent_commit is there", height > 1, body.parent_commit is not None),
-            ("evidence in a block of version 1", 0, len(body.evidence)),
             ("nothing in a block of round 0", False, header.built_round == 0 and body.is_empty()),
             ("transactions_root", _root(body.transactions), header.transactions_root),
         ):
@@ -164,9 +171,14 @@ class Replay:
                 proposer=header.proposer,
                 built_round=header.built_round,
                 signatures=self._ahead,
+                judge=judge,
             )
         except Mismatch as error:
             raise _false(error, header.height) from None
+        except (NotEvidence, AlreadyAccused) as error:
+            raise FalseFact(
+                "evidence", "what convicts of what is not recorded", error, height=header.height
+            ) from None
         except (Inadmissible, Malformed) as error:
             field = error.code if isinstance(error, Inadmissible) else "encoding"
             # The signature is what is judged last, so those verified count the good ones.

@@ -52,6 +52,7 @@ class Report:
     seconds: float = 0.0  # that the verification took
     calls: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
+    accused: Counter[bytes] = field(default_factory=Counter)  # member -> offences recorded
     late: list[int] = field(default_factory=list)  # heights built in a round above 0
 
     def add(self, executed: Executed) -> None:
@@ -63,6 +64,7 @@ class Report:
         if header.built_round:
             self.late.append(header.height)
         self._of(header.proposer).proposed += 1
+        self.accused.update(accusation.member for accusation in executed.accusations)
         for entry, concerned in zip(executed.entries, executed.concerned, strict=True):
             self.calls[call_name(entry.call)] += 1
             sender = self._of(entry.sender)
@@ -93,7 +95,10 @@ class Report:
             "seconds": round(self.seconds, 3),
             "calls": dict(sorted(self.calls.items())),
             "refusals": dict(sorted(self.refusals.items())),
-            "exceptions": {"late_blocks": self.late},
+            "exceptions": {
+                "late_blocks": self.late,
+                "accused": {member.hex(): count for member, count in sorted(self.accused.items())},
+            },
             "members": [
                 {
                     "member": member.hex(),

@@ -191,6 +191,12 @@ def _human(report: Report) -> str:
         lines += ["", table(("call", "entries"), sorted(report.calls.items()))]
     if report.refusals:
         lines += ["", table(("refused because", "entries"), sorted(report.refusals.items()))]
+    if report.accused:
+        lines += ["", "recorded as having broken the rules of agreement:"]
+        lines += [
+            f"  {report.members[member].label} {member.hex()}: {count} offences"
+            for member, count in sorted(report.accused.items())
+        ]
     if report.late:
         lines += ["", f"{len(report.late)} blocks were built in a later round than 0"]
     return "\n".join(lines)

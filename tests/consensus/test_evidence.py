@@ -21,11 +21,14 @@ from consensus.evidence import (
     encode,
     evidence_id,
     height_of,
+    judge,
     offence,
+    offence_key,
     verify,
 )
 from consensus.messages import Message, Proposal, Statement
 from ledger.block import MAX_EVIDENCE_BYTES
+from ledger.errors import NotEvidence
 from ledger.validators import ValidatorSet
 from tests.consensus.committee import CHAIN_ID, HEIGHT, Committee
 
@@ -88,6 +91,39 @@ def test_what_two_statements_prove(name: str) -> None:
         verify(found, bytes(32), C.validators)
     with pytest.raises(BadEvidence):  # and with the validators of another height by somebody else
         verify(found, CHAIN_ID, _rotated())
+
+
+def test_a_judge_names_the_member_and_the_deed_without_its_round() -> None:
+    deeds = {}
+    for round_ in (0, 4):
+        found = contradiction(C.commit(1, ID, round_), C.commit(1, OTHER, round_))
+        assert found is not None
+        accusation = judge(encode(found), CHAIN_ID, lambda _: C.validators)
+        assert accusation.member == C.validators.members[1].member
+        assert accusation.height == HEIGHT
+        assert accusation.offence == offence_key(found)
+        deeds[round_] = accusation.offence
+    assert deeds[0] == deeds[4]
+    others = [found for one, other, _ in PAIRS.values() if (found := contradiction(one, other))]
+    kinds = {(type(found), type(_first(found))) for found in others}
+    assert len({offence_key(found) for found in others}) == len(kinds)
+
+
+def _first(found: Evidence) -> object:
+    return found.first if isinstance(found, DoubleVote) else found
+
+
+@pytest.mark.parametrize("data", [b"\xc0", encode(bad_proposal(C.proposal(0, A)))])
+def test_a_judge_refuses_what_convicts_nobody(data: bytes) -> None:
+    with pytest.raises(NotEvidence):
+        judge(data, CHAIN_ID, lambda _: C.validators)
+
+
+def test_a_judge_refuses_a_height_whose_validators_are_not_known() -> None:
+    found = contradiction(C.commit(1, ID), C.commit(1, OTHER))
+    assert found is not None
+    with pytest.raises(NotEvidence):
+        judge(encode(found), CHAIN_ID, lambda height: C.validators if height > HEIGHT else None)
 
 
 def _rotated() -> ValidatorSet:

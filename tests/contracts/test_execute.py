@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from contracts import registry
+from contracts import accusations, eras, registry
 from contracts.calls import (
     Call,
     ClaimAccept,
@@ -21,6 +22,7 @@ from contracts.calls import (
     SettlementCreate,
 )
 from contracts.errors import (
+    AlreadyAccused,
     AlreadySeen,
     Expired,
     Inadmissible,
@@ -39,13 +41,14 @@ from contracts.errors import (
 from contracts.execute import DirectSignatures, Executed, execute, require_includable
 from contracts.parameters import Parameters
 from contracts.registry import Member, Status
+from contracts.state import Overlay
 from ledger import merkle
-from ledger.block import Body, Header
+from ledger.block import MAX_EVIDENCE, Body, Header
 from ledger.certificate import CommitCertificate
 from ledger.digest import StateDigest
 from ledger.encoding import decode, encode
 from ledger.entry import Entry, Outcome
-from ledger.errors import BadSignature, Malformed, Mismatch
+from ledger.errors import BadSignature, Malformed, Mismatch, NotEvidence
 from ledger.hashing import Hash
 from ledger.heads import Head, first
 from ledger.keys import Algorithm, Role, key_id
@@ -58,7 +61,7 @@ from ledger.transaction import (
     sign,
 )
 from ledger.validators import MemberId, ValidatorSet
-from tests.contracts.world import World, bytes32, key_of, mark
+from tests.contracts.world import World, bytes32, judge, key_of, mark
 
 SHOP = "shop"
 COMMIT = PrescriptionCommit(bytes32("prescription"))
@@ -183,6 +186,7 @@ def test_what_is_no_transaction_is_malformed() -> None:
                 proposer=bytes(16),
                 built_round=0,
                 signatures=DirectSignatures(),
+                judge=judge,
             )
 
 
@@ -343,8 +347,8 @@ def test_a_header_binds_what_the_block_did() -> None:
 
     original = world.execute
 
-    def checked(transactions: list[Transaction], *, after: int = 1) -> Executed:
-        executed = original(transactions, after=after)
+    def checked(transactions: list[Transaction], **options: Any) -> Executed:  # noqa: ANN401
+        executed = original(transactions, **options)
         check(executed)
         return executed
 
@@ -404,6 +408,7 @@ def test_what_was_parsed_before_does_the_same() -> None:
         proposer=world.ids["federation"],
         built_round=0,
         signatures=DirectSignatures(),
+        judge=judge,
         known={transaction.raw: transaction for transaction in sent},
     )
     assert executed.header == world.execute(sent).header
@@ -413,7 +418,7 @@ def test_what_was_parsed_before_does_the_same() -> None:
 def test_the_body_is_bound_to_the_header() -> None:
     world = World()
     certificate = CommitCertificate(1, 0, bytes(32), ())
-    body = Body(certificate, (b"evidence",), (world.transaction(SHOP, COMMIT).raw,))
+    body = Body(certificate, (b"1/0/deed",), (world.transaction(SHOP, COMMIT).raw,))
     executed = execute(
         world.chain,
         body,
@@ -421,16 +426,49 @@ def test_the_body_is_bound_to_the_header() -> None:
         proposer=world.ids["operator"],
         built_round=3,
         signatures=DirectSignatures(),
+        judge=judge,
     )
     executed.block.outline().verify()
     assert executed.header.parent_commit_hash == certificate.hash
     assert (executed.header.proposer, executed.header.built_round) == (world.ids["operator"], 3)
 
 
+def test_what_evidence_proves_is_recorded_once_for_ever() -> None:
+    world = World()
+    executed = world.block(evidence=(b"1/2/deed", b"1/0/deed"))
+    insurer, federation = (world.ids[name] for name in ("insurer", "federation"))
+    assert [accusation.member for accusation in executed.accusations] == [insurer, federation]
+    assert executed.entries == ()
+    found = accusations.conviction(world.state, executed.accusations[1].offence)
+    assert found == accusations.Conviction(federation, 1, included=1, index=1)
+    for again in ((b"1/2/deed",), (b"2/1/deed", b"2/1/deed")):
+        with pytest.raises(AlreadyAccused):
+            world.execute((), evidence=again)
+    world.block(evidence=(b"1/2/another deed",))
+
+
+@pytest.mark.parametrize("data", [b"1/4/nobody", b"0/0/genesis", b"2/0/the future"])
+def test_evidence_that_convicts_nobody_makes_a_block_invalid(data: bytes) -> None:
+    with pytest.raises(NotEvidence):
+        World().execute((), evidence=(b"1/0/deed", data))
+
+
+def test_a_proposer_leaves_out_evidence_that_no_block_may_hold() -> None:
+    world = World()
+    world.block(evidence=(b"1/0/deed",))
+    offered = [b"1/0/deed", b"9/0/ahead", *(b"2/1/%d" % i for i in range(MAX_EVIDENCE + 1))]
+    executed = world.execute((), evidence=offered, skip_invalid=True)
+    assert executed.body.evidence == tuple(offered[2 : 2 + MAX_EVIDENCE])
+    assert len(executed.accusations) == MAX_EVIDENCE
+
+
 def test_validators_take_their_turn_two_heights_after_they_are_announced() -> None:
     world = World()
     members = world.chain.validators.members
     following, later = ValidatorSet(members[:3]), ValidatorSet(members[1:])
+    state = Overlay(world.state)
+    eras.begin(state, 2, 1, later)
+    world.state.apply(state.changes)
     world.chain = replace(world.chain, validators=following, next_validators=later)
     header = world.block().header
     assert header.validators_hash == following.hash

@@ -247,7 +247,7 @@ def test_the_first_state_is_members_keys_and_parameters() -> None:
     state = Memory()
     state.apply(beginning.changes)
     keys = sum(len(member.keys) for member in GENESIS.members)
-    assert len(state.pairs) == 2 + len(GENESIS.members) + 2 * keys
+    assert len(state.pairs) == 4 + len(GENESIS.members) + 2 * keys
     for member in GENESIS.members:
         found = registry.member(state, member.id)
         assert found is not None

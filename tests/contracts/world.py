@@ -1,7 +1,7 @@
 """A small network to try the rules on: seeds, a genesis, a chain in memory."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
@@ -13,11 +13,12 @@ from contracts.execute import ChainState, DirectSignatures, Executed, execute
 from contracts.genesis import Founder, Genesis, MemberKey, start
 from contracts.parameters import Parameters
 from contracts.registry import Family
-from ledger.block import Body
+from ledger.block import Accusation, Body
+from ledger.errors import NotEvidence
 from ledger.hashing import Hash
 from ledger.keys import Algorithm, Role, SigningKey, key_id
 from ledger.transaction import Transaction, Unsigned, created_id, sign
-from ledger.validators import MemberId
+from ledger.validators import MemberId, ValidatorSet
 
 TIME: Final = 1_790_000_000
 VALIDATOR_ROLES: Final = (Role.TRANSACTION, Role.CONSENSUS, Role.CHECKPOINT, Role.TLS)
@@ -55,6 +56,21 @@ class Memory:
                 del self.pairs[key]  # a removal of what is not there is a fault
             else:
                 self.pairs[key] = value
+
+
+def judge(
+    data: bytes, _chain_id: bytes, validators_at: Callable[[int], ValidatorSet | None]
+) -> Accusation:
+    """Judge what stands for evidence here: "height/validator/deed", or raise `NotEvidence`.
+
+    Contracts never see what evidence is; what they do with a verdict is tried with this one.
+    """
+    height, index, _deed = data.split(b"/")
+    validators = validators_at(int(height))
+    if validators is None or int(index) >= len(validators):
+        raise NotEvidence("of nobody")
+    member = validators.members[int(index)].member
+    return Accusation(member, int(height), sha256(data).digest())
 
 
 def key_of(name: str, role: Role = Role.TRANSACTION) -> SigningKey:
@@ -133,8 +149,9 @@ class World:
         *,
         after: int = 1,
         skip_invalid: bool = False,
+        evidence: Sequence[bytes] = (),
     ) -> Executed:
-        body = Body(None, (), tuple(transaction.raw for transaction in transactions))
+        body = Body(None, tuple(evidence), tuple(transaction.raw for transaction in transactions))
         return execute(
             self.chain,
             body,
@@ -142,11 +159,14 @@ class World:
             proposer=self.ids["federation"],
             built_round=0,
             signatures=DirectSignatures(),
+            judge=judge,
             skip_invalid=skip_invalid,
         )
 
-    def block(self, *transactions: Transaction, after: int = 1) -> Executed:
-        executed = self.execute(transactions, after=after)
+    def block(
+        self, *transactions: Transaction, after: int = 1, evidence: Sequence[bytes] = ()
+    ) -> Executed:
+        executed = self.execute(transactions, after=after, evidence=evidence)
         self.state.apply(executed.changes)
         self.chain = executed.chain(self.state)
         return executed

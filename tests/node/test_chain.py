@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts.calls import Call, PrescriptionCommit
 from contracts.execute import DirectSignatures
 from ledger.block import CommittedBlock
 from ledger.certificate import CommitCertificate, Seal
@@ -238,3 +239,38 @@ def test_what_the_state_remembers_is_never_older_than_the_store(tmp_path: Path) 
     assert reader.scan(b"", 1 << 20) == sorted(state.items())
     assert reader.get(b"nothing here") is None
     chain.close()
+
+
+def test_what_evidence_proves_is_listed_in_the_order_of_the_chain(tmp_path: Path) -> None:
+    made = chainmaker.Chain()
+    proofs = [made.double_vote(signer) for signer in range(3)]
+    made.block(made.transaction("shop-a", *_calls("one")), evidence=proofs[:2])
+    made.block(evidence=proofs[2:])  # evidence is enough for a block
+    chain = Chain.open(tmp_path, made.genesis.genesis, SIGNATURES)
+    for committed in made.blocks:
+        executed = chain.execute(committed.block.body, committed.block.header, SIGNATURES)
+        chain.commit(executed, committed.certificate)
+    listed = chain.accusations(limit=9)
+    assert [chain.proof(each) for each in listed] == proofs
+    assert [each.cursor for each in listed] == [(1, 0), (1, 1), (2, 0)]
+    assert [each.member for each in listed] == [member_of(label) for label in made.labels[:3]]
+    assert chain.accusations(after=listed[0].cursor, limit=1) == listed[1:2]
+    assert chain.accusation(listed[2].offence) == listed[2]
+    assert chain.accusation(bytes(32)) is None
+    built, _ = chain.build(
+        (), time=chain.header.time, proposer=bytes(16), built_round=0, signatures=SIGNATURES,
+        evidence=[proofs[0], b"none", made.double_vote(3)],
+    )  # fmt: skip
+    assert built.body.evidence == (made.double_vote(3),)
+    chain.close()
+
+
+def test_who_votes_is_known_up_to_two_heights_ahead(tmp_path: Path) -> None:
+    chain = opened(tmp_path)
+    assert chain.validators_at(2) == GENESIS.validator_set
+    assert chain.validators_at(3) is None
+    chain.close()
+
+
+def _calls(name: str) -> list[Call]:
+    return [PrescriptionCommit(chainmaker.some_bytes(name))]

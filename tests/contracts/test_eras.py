@@ -1,0 +1,32 @@
+"""Who votes when: what is found is what was begun last before, however many eras there are."""
+
+from bisect import bisect_right
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts import eras
+from contracts.state import Nothing, Overlay
+from ledger.validators import ValidatorSet
+from tests.contracts.world import genesis
+
+MEMBERS = genesis().validator_set.members
+SETS = [ValidatorSet(MEMBERS[:n]) for n in range(1, 5)]
+
+
+@given(st.lists(st.integers(1, 60), unique=True, max_size=20).map(sorted))
+def test_an_era_is_found_by_any_of_its_heights(begins: list[int]) -> None:
+    state = Overlay(Nothing())
+    eras.start(state, SETS[0])
+    for number, height in enumerate(begins, 1):
+        eras.begin(state, height, number // 2, SETS[number % 4])
+    for height in range(70):
+        number = bisect_right(begins, height)
+        found = eras.at(state, height)
+        assert found.number == number
+        assert found.from_height == (begins[number - 1] if number else 0)
+        assert eras.validators_at(state, height) == SETS[number % 4]
+    assert eras.latest(state).number == len(begins)
+    assert [eras.era(state, n).term for n in range(len(begins) + 1)] == [
+        n // 2 for n in range(len(begins) + 1)
+    ]
