@@ -147,10 +147,8 @@ def _find(members: Sequence[Founder], keys: NodeKeys) -> Founder:
 def _begin_journal(data: Path, identity: bytes) -> None:
     """Make the journal of a validator that has signed nothing; one that exists is kept."""
     files.make_folder(data)
-    journal = Journal.open(data / JOURNAL_FOLDER, identity)
-    if journal is None:
-        journal = Journal.create(data / JOURNAL_FOLDER, identity)
-    journal.close()
+    if not Journal.is_in(data / JOURNAL_FOLDER):
+        Journal.create(data / JOURNAL_FOLDER, identity).close()
 
 
 def _require_same(path: Path, content: bytes) -> None:

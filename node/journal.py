@@ -1,14 +1,17 @@
 """What this validator has promised: on disk before it leaves, so that no crash makes it lie.
 
 Promises bind within a height only. A file holds the promises of some heights, the last of which may
-be open; when it has grown, the next height begins a new file and the older one is deleted. A torn
-tail was never sent and is cut off; damage before a good record refuses to open. Checksums are
-salted for each file, so that nobody can put bytes into a block that look like a record.
+be open; when it has grown, the next height begins a new file and the older one is deleted, and so
+does every start. A torn tail was never sent and is left out; damage before a good record refuses to
+open. Checksums are salted for each file, so that nobody can put bytes into a block that look like a
+record. The file remembers which file it is (node.origin): what is not provably the newest that this
+validator has promised signs nothing until its fence is known (docs/decisions/040).
 """
 
+import contextlib
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -18,10 +21,13 @@ import msgspec
 
 from ledger.encoding import U63_MAX, Struct, decode, encode
 from ledger.errors import LedgerError, StoreDamaged
-from node.kept import KeptFile
+from node import origin as origins
+from node.kept import KeptFile, sync_directory, write_all
+from node.origin import Origin
 
 MAGIC: Final = b"depoli journal 1"
 ROTATE_BYTES: Final = 8 << 20  # several blocks of the largest size
+RESERVED_BYTES: Final = 12 << 20  # from the beginning, more than a file grows to: node.origin
 MAX_BATCH_BYTES: Final = 64 << 20  # many blocks of the largest size
 UNKNOWN_FENCE: Final = U63_MAX  # of a journal that was lost: nothing is signed until it is bounded
 _HEAD_BYTES: Final = 8  # length, CRC32C
@@ -35,13 +41,14 @@ class Kind(IntEnum):
     BODY = 2  # an encoded ledger.block.Block that a promise of the same height needs
     KEPT = 3  # a promise that outlives its height: a proposal of a round above 0
     FENCE = 4  # nothing at or below this height is signed
+    ORIGIN = 5  # an encoded Origin: which file this is
 
 
 class Record(Struct):
     """One fact on disk."""
 
     height: Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]
-    kind: Annotated[int, msgspec.Meta(ge=1, le=4)]
+    kind: Annotated[int, msgspec.Meta(ge=1, le=5)]
     data: bytes
 
 
@@ -56,12 +63,13 @@ class Journal:
         self._descriptor = -1
         self._number = self._size = 0
         self._salt = b""
-        self.truncated = 0  # bytes of a torn tail that were cut off at opening
+        self.truncated = 0  # bytes of a torn tail that were left out at opening
+        self.doubt = ""  # why what was opened was not provably current
         self.fence = 0  # the highest height at or below which nothing may be signed
 
     @classmethod
     def create(cls, directory: Path, identity: bytes, *, fence: int = 0) -> "Journal":
-        """Return a new journal; `identity` is chain id ‖ consensus key. Existing ones are kept."""
+        """Return a new journal; `identity` is chain id ‖ consensus key."""
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         journal = cls(directory, identity)
         journal._number = max(journal._numbers(), default=0)
@@ -70,18 +78,24 @@ class Journal:
 
     @classmethod
     def open(cls, directory: Path, identity: bytes) -> "Journal | None":
-        """Return the journal in `directory`, or None where there is none.
+        """Return the journal in `directory`, in a new file, or None where there is none.
 
-        Raises `StoreDamaged` where a record is bad that is not the torn last one, or where the
-        journal is of another chain or key.
+        One that is not provably current has the `UNKNOWN_FENCE` from now on, and says why in
+        `doubt`. Raises `StoreDamaged` where a record is bad that is not the torn last one, or where
+        the journal is of another chain or key; OSError where the new file cannot be written.
         """
-        journal = cls(directory, identity)
-        numbers = journal._numbers() if directory.is_dir() else []
-        if not numbers:
+        if not cls.is_in(directory):
             return None
-        for number in numbers:  # more than one after a crash between creating and deleting
-            journal._load(number, last=number == numbers[-1])
+        journal = cls(directory, identity)
+        journal._load(max(journal._numbers()))  # older ones: a crash came before their deletion
+        fence = [Record(UNKNOWN_FENCE, Kind.FENCE, b"")] if journal.doubt else []
+        journal._begin_file([*fence, *journal._records])
         return journal
+
+    @staticmethod
+    def is_in(directory: Path) -> bool:
+        """Return whether there is a journal in `directory`."""
+        return any(directory.glob("*.journal"))
 
     @property
     def height(self) -> int:
@@ -113,8 +127,10 @@ class Journal:
 
         Raises OSError: then nothing may be sent.
         """
+        assert self._descriptor >= 0  # a journal that failed promises nothing more
         if kept := [encode(record) for record in records if record.kind == Kind.KEPT]:
-            self._kept.append(kept)
+            with self._closed_by_failure():
+                self._kept.append(kept)
             records = [record for record in records if record.kind != Kind.KEPT]
             if not records:
                 return
@@ -129,8 +145,8 @@ class Journal:
         self._records += records
 
     def set_fence(self, height: int) -> None:
-        """Bind this validator durably to sign nothing at or below `height`."""
-        self._begin_file([Record(height, Kind.FENCE, b"")])
+        """Bind this validator durably to sign nothing at or below `height`, nor below its own."""
+        self._begin_file([Record(max(height, self._height), Kind.FENCE, b"")])
 
     def close(self) -> None:
         """Close the files."""
@@ -154,22 +170,27 @@ class Journal:
         self._number += 1
         path = self._path(self._number)
         scratch = path.with_suffix(".new")
-        descriptor = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-        self._salt = secrets.token_bytes(_SALT_BYTES)
-        content = MAGIC + self._identity + self._salt + self._framed(records)
-        _write_all(descriptor, content)
-        os.fsync(descriptor)
-        scratch.rename(path)
-        _sync_directory(self._directory)
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor, self._size = descriptor, len(content)
+        scratch.unlink(missing_ok=True)  # of a start that failed: its file is not this one
+        with self._closed_by_failure():
+            descriptor = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            before, self._descriptor = self._descriptor, descriptor
+            if before >= 0:
+                os.close(before)
+            origin = Record(0, Kind.ORIGIN, encode(origins.mark(descriptor, RESERVED_BYTES)))
+            self._salt = secrets.token_bytes(_SALT_BYTES)
+            content = MAGIC + self._identity + self._salt + self._framed([origin, *records])
+            write_all(descriptor, content)
+            os.fsync(descriptor)
+            scratch.rename(path)
+            sync_directory(self._directory)
+            for number in older:
+                self._path(number).unlink()
+        self._size = len(content)
         self._records = list(records)
-        self._learn_fence()
-        for number in older:
-            self._path(number).unlink()
+        fences = [record.height for record in records if record.kind == Kind.FENCE]
+        self.fence = max(fences, default=0)
 
-    def _load(self, number: int, *, last: bool) -> None:
+    def _load(self, number: int) -> None:
         path = self._path(number)
         content = path.read_bytes()
         head = MAGIC + self._identity
@@ -178,37 +199,30 @@ class Journal:
         offset = len(head) + _SALT_BYTES
         self._salt = content[len(head) : offset]
         records, end = self._parse(path, content, offset)
-        if end < len(content) and not last:
-            raise StoreDamaged(str(path), end, "a sealed journal ends in a torn batch")
-        self._records = list(dict.fromkeys((*self._records, *records)))  # a new file repeats some
-        bound = [record.height for record in self._records if record.kind != Kind.FENCE]
-        self._height = max(bound, default=0)
-        self._records = [
-            r for r in self._records if r.kind == Kind.FENCE or r.height == self._height
-        ]
-        if last:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
-            if end < len(content):
-                self.truncated = len(content) - end
-                os.ftruncate(self._descriptor, end)
-                os.fsync(self._descriptor)
-            self._number, self._size = number, end
-            self._learn_fence()
-
-    def _learn_fence(self) -> None:
-        fences = [record.height for record in self._records if record.kind == Kind.FENCE]
-        self.fence = max(fences, default=0)
+        promised = [record for record in records if record.kind in {Kind.PROMISE, Kind.BODY}]
+        self._height = max((record.height for record in promised), default=0)
+        fences = [record for record in records if record.kind == Kind.FENCE]
+        self._records = fences + [each for each in promised if each.height == self._height]
+        self._number, self.truncated = number, len(content) - end
+        self.doubt = _doubt(path, records)
 
     def _write(self, data: bytes) -> None:
-        assert self._descriptor >= 0
-        try:
-            _write_all(self._descriptor, data)
+        with self._closed_by_failure():
+            write_all(self._descriptor, data)
             os.fdatasync(self._descriptor)
+        self._size += len(data)
+
+    @contextlib.contextmanager
+    def _closed_by_failure(self) -> Iterator[None]:
+        """Close the files for good where the disk fails.
+
+        What is on it then is unknown, and a later fdatasync may lie: nothing more is signed.
+        """
+        try:
+            yield
         except OSError:
-            # What is on disk now is unknown, and a later fdatasync may lie: sign nothing more.
             self.close()
             raise
-        self._size += len(data)
 
     def _framed(self, records: Sequence[Record]) -> bytes:
         payload = encode(tuple(records))
@@ -248,15 +262,13 @@ class Journal:
         return checksum.to_bytes(4)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
+def _doubt(path: Path, records: Sequence[Record]) -> str:
+    """Return why the journal at `path`, which holds `records`, is not provably the newest."""
+    found = [record.data for record in records if record.kind == Kind.ORIGIN]
+    if not found:
+        return "it does not say which file it is"
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        return origins.doubt(descriptor, decode(found[0], Origin))
     finally:
         os.close(descriptor)

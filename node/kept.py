@@ -21,15 +21,14 @@ class KeptFile:
 
     def __init__(self, directory: Path, identity: bytes) -> None:
         self._path, self._head = directory / FILE_NAME, MAGIC + identity
-        self._file: BinaryIO | None = None
+        self._descriptor = -1
 
     def append(self, items: Sequence[bytes]) -> None:
-        """Make `items` durable; raise OSError."""
-        if self._file is None:
-            self._file = self._opened()
-        self._file.write(b"".join(_framed(item) for item in items))
-        self._file.flush()
-        os.fdatasync(self._file.fileno())
+        """Make `items` durable with one fdatasync; raise OSError: then it is not to be used."""
+        if self._descriptor < 0:
+            self._descriptor = self._opened()
+        write_all(self._descriptor, b"".join(_framed(item) for item in items))
+        os.fdatasync(self._descriptor)
 
     def read(self) -> list[bytes]:
         """Return all items, each once; a torn last one was never promised and is left out."""
@@ -44,38 +43,45 @@ class KeptFile:
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
-    def _opened(self) -> BinaryIO:
-        """Return the file, positioned behind its last whole item; what a crash tore is cut off."""
-        is_new = not self._path.exists() or self._path.stat().st_size < len(self._head)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        file = os.fdopen(descriptor, "r+b")
-        try:
-            if is_new:
-                file.truncate(0)
-                file.write(self._head)
-                end = len(self._head)
-            else:
-                file.seek(len(self._head))
-                end = file.tell()
+    def _opened(self) -> int:
+        """Return the file, to append to it; what a crash tore of its last item is cut off."""
+        end = 0
+        if self._path.exists() and self._path.stat().st_size >= len(self._head):
+            with self._path.open("rb") as file:
+                end = file.seek(len(self._head))
                 while _next(file) is not None:
                     end = file.tell()
-            file.truncate(end)
-            file.seek(end)
-            file.flush()
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.ftruncate(descriptor, end)
+            if end == 0:
+                write_all(descriptor, self._head)
             os.fsync(descriptor)
-            directory = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)  # its name too survives a power cut
-            finally:
-                os.close(directory)
+            sync_directory(self._path.parent)  # its name too survives a power cut
         except BaseException:
-            file.close()
+            os.close(descriptor)
             raise
-        return file
+        return descriptor
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data` to an open file."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _framed(item: bytes) -> bytes:

@@ -149,10 +149,12 @@ def _journal(config: Config, key: SigningKey, chain: Chain, log: Log) -> Journal
     directory = config.data / "journal"
     journal = Journal.open(directory, identity)
     if journal is None:
-        log.warning("no journal: nothing is signed where a lost one may have signed")
-        return Journal.create(directory, identity, fence=UNKNOWN_FENCE)
+        journal = Journal.create(directory, identity, fence=UNKNOWN_FENCE)
+        journal.doubt = "there was none"
     if journal.truncated:
         log.warning("torn tail of the journal cut off", bytes=journal.truncated)
+    if journal.doubt:
+        log.warning("journal not current", reason=journal.doubt, folder=directory)
     return journal
 
 
