@@ -293,13 +293,16 @@ class Api:
         )
 
     async def validators(self, request: web.Request) -> web.Response:
-        """List who votes on the next block."""
+        """List who votes on the next block, and who proposes it first."""
         self._require(request, *Scope)
         state = self._chain.state
+        n, height = len(state.validators), state.header.height + 1
         return web.json_response(
             {
-                "height": state.header.height + 1,
+                "height": height,
                 "quorum": state.validators.quorum,
+                "leader": state.turns.leader(n, height, 0),
+                "passed_over": state.turns.passed_over(n, height),
                 "validators": [plain(validator) for validator in state.validators.members],
             }
         )

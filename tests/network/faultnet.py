@@ -6,8 +6,10 @@ import json
 import os
 import secrets
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -22,7 +24,7 @@ from ledger.transaction import Transaction, Unsigned
 from node import testnet
 from node.cli.home import load_home
 from node.config import FILE_NAME, Address, load_config
-from node.process import NoAnswer, Process
+from node.process import NoAnswer, Process, get_json
 from node.testnet import LocalNetwork, Organisation
 from scripts import kills
 from tests.network.proxy import Proxy
@@ -30,6 +32,7 @@ from tests.network.proxy import Proxy
 DEADLINE_S: Final = 40.0  # of a condition: long, because machines are shared
 WAIT_S: Final = 5  # a request waits so long for its block, then it is sent again
 LOOK_S: Final = 0.02
+PATIENCE: Final = 200  # blocks within which whoever was passed over leads again
 # Rounds are short, so that a test that costs one costs little; a shared machine still keeps them.
 PARAMETERS: Final[Mapping[str, int]] = {"base_timeout_ms": 500}
 
@@ -87,6 +90,10 @@ class FaultNetwork:
 
     def process(self, label: str) -> Process:
         return self.network.process(label)
+
+    def others(self, *labels: str) -> tuple[str, ...]:
+        """All nodes but these."""
+        return tuple(each for each in self.labels if each not in labels)
 
     # --- asking nodes ----------------------------------------------------------------------------
 
@@ -155,6 +162,32 @@ class FaultNetwork:
             lambda: f"not ready: {[(each.label, each.not_ready()) for each in chosen]}",
         )
 
+    def leader(self, label: str) -> str:
+        """Return who proposes first at the height that is open at a node."""
+        return self.labels[int(self.ask(label, "/v1/validators")["leader"])]
+
+    def ask(self, label: str, path: str) -> dict[str, Any]:
+        """Return what a node answers to whoever may read everything."""
+        address = load_config(self.process(label).home).api_listen
+        return get_json(address, path, kills.token_of(self.network, label))
+
+    def block(self, label: str, height: int) -> dict[str, Any]:
+        """Return a block's header and certificate, as a node shows them."""
+        return self.ask(label, f"/v1/blocks/{height}")
+
+    def proposer(self, label: str) -> str:
+        """Return who built the last block of a node."""
+        member = self.ask(label, "/v1/blocks/latest")["header"]["proposer"]
+        return next(each.label for each in self.network.validators if each.member.hex() == member)
+
+    def drive(self, until_: Callable[[], bool], *via: str, together: int = 1) -> None:
+        """Make blocks through these nodes in turn, or all, until a condition holds."""
+        for _, label in zip(range(PATIENCE), itertools.cycle(via or self.labels), strict=False):
+            self.submit_many(label, together)
+            if until_():
+                return
+        raise AssertionError(f"it does not come within {PATIENCE} blocks")
+
     def heights(self, labels: Iterable[str] | None = None) -> dict[str, int]:
         return {label: self.height(label) for label in labels or self.labels}
 
@@ -173,6 +206,29 @@ class FaultNetwork:
         values = [json.loads(line) for line in lines if line.startswith("{")]
         return [value for value in values if value["event"] == event]
 
+    @contextlib.contextmanager
+    def loaded(self, *via: str) -> Iterator[None]:
+        """Send prescriptions through each of these nodes, or all, one after the other, meanwhile.
+
+        In the end everything that was sent has been acknowledged.
+        """
+        over, sent = threading.Event(), threading.Event()
+
+        def send(label: str) -> None:
+            while not over.is_set():
+                self.submit(label)
+                sent.set()
+
+        with ThreadPoolExecutor() as threads:
+            running = [threads.submit(send, label) for label in via or self.labels]
+            try:
+                until(sent.is_set, "nothing is committed")
+                yield
+            finally:
+                over.set()
+            for each in running:
+                each.result()
+
     # --- treating nodes badly --------------------------------------------------------------------
 
     def pause(self, label: str) -> None:
@@ -185,6 +241,16 @@ class FaultNetwork:
     def start(self, *labels: str) -> None:
         """Start nodes and wait until each answers."""
         self.network.start(*labels)
+
+    def mend(self) -> None:
+        """Heal all wires, run all nodes, and wait until they are level and hold what was told."""
+        self.proxy.heal()
+        for process in self.network.processes:
+            if (pid := process.pid()) is not None:
+                os.kill(pid, signal.SIGCONT)
+        self.start()
+        self.until_ready()
+        self.require_whole()
 
     def _signal(self, label: str, number: signal.Signals) -> None:
         pid = self.process(label).pid()

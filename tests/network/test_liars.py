@@ -15,8 +15,6 @@ from tests.network import byzantine, faultnet
 from tests.network.byzantine import Liar, Lie
 from tests.network.faultnet import FaultNetwork, until
 
-PATIENCE = 200  # blocks within which a validator that was passed over leads again
-
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultNetwork]:
@@ -49,11 +47,7 @@ def honest(net: FaultNetwork) -> tuple[str, ...]:
 
 def drive(net: FaultNetwork, until_: Callable[[], bool], *, together: int = 1) -> None:
     """Make blocks of some transactions through the honest nodes until a condition holds."""
-    for number in range(PATIENCE):
-        net.submit_many(honest(net)[number % 3], together)
-        if until_():
-            return
-    raise AssertionError(f"it does not come within {PATIENCE} blocks")
+    net.drive(until_, *honest(net), together=together)
 
 
 def until_it_leads(net: FaultNetwork, liar: Liar) -> None:

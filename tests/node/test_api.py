@@ -554,6 +554,7 @@ def test_the_network_describes_itself(tmp_path: Path) -> None:
             assert (status["peers"], status["fenced"], status["ready"]) == ([], False, True)
             validators = (await door.get("/v1/validators", "operator")).json
             assert (validators["height"], validators["quorum"]) == (2, 1)
+            assert (validators["leader"], validators["passed_over"]) == (0, [])
             assert len(validators["validators"]) == 1
             members = (await door.get("/v1/members", "operator")).json["members"]
             assert len(members) == len(door.genesis.genesis.members)
