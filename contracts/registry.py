@@ -1,5 +1,6 @@
 """The members and their keys. They come from genesis until governance admits others."""
 
+from collections.abc import Iterable
 from enum import IntEnum
 from functools import lru_cache
 from typing import Annotated, Final
@@ -23,6 +24,7 @@ from ledger.validators import MEMBER_ID_BYTES, MemberId
 
 _MEMBER: Final = b"m"  # + member -> Member
 _KEY: Final = b"k"  # + member + key id -> Key
+MAX_KEYS: Final = 1 << 20  # that are looked at: far more than members register
 _USED: Final = b"u"  # + public key -> member; never removed: a key has one owner for ever
 
 Height = Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]
@@ -106,6 +108,18 @@ def transaction_key(state: Reader, owner: bytes, id_: bytes, height: int) -> Pub
     if height < key.from_height or (key.until_height is not None and height >= key.until_height):
         raise KeyNotInForce(id_, height)
     return PublicKey(key.public)
+
+
+def keys(state: Reader, role: Role) -> list[tuple[MemberId, Key]]:
+    """Return every key of this role that was ever registered, with its member."""
+    found = state.scan(_KEY, MAX_KEYS)
+    owned = ((name[len(_KEY) :][:MEMBER_ID_BYTES], _parse_key(value)) for name, value in found)
+    return [(MemberId(owner), key) for owner, key in owned if key.role is role]
+
+
+def changes_keys(changes: Iterable[bytes]) -> bool:
+    """Return whether a key of a member is among the keys of the state that a block wrote."""
+    return any(name.startswith(_KEY) for name in changes)
 
 
 def admit(state: Overlay, id_: MemberId, family: Family, country: bytes) -> None:

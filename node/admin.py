@@ -4,8 +4,8 @@ import importlib.metadata
 
 from aiohttp import web
 
+from node.link import PROTOCOL_VERSION
 from node.metrics import CONTENT_TYPE, Metrics
-from node.p2p import PROTOCOL_VERSION
 from node.replica import Replica
 
 

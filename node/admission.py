@@ -18,9 +18,10 @@ from ledger.transaction import Transaction
 from node import clock
 from node.chain import Committed
 from node.errors import NodeError
+from node.link import Transactions
 from node.mempool import Mempool, MempoolFull
 from node.metrics import Metrics
-from node.p2p import Network, Transactions
+from node.p2p import Network
 from node.signatures import VerifiedSignatures
 
 MAX_BATCH: Final = 1024

@@ -287,6 +287,8 @@ class Api:
                 "log_size": header.log_size,
                 "mempool": len(self._mempool),
                 "peers": sorted(link.peer.label for link in replica.exchange.links.values()),
+                "trouble": dict(sorted(replica.exchange.trouble.items())),
+                "twins": [views.twins(each) for each in replica.exchange.twins],
                 "fenced": replica.is_fenced,
                 "ready": not replica.not_ready(),
             }

@@ -9,6 +9,7 @@ from consensus import messages
 from consensus.errors import ConsensusError
 from consensus.interface import Received
 from consensus.messages import Message, Status
+from contracts.execute import Executed
 from ledger.block import Outline
 from ledger.encoding import decode, encode
 from ledger.errors import Mismatch
@@ -16,9 +17,11 @@ from ledger.transaction import Transaction, parse
 from node import clock
 from node.admission import Admission
 from node.chain import Chain
+from node.link import Channel, Link, Transactions
 from node.log import Log
 from node.mempool import Mempool
-from node.p2p import Channel, Link, Network, Transactions
+from node.p2p import Network, Twins
+from node.roster import Roster
 from node.signatures import VerifiedSignatures
 from node.sync import (
     MAX_BLOCKS,
@@ -85,10 +88,12 @@ class Exchange:
         admission: Admission,
         machine: Machine,
         signatures: VerifiedSignatures,
+        roster: Roster,
         worker: Executor,
         log: Log,
     ) -> None:
         self._chain, self._mempool, self._admission = chain, mempool, admission
+        self._roster = roster
         self._machine, self._signatures = machine, signatures
         self._worker, self._log = worker, log
         self._heights: dict[bytes, int] = {}  # the height that each peer is deciding, by node key
@@ -105,9 +110,27 @@ class Exchange:
         """The links that are up, by node key."""
         return {} if self.network is None else self.network.links
 
+    @property
+    def twins(self) -> list[Twins]:
+        """Node keys with which two live nodes speak."""
+        return [] if self.network is None else self.network.twins
+
+    @property
+    def trouble(self) -> dict[str, str]:
+        """Why peers are not linked, by label."""
+        if self.network is None:
+            return {}
+        peers = self.network.peers
+        return {peers[key].label: reason for key, reason in self.network.trouble.items()}
+
     def heights(self) -> dict[bytes, int]:
         """Return the height that each linked peer is deciding, by node key."""
         return self._heights
+
+    def committed(self, executed: Executed) -> None:
+        """Learn of a block of ours: it may change who the peers are."""
+        if self.network is not None and self._roster.has_changed(executed):
+            self.network.set_peers(self._roster.peers())
 
     # --- out ---------------------------------------------------------------------------------
 
@@ -180,8 +203,8 @@ class Exchange:
                 self._answer(link, payload)
             case Channel.REPLY:
                 await self._take_reply(link, payload)
-            case Channel.HELLO:
-                raise Mismatch("frame", "no second hello", "hello")
+            case Channel.HELLO | Channel.NOTICE:
+                raise Mismatch("frame", "no second hello", channel.name)
 
     async def _take_message(self, link: Link, payload: bytes) -> None:
         try:

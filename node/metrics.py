@@ -20,6 +20,9 @@ class Metrics:
         self.mempool = Gauge("depoli_mempool_transactions", "Waiting", registry=registry)
         self.mempool_bytes = Gauge("depoli_mempool_bytes", "Waiting", registry=registry)
         self.peers = Gauge("depoli_peers_linked", "Links that are up", registry=registry)
+        self.twins = Gauge(
+            "depoli_twins", "Node keys with which two live nodes speak", registry=registry
+        )
         self.fenced = Gauge(
             "depoli_fenced", "1 while this validator may not sign", registry=registry
         )

@@ -1,214 +1,75 @@
-"""Links between nodes: framed messages over mutually authenticated TLS, every queue bounded.
+"""Links between nodes: mutually authenticated TLS, one a peer; peers may change meanwhile.
 
-Of two validators the one with the lower node key dials. An observer dials every validator. What a
-peer has not yet been sent is state, not a queue: votes by their slot, transactions up to a bound;
-so that a slow peer costs a bounded amount of memory and is caught up by `Status`, not by a backlog.
+Any node that knows a peer's address dials it while no link is up. Of two links to one instance the
+one that the lower node key dialled stays; so the higher key waits a little before it dials. Where
+another instance of a linked key calls, the link that is up is asked whether it lives: if it does,
+there are two nodes with one key, both are told, and the newcomer is refused.
 """
 
 import asyncio
+import ipaddress
+import os
+import re
 import socket
 import ssl
-from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import Annotated, Final, Protocol
+from typing import Final, Protocol
 
-import msgspec
-
-from ledger.encoding import U63_MAX, Struct, decode, encode
 from ledger.errors import LedgerError
-from ledger.transaction import MAX_TRANSACTION_BYTES
-from ledger.validators import Bytes32
-from node import tls
+from node import clock, tls
 from node.errors import CannotListen
+from node.link import (
+    Channel,
+    Hello,
+    Link,
+    Listening,
+    Peer,
+    Ping,
+    Pong,
+    Reason,
+    Refusal,
+    Refused,
+    Twin,
+    parse_notice,
+)
 from node.log import Log
+from node.penalties import Penalties
 
-PROTOCOL_VERSION: Final = 1
-MAX_FRAME_BYTES: Final = 8 << 20  # a whole block of 4 MiB with its certificate, and room
-MAX_CONSENSUS_BYTES: Final = 1 << 20
-MAX_SMALL_BYTES: Final = 256 << 10
-MAX_QUEUED_TRANSACTION_BYTES: Final = 16 << 20  # per peer, the oldest are dropped: they are pulled
-MAX_QUEUED_VOTE_BYTES: Final = 8 << 20  # per peer, the oldest are dropped: Status brings them
-MAX_QUEUED_REPLIES: Final = 4
 MAX_STRANGERS: Final = 64  # callers who have not yet said who they are
 BACKLOG: Final = 128
 HANDSHAKE_S: Final = 10
-SEND_S: Final = 30  # a peer that takes nothing for so long is disconnected
 IDLE_S: Final = 30  # heartbeats come every few seconds
 REDIAL_S: Final = (0.1, 0.2, 0.5)  # then the last for ever: a quorum may wait for this peer
+REFUSED_S: Final = 5.0  # until who refused us is dialled again
+HIGHER_WAITS_S: Final = 0.5  # for the link that the lower key dials
+TWIN_LOG_S: Final = 60.0  # between two warnings of one pair of twins
+TWIN_FORGOTTEN_S: Final = 600.0  # after it was last seen
 
-
-class Channel(IntEnum):
-    """What a frame holds."""
-
-    HELLO = 0
-    CONSENSUS = 1
-    TRANSACTIONS = 2
-    PULL = 3  # asks for transactions, outlines or blocks
-    REPLY = 4
-
-
-_LIMITS: Final = {
-    Channel.HELLO: 1024,
-    Channel.CONSENSUS: MAX_CONSENSUS_BYTES,
-    Channel.TRANSACTIONS: MAX_FRAME_BYTES,
-    Channel.PULL: MAX_SMALL_BYTES,
-    Channel.REPLY: MAX_FRAME_BYTES,
-}
-
-
-class Hello(Struct):
-    """The first frame each way; a link counts as up when it has come (TLS 1.3 clients cannot tell
-    otherwise whether the server accepted their certificate)."""  # noqa: D205, D209
-
-    version: int
-    chain_id: Bytes32
-    height: Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]
-
-
-class Transactions(Struct):
-    """Transactions, gossiped once by the node they entered at, or pulled."""
-
-    raws: Annotated[
-        tuple[Annotated[bytes, msgspec.Meta(max_length=MAX_TRANSACTION_BYTES)], ...],
-        msgspec.Meta(max_length=4096),
-    ]
+_HOST: Final = re.compile(r"[A-Za-z0-9.:-]{1,255}")
 
 
 @dataclass(frozen=True)
-class Peer:
-    """A node that we talk to: its name for people, its key, where it listens (None: it dials)."""
+class Twins:
+    """Two live instances with one node key."""
 
-    label: str
-    node_key: bytes
-    address: tuple[str, int] | None
+    label: str  # of the peer, or "" for this node itself
+    places: tuple[str, ...]  # where each speaks from; for this node: where the other one does
+    reported_by: str  # the peer that says so, or "" where it was seen here
+    seen: float  # by clock.monotonic, last
 
 
 class Receiver(Protocol):
     """Who gets what comes in."""
 
-    async def received(self, link: "Link", channel: Channel, payload: bytes) -> None:
+    async def received(self, link: Link, channel: Channel, payload: bytes) -> None:
         """Take a frame. What it raises of `LedgerError` closes the link and is logged."""
 
-    def linked(self, link: "Link") -> None:
+    def linked(self, link: Link) -> None:
         """Learn that a link is up."""
 
-    def unlinked(self, link: "Link") -> None:
+    def unlinked(self, link: Link) -> None:
         """Learn that a link is down."""
-
-
-class Link:
-    """One authenticated connection to a peer."""
-
-    def __init__(
-        self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        self.peer = peer
-        self.hello: Hello | None = None
-        self._reader, self._writer = reader, writer
-        self._votes: OrderedDict[object, bytes] = OrderedDict()
-        self._vote_bytes = 0
-        self._replies: deque[bytes] = deque()
-        self._pulls: deque[bytes] = deque(maxlen=64)
-        self._transactions: deque[bytes] = deque()
-        self._transaction_bytes = 0
-        self._wake = asyncio.Event()
-        self.sent_bytes = self.received_bytes = 0
-
-    def send_consensus(self, slot: object, payload: bytes) -> None:
-        """Send a consensus message; one of the same slot that is not yet sent is replaced."""
-        self._vote_bytes += len(payload) - len(self._votes.pop(slot, b""))
-        self._votes[slot] = payload
-        while self._vote_bytes > MAX_QUEUED_VOTE_BYTES:
-            self._vote_bytes -= len(self._votes.popitem(last=False)[1])
-        self._wake.set()
-
-    def send_transactions(self, payload: bytes) -> None:
-        """Send an encoded `Transactions`; the oldest are dropped where a peer is slow."""
-        self._transactions.append(payload)
-        self._transaction_bytes += len(payload)
-        while self._transaction_bytes > MAX_QUEUED_TRANSACTION_BYTES:
-            self._transaction_bytes -= len(self._transactions.popleft())
-        self._wake.set()
-
-    def send_pull(self, payload: bytes) -> None:
-        """Ask the peer for something; asked again where no answer comes."""
-        self._pulls.append(payload)
-        self._wake.set()
-
-    def send_reply(self, payload: bytes) -> bool:
-        """Send what was asked for; False where the peer has not yet taken earlier replies."""
-        if len(self._replies) >= MAX_QUEUED_REPLIES:
-            return False
-        self._replies.append(payload)
-        self._wake.set()
-        return True
-
-    def close(self) -> None:
-        """Close the connection at once; its tasks end by themselves."""
-        self._writer.transport.abort()  # to close in order would wait for a peer that takes nothing
-
-    async def write_loop(self) -> None:
-        """Write frames, votes before answers before transactions, until the link is closed."""
-        while True:
-            frame = self._next()
-            if frame is None:
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            self._write(*frame)
-            if self._writer.transport.get_write_buffer_size() > 256 << 10:
-                async with asyncio.timeout(SEND_S):
-                    await self._writer.drain()
-
-    async def read(self) -> tuple[Channel, bytes]:
-        """Return the next frame; raise `LedgerError` for one that is not allowed."""
-        head = await self._reader.readexactly(5)
-        length, number = int.from_bytes(head[:4]), head[4]
-        try:
-            channel = Channel(number)
-        except ValueError:
-            raise BadFrame(f"channel {number} is unknown") from None
-        if length > _LIMITS[channel]:
-            raise BadFrame(f"{length} bytes on {channel.name}, at most {_LIMITS[channel]}")
-        self.received_bytes += 5 + length
-        return channel, await self._reader.readexactly(length)
-
-    async def greet(self, hello: Hello) -> None:
-        """Exchange hellos; raise `BadFrame` where the peer is of another chain or version."""
-        self._write(Channel.HELLO, encode(hello))
-        await self._writer.drain()
-        channel, payload = await self.read()
-        theirs = decode(payload, Hello)
-        if channel != Channel.HELLO or theirs.version != hello.version:
-            raise BadFrame(f"speaks version {theirs.version} of the protocol, not {hello.version}")
-        if theirs.chain_id != hello.chain_id:
-            raise BadFrame(f"is of the chain {theirs.chain_id.hex()}, not {hello.chain_id.hex()}")
-        self.hello = theirs
-
-    def _write(self, channel: Channel, payload: bytes) -> None:
-        self._writer.writelines((len(payload).to_bytes(4), bytes((channel,)), payload))
-        self.sent_bytes += 5 + len(payload)
-
-    def _next(self) -> tuple[Channel, bytes] | None:
-        if self._votes:
-            payload = self._votes.popitem(last=False)[1]
-            self._vote_bytes -= len(payload)
-            return Channel.CONSENSUS, payload
-        if self._pulls:
-            return Channel.PULL, self._pulls.popleft()
-        if self._replies:
-            return Channel.REPLY, self._replies.popleft()
-        if self._transactions:
-            payload = self._transactions.popleft()
-            self._transaction_bytes -= len(payload)
-            return Channel.TRANSACTIONS, payload
-        return None
-
-
-class BadFrame(LedgerError):
-    """A peer sent what the protocol does not allow."""
 
 
 class Network:
@@ -225,30 +86,123 @@ class Network:
         receiver: Receiver,
         log: Log,
     ) -> None:
-        self._node_key, self._listen = node_key, listen
-        self._peers = {peer.node_key: peer for peer in peers if peer.node_key != node_key}
+        self._seed, self._node_key, self._listen = seed, node_key, listen
         self._hello, self._receiver, self._log = hello, receiver, log
-        self._server_tls = tls.context(server=True, seed=seed, trusted=self._peers)
-        self._client_tls = tls.context(server=False, seed=seed, trusted=self._peers)
-        self.links: dict[bytes, Link] = {}  # by node key: one link a peer
+        self._peers: dict[bytes, Peer] = {}
+        self._learnt: dict[bytes, tuple[str, int]] = {}  # where peers say that they listen
+        self._dials: dict[bytes, asyncio.Task[None]] = {}
+        self._missing: dict[bytes, asyncio.Event] = {}  # set while no link is up
+        self._twins: dict[bytes, Twins] = {}
         self._strangers: dict[socket.socket, asyncio.Task[None]] = {}  # who called, oldest first
+        self._tasks: asyncio.TaskGroup | None = None
+        self.penalties = Penalties()
+        self.links: dict[bytes, Link] = {}  # by node key: one link a peer
+        self.trouble: dict[bytes, str] = {}  # why a peer is not linked, as last seen, in words
+        self._server_tls, self._client_tls = self._trust(())
+        self.set_peers(peers)
 
     async def run(self) -> None:
         """Keep a link to every peer until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             if self._listen is not None:
                 tasks.create_task(self._accept(*self._listen))
-            for peer in self._peers.values():
-                if peer.address is not None and self._dials(peer):
-                    tasks.create_task(self._dial(peer, *peer.address))
+            for key in self._peers:
+                self._keep_dialling(key)
 
     def link_to(self, node_key: bytes) -> Link | None:
         """Return the link to the node with this key, None where it is down."""
         return self.links.get(node_key)
 
-    def _dials(self, peer: Peer) -> bool:
-        """Return whether this node calls `peer`: of two that listen, the one with the lower key."""
-        return self._listen is None or self._node_key < peer.node_key
+    @property
+    def peers(self) -> dict[bytes, Peer]:
+        """Whom this node talks to, by node key."""
+        return self._peers
+
+    @property
+    def twins(self) -> list[Twins]:
+        """Node keys with which two live instances spoke lately."""
+        now = clock.monotonic()
+        return [each for each in self._twins.values() if now - each.seen < TWIN_FORGOTTEN_S]
+
+    def set_peers(self, peers: Iterable[Peer]) -> None:
+        """Talk to these from now on, and to nobody else; links to those who stay stay up."""
+        wanted = {peer.node_key: peer for peer in peers if peer.node_key != self._node_key}
+        before, self._peers = self._peers, wanted
+        if before.keys() != wanted.keys():
+            self._server_tls, self._client_tls = self._trust(wanted)
+        for key in before.keys() - wanted.keys():
+            if (link := self.links.get(key)) is not None:
+                link.leave(Reason.UNREGISTERED, "this node key is no longer registered")
+            if (dial := self._dials.pop(key, None)) is not None:
+                dial.cancel()
+            for known in (self._learnt, self._missing, self._twins, self.trouble):
+                known.pop(key, None)
+        for key, peer in wanted.items():
+            self._missing.setdefault(key, asyncio.Event())
+            if key not in self.links:
+                self._missing[key].set()
+                nowhere = peer.address is None and key not in self._learnt
+                reason = "its address is not known here: it has to dial" if nowhere else "not yet"
+                self.trouble.setdefault(key, reason)
+            self._keep_dialling(key)
+
+    def penalise(self, node_key: bytes, offence: str) -> None:
+        """Talk to a peer no more for a while, the longer the more often it offended."""
+        seconds = self.penalties.add(node_key, offence)
+        peer = self._peers.get(node_key)
+        if peer is not None:
+            self._log.warning("peer penalised", peer=peer.label, seconds=seconds, reason=offence)
+        if (link := self.links.get(node_key)) is not None:
+            self.trouble[node_key] = f"penalised for {seconds:g} s: {offence}"
+            link.leave(Reason.PENALTY, f"penalised for {seconds:g} s: {offence}")
+
+    def _trust(self, keys: Iterable[bytes]) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+        trusted = tuple(keys)
+        server = tls.context(server=True, seed=self._seed, trusted=trusted)
+        return server, tls.context(server=False, seed=self._seed, trusted=trusted)
+
+    # --- dialling ----------------------------------------------------------------------------
+
+    def _address(self, key: bytes) -> tuple[str, int] | None:
+        """Return where a peer listens: as our operator says, else as the peer itself does."""
+        return self._peers[key].address or self._learnt.get(key)
+
+    def _keep_dialling(self, key: bytes) -> None:
+        """Dial a peer whose address is known, whenever it is not linked."""
+        if self._tasks is not None and self._address(key) is not None and key not in self._dials:
+            self._dials[key] = self._tasks.create_task(self._dial(key))
+
+    async def _dial(self, key: bytes) -> None:
+        failures, is_higher = 0, self._listen is not None and self._node_key > key
+        while True:
+            if not self._missing[key].is_set():
+                failures = 0
+                await self._missing[key].wait()
+            waits_s = HIGHER_WAITS_S if is_higher and not failures else 0.0
+            await asyncio.sleep(max(self.penalties.left(key), waits_s))
+            if (address := self._address(key)) is None or key in self.links:
+                await asyncio.sleep(REDIAL_S[-1])
+                continue
+            host, port = address
+            pause_s = REDIAL_S[min(failures, len(REDIAL_S) - 1)]
+            failures += 1
+            try:
+                async with asyncio.timeout(HANDSHAKE_S):
+                    reader, writer = await asyncio.open_connection(host, port, ssl=self._client_tls)
+            except (OSError, TimeoutError) as error:
+                self.trouble[key] = _words(error, f"{host}:{port}")
+            else:
+                ended = await self._serve(reader, writer, dialled=True)
+                if isinstance(ended, LedgerError):
+                    is_spare = isinstance(ended, Refused) and ended.reason is Reason.DUPLICATE
+                    pause_s = pause_s if is_spare else REFUSED_S
+            if failures == len(REDIAL_S) + 1 and key not in self.links:  # once, not at every try
+                label, reason = self._peers[key].label, self.trouble.get(key, "")
+                self._log.warning("peer unreachable", peer=label, reason=reason)
+            await asyncio.sleep(pause_s)
+
+    # --- listening ---------------------------------------------------------------------------
 
     async def _accept(self, host: str, port: int) -> None:
         loop = asyncio.get_running_loop()
@@ -269,20 +223,6 @@ class Network:
                         continue
                     calls.create_task(self._accepted(connection))
 
-    async def _dial(self, peer: Peer, host: str, port: int) -> None:
-        failures = 0
-        while True:
-            try:
-                async with asyncio.timeout(HANDSHAKE_S):
-                    reader, writer = await asyncio.open_connection(host, port, ssl=self._client_tls)
-                if await self._serve(reader, writer):
-                    failures = 0
-            except (OSError, TimeoutError, ssl.SSLError) as error:
-                if failures == len(REDIAL_S):  # once, not at every try
-                    self._log.warning("peer unreachable", peer=peer.label, error=str(error))
-            await asyncio.sleep(REDIAL_S[min(failures, len(REDIAL_S) - 1)])
-            failures += 1
-
     async def _accepted(self, connection: socket.socket) -> None:
         """Speak with who calls. Of too many who have not said who they are, the oldest must go."""
         loop = asyncio.get_running_loop()
@@ -301,51 +241,157 @@ class Network:
                 ssl_handshake_timeout=HANDSHAKE_S,
             )
             writer = asyncio.StreamWriter(transport, protocol, reader, loop)
-            await self._serve(reader, writer, greeted=lambda: self._strangers.pop(connection, None))
+            await self._serve(
+                reader,
+                writer,
+                dialled=False,
+                greeted=lambda: self._strangers.pop(connection, None),
+            )
         except OSError as error:  # TLS errors too: a scanner, or a node that is none of ours
             self._log.debug("caller refused", error=str(error))
         finally:
             self._strangers.pop(connection, None)
             connection.close()
 
+    # --- a link ------------------------------------------------------------------------------
+
     async def _serve(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        *,
+        dialled: bool,
         greeted: Callable[[], object] = lambda: None,
-    ) -> bool:
-        """Speak with the peer until the link is down; return whether it was ever up."""
-        peer = self._peers.get(tls.peer_key(writer.get_extra_info("ssl_object")))
-        if peer is None:  # TLS lets only our peers through
+    ) -> Exception | None:
+        """Speak with the peer until the link is down; return why it never was up, None if it was.
+
+        Once a link is up what ended it is in `trouble` alone.
+        """
+        key = tls.peer_key(writer.get_extra_info("ssl_object"))
+        peer = self._peers.get(key)
+        if peer is None:  # TLS let it through while it was a peer
             writer.close()
-            return False
-        link = Link(peer, reader, writer)
-        up = False
+            return Refused(Reason.UNREGISTERED, "its node key is not registered", by_peer=False)
+        link = Link(peer, reader, writer, dialled=dialled)
+        never: Exception | None = None
         try:
             async with asyncio.timeout(HANDSHAKE_S):
-                await link.greet(self._hello())
-            greeted()
-            previous = self.links.get(peer.node_key)
-            if previous is not None:
-                previous.close()  # it died and we have not noticed yet
-            self.links[peer.node_key] = link
-            up = True
-            self._log.info("peer linked", peer=peer.label)
+                await self._greet(link, greeted)
+            self._up(link)
             self._receiver.linked(link)
             await self._exchange(link)
-        except (asyncio.IncompleteReadError, OSError, TimeoutError, ssl.SSLError):
-            pass  # it went away; the dialling side comes back
+        except (asyncio.IncompleteReadError, OSError, TimeoutError) as error:
+            never = error  # it went away; who dials comes back
+            # asyncio closes without the alert that would say so (RFC 8446, 6.2)
+            unknown = dialled and link.hello is None and isinstance(error, EOFError)
+            hint = f"{link.place} does not greet: it seems not to accept our node key"
+            self._note(link, hint if unknown else _words(error, link.place))
+        except Refused as error:
+            never = error
+            if not error.by_peer:
+                link.leave(error.reason, error.detail)
+            if error.reason is not Reason.DUPLICATE:
+                self._note(link, str(error))
+                self._log.warning("peer refused", peer=peer.label, reason=str(error))
+            if error.by_peer and error.reason is Reason.TWIN:
+                self._own_twin(link, error.detail)
         except LedgerError as error:
+            never = error
+            self._note(link, f"dropped: {error}")
             self._log.warning("peer dropped", peer=peer.label, error=str(error))
+            if self.links.get(key) is link:
+                self.penalise(key, str(error))
         except Exception as error:  # noqa: BLE001 - whatever a peer sends, it does not end this node
+            never = error
+            self._note(link, "a fault of this node, see its log")
             self._log.error("link failed", peer=peer.label, error=repr(error))
         finally:
             link.close()
-            if self.links.get(peer.node_key) is link:
-                del self.links[peer.node_key]
-                self._log.info("peer unlinked", peer=peer.label)
-                self._receiver.unlinked(link)
-        return up
+            was_up = self._down(link)
+            await link.gone()
+        return None if was_up else never
+
+    async def _greet(self, link: Link, greeted: Callable[[], object]) -> None:
+        """Exchange hellos; who is called answers once it wants the caller. Raises `Refused`."""
+        own = self._hello()
+        if link.dialled:
+            await link.say_hello(own)
+        await link.hear_hello(own)
+        greeted()
+        await self._require_wanted(link)
+        if not link.dialled:
+            await link.say_hello(own)
+
+    async def _require_wanted(self, link: Link) -> None:
+        """Raise `Refused` unless `link` is better than the one that is up, if one is."""
+        key = link.peer.node_key
+        if seconds := self.penalties.left(key):
+            reason = self.penalties.reason(key)
+            raise Refused(
+                Reason.PENALTY, f"penalised for {seconds:.0f} s more: {reason}", by_peer=False
+            )
+        while (known := self.links.get(key)) is not None:
+            if known.instance == link.instance:
+                by_lower = self._node_key < key  # whether the lower key's links are those we dial
+                if known.dialled != link.dialled:
+                    if known.dialled == by_lower:
+                        raise Refused(Reason.DUPLICATE, "there is a better link", by_peer=False)
+                    return
+                if await known.is_alive():
+                    raise Refused(Reason.DUPLICATE, "there is a link that lives", by_peer=False)
+            elif await known.is_alive():
+                self._saw_twins(known, link)
+                detail = f"another instance of this node key is linked from {known.place}"
+                raise Refused(Reason.TWIN, detail, by_peer=False)
+            if self.links.get(key) is known:
+                return  # it died and we had not noticed
+
+    def _up(self, link: Link) -> None:
+        key = link.peer.node_key
+        if key not in self._peers:
+            raise Refused(Reason.UNREGISTERED, "its node key is not registered", by_peer=False)
+        if (previous := self.links.get(key)) is not None:
+            previous.leave(Reason.DUPLICATE, "there is a better link")
+        self.links[key] = link
+        self.trouble.pop(key, None)
+        self._missing[key].clear()
+        self._learn_address(link)
+        hello = link.hello
+        assert hello is not None
+        software = hello.software.decode("ascii", errors="replace")
+        self._log.info("peer linked", peer=link.peer.label, software=software, at=link.place)
+
+    def _down(self, link: Link) -> bool:
+        """Forget a link; return whether it was ever up."""
+        key = link.peer.node_key
+        if self.links.get(key) is link:
+            del self.links[key]
+            if key in self._missing:
+                self._missing[key].set()
+            reason = self.trouble.get(key, "")
+            self._log.info("peer unlinked", peer=link.peer.label, reason=reason)
+            self._receiver.unlinked(link)
+            return True
+        return False
+
+    def _note(self, link: Link, trouble: str) -> None:
+        """Remember why a peer is not linked, unless it is: a second link may fail."""
+        key = link.peer.node_key
+        if key in self._peers and self.links.get(key) in {None, link}:
+            if self.links.get(key) is link and key in self.trouble:
+                return  # we ended it, and said why
+            self.trouble[key] = trouble
+
+    def _learn_address(self, link: Link) -> None:
+        """Remember where a peer says that it listens, where our operator did not say."""
+        key, hello = link.peer.node_key, link.hello
+        if link.peer.address is not None or hello is None or hello.listening is None:
+            return
+        address = _reachable(hello.listening, link.place.rpartition(":")[0])
+        if address is None:
+            return
+        self._learnt[key] = address
+        self._keep_dialling(key)
 
     async def _exchange(self, link: Link) -> None:
         writing = asyncio.create_task(link.write_loop())
@@ -354,7 +400,12 @@ class Network:
             while True:
                 async with asyncio.timeout(IDLE_S):
                     channel, payload = await link.read()
-                await self._receiver.received(link, channel, payload)
+                link.is_handling = True
+                if channel is Channel.NOTICE:
+                    self._take_notice(link, payload)
+                else:
+                    await self._receiver.received(link, channel, payload)
+                link.is_handling = False
                 await asyncio.sleep(0)  # frames that are here already do not keep others waiting
         finally:
             link.close()
@@ -363,3 +414,76 @@ class Network:
             failure = None if writing.cancelled() else writing.exception()
             if failure is not None and not isinstance(failure, OSError):
                 raise failure
+
+    def _take_notice(self, link: Link, payload: bytes) -> None:
+        match parse_notice(payload):
+            case Ping():
+                link.send_notice(Pong())
+            case Pong():
+                pass  # that it came is all it says
+            case Twin(_, place):
+                self._own_twin(
+                    link, f"another instance of this node key called from {_text(place)}"
+                )
+            case Refusal(reason, detail):
+                raise Refused(reason, _text(detail), by_peer=True)
+
+    # --- twins -------------------------------------------------------------------------------
+
+    def _saw_twins(self, known: Link, link: Link) -> None:
+        """Note that two instances of a peer live, and tell the one that is linked."""
+        key = known.peer.node_key
+        known.send_notice(Twin(link.instance, link.place.encode()[:300]))
+        places = (known.place, link.place)
+        if self._is_news(key):
+            self._log.warning("two nodes with one key", peer=known.peer.label, places=list(places))
+        self._twins[key] = Twins(known.peer.label, places, "", clock.monotonic())
+
+    def _own_twin(self, link: Link, detail: str) -> None:
+        """Note that a peer says that another instance of this very node lives."""
+        if self._is_news(self._node_key):
+            self._log.error(
+                "another node runs with our key", told_by=link.peer.label, detail=detail
+            )
+        self._twins[self._node_key] = Twins("", (detail,), link.peer.label, clock.monotonic())
+
+    def _is_news(self, key: bytes) -> bool:
+        known = self._twins.get(key)
+        return known is None or clock.monotonic() - known.seen > TWIN_LOG_S
+
+
+def _reachable(listening: Listening, called_from: str) -> tuple[str, int] | None:
+    """Return where to dial a peer that says it listens there; None where that cannot be meant."""
+    host = listening.host.decode("ascii", errors="replace")
+    if not _HOST.fullmatch(host) or host.lower() == "localhost":
+        return None
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host, listening.port
+    if address.is_unspecified:
+        return (called_from, listening.port) if called_from else None
+    if address.is_loopback and not ipaddress.ip_address(called_from).is_loopback:
+        return None  # its loopback, not ours
+    return host, listening.port
+
+
+def _words(error: Exception, place: str) -> str:
+    """Return in words why there is no link."""
+    match error:
+        case asyncio.IncompleteReadError():
+            return f"{place} closed the connection"
+        case TimeoutError():
+            return f"{place} says nothing"
+        case ssl.SSLCertVerificationError():
+            return f"{place} shows a node key that is not a registered one"
+        case ssl.SSLError():
+            return f"{place} does not speak TLS as we do: {error.reason or error}"
+        case OSError(errno=number) if number is not None and number > 0:
+            return f"{place}: {os.strerror(number)}"  # its own text repeats the place
+        case _:
+            return f"{place}: {error}"
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")

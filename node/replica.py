@@ -48,10 +48,10 @@ from node.candidates import Candidate, Candidates, require_timely
 from node.chain import Chain
 from node.errors import NodeError
 from node.exchange import Exchange
+from node.link import Link
 from node.log import Log
 from node.mempool import Mempool
 from node.metrics import Metrics
-from node.p2p import Link
 from node.pledges import Pledges
 from node.signatures import VerifiedSignatures
 
@@ -329,6 +329,7 @@ class Replica:
             await self._in_worker(self._chain.commit, executed, certificate)
         self._metrics.count_block(executed)
         self.admission.decided(executed)
+        self.exchange.committed(executed)
 
     # --- asks --------------------------------------------------------------------------------
 
@@ -500,6 +501,7 @@ class Replica:
             self._metrics.mempool_bytes.set(self._mempool.bytes)
             self._metrics.fenced.set(self.is_fenced)
             self._metrics.peers.set(len(self.exchange.links))
+            self._metrics.twins.set(len(self.exchange.twins))
 
     # --- small things ------------------------------------------------------------------------
 

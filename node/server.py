@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import gc
+import importlib.metadata
+import secrets
 import signal
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 from contracts.genesis import SignedGenesis
-from ledger.keys import Role, SigningKey
+from ledger.keys import SigningKey
 from ledger.lock import DirectoryLock
 from node import ceremony
 from node.admin import admin_application
@@ -20,13 +23,15 @@ from node.config import Config, Mode
 from node.exchange import Exchange
 from node.journal import UNKNOWN_FENCE, Journal
 from node.keystore import NodeKeys
+from node.link import PROTOCOL_VERSION, Hello, Listening
 from node.listener import serve_http
 from node.log import Log
 from node.mempool import Mempool
 from node.metrics import Metrics
-from node.p2p import PROTOCOL_VERSION, Hello, Network, Peer
+from node.p2p import Network
 from node.pledges import Pledges
 from node.replica import Replica
+from node.roster import Roster
 from node.signatures import VerifiedSignatures
 from node.tokens import parse_tokens
 
@@ -120,12 +125,14 @@ def _assemble(
         worker=verifier,
         added=replica.transactions_added,
     )
+    roster = Roster(chain, genesis.genesis, config.peers)
     exchange = Exchange(
         chain=chain,
         mempool=mempool,
         admission=admission,
         machine=replica,
         signatures=signatures,
+        roster=roster,
         worker=verifier,
         log=log,
     )
@@ -133,8 +140,8 @@ def _assemble(
         seed=keys.node_seed,
         node_key=keys.node.public,
         listen=config.p2p_listen if config.mode is Mode.VALIDATOR else None,
-        peers=_peers(config, genesis),
-        hello=lambda: Hello(PROTOCOL_VERSION, genesis.chain_id, chain.height),
+        peers=roster.peers(),
+        hello=_hello(config, chain),
         receiver=exchange,
         log=log,
     )
@@ -158,15 +165,17 @@ def _journal(config: Config, key: SigningKey, chain: Chain, log: Log) -> Journal
     return journal
 
 
-def _peers(config: Config, genesis: SignedGenesis) -> list[Peer]:
-    """Return everyone who has a registered node key, with where to reach those that we know of."""
-    peers: list[Peer] = []
-    for member in genesis.genesis.members:
-        address = config.peers.get(member.label) or config.peers.get(member.id.hex())
-        peers += [
-            Peer(member.label, key.public, address) for key in member.keys if key.role == Role.TLS
-        ]
-    return peers
+def _hello(config: Config, chain: Chain) -> Callable[[], Hello]:
+    """Return what says who this node is; another start of it is another instance."""
+    instance = secrets.token_bytes(16)
+    software = importlib.metadata.version("depoli").encode()
+    listening = None
+    if config.mode is Mode.VALIDATOR:
+        host, port = config.p2p_listen
+        listening = Listening(host.encode(), port)
+    return lambda: Hello(
+        PROTOCOL_VERSION, chain.header.chain_id, chain.height, instance, software, listening
+    )
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

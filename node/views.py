@@ -13,6 +13,7 @@ from ledger.plain import plain
 from node import problems
 from node.admission import Pending, Refused, Result
 from node.chain import Committed
+from node.p2p import Twins
 
 
 def result(what: Result) -> dict[str, Any]:
@@ -79,3 +80,12 @@ def block(committed: CommittedBlock, *, with_ids: bool) -> dict[str, Any]:
     if with_ids:
         seen["transaction_ids"] = [transactions.parse(raw).id.hex() for raw in raws]
     return seen
+
+
+def twins(what: Twins) -> dict[str, object]:
+    """Return two live nodes with one key; `label` is None where the key is that of this node."""
+    return {
+        "label": what.label or None,
+        "places": list(what.places),
+        "told_by": what.reported_by or None,
+    }

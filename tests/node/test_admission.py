@@ -15,8 +15,9 @@ from ledger.errors import Malformed
 from ledger.transaction import Transaction
 from node import admission as admissions
 from node.admission import Admission, Pending, Refused
+from node.link import Transactions
 from node.mempool import Limits, Mempool, MempoolFull
-from node.p2p import Network, Transactions
+from node.p2p import Network
 from tests.chainmaker import some_bytes
 from tests.node.cluster import (
     ALONE,

@@ -16,7 +16,8 @@ from ledger.errors import LedgerError
 from ledger.keys import Role
 from node import exchange as exchanges
 from node.exchange import Exchange
-from node.p2p import Channel, Hello, Link, Network, Peer, Transactions
+from node.link import Channel, Hello, Link, Peer, Transactions
+from node.p2p import Network
 from node.sync import (
     MAX_BLOCKS,
     Blocks,
@@ -34,12 +35,16 @@ from tests.node.cluster import LABELS, Cluster, Node, prescription, run, running
 ME, PEER, THIRD = LABELS[:3]
 
 
+def greeting(chain_id: bytes, height: int) -> Hello:
+    return Hello(1, chain_id, height, bytes(16), b"", None)
+
+
 class FakeLink:
     """A link that keeps what is sent on it, for a validator's node key."""
 
     def __init__(self, cluster: Cluster, label: str, height: int = 0) -> None:
         self.peer = Peer(label, key_of(label, Role.TLS).public, None)
-        self.hello = Hello(1, cluster.genesis.chain_id, height)
+        self.hello = greeting(cluster.genesis.chain_id, height)
         self.consensus: list[bytes] = []
         self.replies: list[bytes] = []
         self.pulls: list[bytes] = []
@@ -188,7 +193,7 @@ def test_a_vote_that_its_signer_did_not_sign_closes_the_link(desk: Desk, height:
         (Channel.PULL, encode(Pulled(()))),
         (Channel.REPLY, b"garbage"),
         (Channel.REPLY, encode(Pulled((b"no transaction",)))),
-        (Channel.HELLO, encode(Hello(1, bytes(32), 0))),
+        (Channel.HELLO, encode(greeting(bytes(32), 0))),
     ],
 )
 def test_what_is_malformed_closes_the_link(desk: Desk, channel: Channel, payload: bytes) -> None:
@@ -293,8 +298,8 @@ def test_the_peer_that_is_furthest_ahead_is_asked_and_another_where_it_is_slow(
     async def fall_behind() -> None:
         exchange, clock = desk.exchange, [0.0]
         monkeypatch.setattr("node.clock.monotonic", lambda: clock[0])
-        desk.link.hello = Hello(1, desk.cluster.genesis.chain_id, 1000)
-        desk.other.hello = Hello(1, desk.cluster.genesis.chain_id, 900)
+        desk.link.hello = greeting(desk.cluster.genesis.chain_id, 1000)
+        desk.other.hello = greeting(desk.cluster.genesis.chain_id, 900)
         for link in (desk.link, desk.other):
             exchange.linked(cast("Link", link))
         assert [parse_pull(each) for each in desk.link.pulls] == [PullBlocks(1, MAX_BLOCKS)]

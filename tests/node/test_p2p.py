@@ -6,21 +6,45 @@ import io
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
 from ledger.encoding import encode
 from ledger.errors import Malformed
 from ledger.keys import Role
+from node import link as links
 from node import p2p, testnet, tls
 from node.errors import CannotListen
+from node.link import (
+    PROTOCOL_VERSION,
+    BadFrame,
+    Channel,
+    Hello,
+    Link,
+    Listening,
+    Peer,
+    Pong,
+    Reason,
+    Refusal,
+    Twin,
+    parse_notice,
+)
 from node.log import Level, Log
-from node.p2p import BadFrame, Channel, Hello, Link, Network, Peer
+from node.p2p import Network
 from tests.chainmaker import key_of
 from tests.node.cluster import run, seed_of, until, within
 
 CHAIN = b"c" * 32
-HELLO = Hello(p2p.PROTOCOL_VERSION, CHAIN, 7)
+
+
+def hello_of(
+    instance: bytes = b"i" * 16, *, version: int = PROTOCOL_VERSION, chain: bytes = CHAIN
+) -> Hello:
+    return Hello(version, chain, 7, instance, b"1.2.3", None)
+
+
+HELLO = hello_of()
 LOW, HIGH = sorted(("federation", "operator"), key=lambda label: key_of(label, Role.TLS).public)
 
 
@@ -137,6 +161,14 @@ async def is_closed(reader: asyncio.StreamReader) -> bool:
     return True
 
 
+def heard(node: Running) -> bool:
+    return node.heard.frames != []
+
+
+def is_told(node: Running) -> bool:
+    return node.network.twins != []
+
+
 def test_two_nodes_link_and_speak() -> None:
     async def speak() -> None:
         at = addresses()
@@ -163,17 +195,85 @@ def test_two_nodes_link_and_speak() -> None:
     run(speak())
 
 
-def test_of_two_that_listen_the_one_with_the_lower_key_dials() -> None:
+@pytest.mark.parametrize("caller", [LOW, HIGH])
+def test_whoever_knows_the_address_dials(caller: str) -> None:
     async def dial() -> None:
         at = addresses()
-        async with listening(HIGH, LOW, at=at) as high:
-            await until_listening(high.address)
-            assert not high.network._dials(high.network._peers[key_of(LOW, Role.TLS).public])
-            async with listening(LOW, HIGH, at=at) as low:
-                await until(lambda: low.is_linked(HIGH), "no link")
-                assert low.network._dials(low.network._peers[key_of(HIGH, Role.TLS).public])
+        other = HIGH if caller == LOW else LOW
+        async with (
+            listening(other, caller, at={other: at[other]}) as called,
+            listening(caller, other, at=at) as calling,
+        ):
+            await until(lambda: calling.is_linked(other) and called.is_linked(caller), "no link")
+            assert calling.link(other).dialled
+            assert not called.link(caller).dialled
 
     run(dial())
+
+
+def test_of_two_links_the_one_that_the_lower_key_dialled_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(p2p, "HIGHER_WAITS_S", 0.0)  # so that both dial at once, again and again
+
+    async def dial() -> None:
+        for _ in range(5):
+            at = addresses()
+            async with listening(LOW, HIGH, at=at) as low, listening(HIGH, LOW, at=at) as high:
+
+                def is_settled(low: Running = low, high: Running = high) -> bool:
+                    return (
+                        low.is_linked(HIGH)
+                        and high.is_linked(LOW)
+                        and low.link(HIGH).dialled
+                        and not high.link(LOW).dialled
+                    )
+
+                await until(is_settled, "they do not agree on a link")
+                low.link(HIGH).send_pull(b"here")
+                await until(partial(heard, high), "nothing gets through")
+
+    run(dial())
+
+
+def test_who_is_not_dialled_learns_where_the_caller_listens_and_dials_it_later() -> None:
+    async def learn() -> None:
+        at = addresses()
+        low_key = key_of(LOW, Role.TLS).public
+        where = Listening(b"0.0.0.0", at[LOW][1])
+        says = Hello(PROTOCOL_VERSION, CHAIN, 7, b"l" * 16, b"", where)
+        async with listening(HIGH, LOW, at={HIGH: at[HIGH]}) as high:
+            assert "has to dial" in high.network.trouble[low_key]
+            async with listening(LOW, HIGH, at=at, hello=lambda: says):
+                await until(lambda: high.is_linked(LOW), "no link")
+                assert high.network.trouble == {}
+            await until(lambda: not high.is_linked(LOW), "it is not missed")
+            async with listening(LOW, HIGH, at={LOW: at[LOW]}, hello=lambda: says):  # dials nobody
+                await until(lambda: high.is_linked(LOW), "it is not dialled")
+                assert high.link(LOW).dialled
+
+    run(learn())
+
+
+@pytest.mark.parametrize(
+    ("host", "called_from", "dialled"),
+    [
+        (b"10.1.2.3", "10.9.9.9", "10.1.2.3"),
+        (b"node.example", "10.9.9.9", "node.example"),
+        (b"0.0.0.0", "10.9.9.9", "10.9.9.9"),
+        (b"::", "10.9.9.9", "10.9.9.9"),
+        (b"127.0.0.1", "10.9.9.9", None),
+        (b"127.0.0.1", "127.0.0.1", "127.0.0.1"),
+        (b"localhost", "10.9.9.9", None),
+        (b"a host", "10.9.9.9", None),
+        (b"\xff", "10.9.9.9", None),
+    ],
+)
+def test_where_a_peer_says_that_it_listens_is_believed_as_far_as_it_makes_sense(
+    host: bytes, called_from: str, dialled: str | None
+) -> None:
+    found = p2p._reachable(Listening(host, 7600), called_from)
+    assert found == (None if dialled is None else (dialled, 7600))
 
 
 def test_a_stranger_is_not_let_in() -> None:
@@ -193,8 +293,8 @@ def test_a_stranger_is_not_let_in() -> None:
 @pytest.mark.parametrize(
     "first",
     [
-        frame(Channel.HELLO, encode(Hello(p2p.PROTOCOL_VERSION, b"d" * 32, 7))),
-        frame(Channel.HELLO, encode(Hello(p2p.PROTOCOL_VERSION + 1, CHAIN, 7))),
+        frame(Channel.HELLO, encode(hello_of(chain=b"d" * 32))),
+        frame(Channel.HELLO, encode(hello_of(version=PROTOCOL_VERSION + 1))),
         frame(Channel.HELLO, b"garbage"),
         frame(Channel.CONSENSUS, encode(HELLO)),
         frame(Channel.HELLO, encode(HELLO) + bytes(2000)),
@@ -210,7 +310,9 @@ def test_who_greets_wrongly_is_dropped(first: bytes) -> None:
             writer.write(first)
             assert await is_closed(reader)
             assert node.heard.linked_with == []
-            await until(lambda: "peer dropped" in node.log.getvalue(), "nobody is told")
+            said = ("peer dropped", "peer refused")
+            await until(lambda: any(map(node.log.getvalue().count, said)), "nobody is told")
+            assert node.network.trouble[key_of("operator", Role.TLS).public]
             writer.close()
 
     run(greet())
@@ -221,7 +323,7 @@ def test_a_frame_that_is_too_long_is_refused_before_it_is_read(channel: Channel)
     async def flood() -> None:
         async with listening("federation", "operator") as node:
             reader, writer = await call("operator", "federation", node.address)
-            limit = p2p._LIMITS[channel]
+            limit = links.LIMITS[channel]
             writer.write(GREETING + (limit + 1).to_bytes(4) + bytes((channel,)))
             assert await is_closed(reader)  # though not one byte of it was sent
             assert node.heard.frames == []
@@ -263,24 +365,220 @@ def test_a_fault_of_ours_that_a_frame_finds_ends_its_link_and_not_the_node() -> 
     run(stumble())
 
 
-def test_a_second_link_replaces_the_first() -> None:
+async def say(writer: asyncio.StreamWriter, hello: Hello = HELLO) -> None:
+    writer.write(frame(Channel.HELLO, encode(hello)))
+    await writer.drain()
+
+
+async def read_frame(reader: asyncio.StreamReader) -> tuple[Channel, bytes]:
+    head = await within(reader.readexactly(5))
+    return Channel(head[4]), await within(reader.readexactly(int.from_bytes(head[:4])))
+
+
+def test_a_second_link_replaces_one_that_died_unnoticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "PROBE_S", 0.1)
+
     async def again() -> None:
         async with listening("federation", "operator") as node:
             reader, writer = await call("operator", "federation", node.address)
-            writer.write(GREETING)
+            calls, readers = [writer], [reader]
+            await say(writer)
             await until(lambda: node.is_linked("operator"), "no link")
             first = node.link("operator")
-            _, second = await call("operator", "federation", node.address)
-            second.write(GREETING)
-            await until(lambda: node.link("operator") is not first, "it is not replaced")
+            for hello in (HELLO, hello_of(b"another instance")):  # the first answers nothing
+                latest, writer = await call("operator", "federation", node.address)
+                calls.append(writer)
+                readers.append(latest)
+                before = node.link("operator")
+                await say(writer, hello)
+
+                def is_replaced(before: Link = before) -> bool:
+                    return node.link("operator") is not before
+
+                await until(is_replaced, "it stays")
             assert await is_closed(reader)
-            second.write(frame(Channel.PULL, b"still here"))
-            await until(lambda: len(node.heard.frames) == 1, "the second is closed too")
+            assert not readers[-1].at_eof()
+            writer.write(frame(Channel.PULL, b"still here"))
+            await until(lambda: len(node.heard.frames) == 1, "the last is closed too")
             assert node.heard.unlinked_from == []  # the peer was never gone
-            writer.close()
-            second.close()
+            assert node.link("operator") is not first
+            assert node.network.twins == []
+            for each in calls:
+                each.close()
 
     run(again())
+
+
+def test_two_live_instances_of_one_key_are_named_and_the_newcomer_cannot_take_the_link() -> None:
+    async def double() -> None:
+        async with listening("federation", "operator") as node:
+            reader, writer = await call("operator", "federation", node.address)
+            await say(writer)
+            assert (await read_frame(reader))[0] is Channel.HELLO
+            first = node.link("operator")
+
+            async def live() -> list[Twin]:
+                """Answer as a living peer does; return what it is told of twins."""
+                told: list[Twin] = []
+                while len(told) < 3:
+                    channel, payload = await read_frame(reader)
+                    assert channel is Channel.NOTICE
+                    if isinstance(notice := parse_notice(payload), Twin):
+                        told.append(notice)
+                    else:
+                        writer.write(frame(Channel.NOTICE, encode(Pong())))
+                return told
+
+            living = asyncio.create_task(live())
+            for _ in range(3):  # it flaps
+                other, another = await call("operator", "federation", node.address)
+                await say(another, hello_of(b"another instance"))
+                channel, payload = await read_frame(other)
+                refusal = parse_notice(payload)
+                assert channel is Channel.NOTICE
+                assert isinstance(refusal, Refusal)
+                assert refusal.reason is Reason.TWIN
+                assert await is_closed(other)
+                another.close()
+            assert {twin.instance for twin in await within(living)} == {b"another instance"}
+            assert node.link("operator") is first
+            (twins,) = node.network.twins
+            assert twins.label == "operator"
+            assert len(set(twins.places)) == 2
+            assert node.log.getvalue().count("two nodes with one key") == 1  # not at every try
+            writer.close()
+
+    run(double())
+
+
+def test_both_instances_learn_that_the_other_lives() -> None:
+    async def double() -> None:
+        at = addresses()
+        async with (
+            listening(HIGH, LOW, at={HIGH: at[HIGH]}) as high,
+            listening(LOW, HIGH, at={HIGH: at[HIGH]}) as one,
+        ):
+            await until(lambda: high.is_linked(LOW) and one.is_linked(HIGH), "no link")
+            clone = hello_of(b"another instance")
+            async with listening(LOW, HIGH, at={HIGH: at[HIGH]}, hello=lambda: clone) as two:
+                for each in (one, two):
+                    await until(partial(is_told, each), "it is not told")
+                    (twins,) = each.network.twins
+                    assert (twins.label, twins.reported_by) == ("", HIGH)
+                    assert "another node runs with our key" in each.log.getvalue()
+                assert one.is_linked(HIGH)
+                key = key_of(HIGH, Role.TLS).public
+                assert "another instance of this node key" in two.network.trouble[key]
+
+    run(double())
+
+
+def test_peers_come_and_go_while_it_runs() -> None:
+    async def change() -> None:
+        at = addresses()
+        high_key = key_of(HIGH, Role.TLS).public
+        async with (
+            listening(LOW, at=at) as low,
+            listening(HIGH, LOW, at={HIGH: at[HIGH]}) as high,
+        ):
+            await until_listening(low.address)
+            assert low.network.links == {}
+            low.network.set_peers([Peer(HIGH, high_key, at[HIGH])])
+            await until(lambda: low.is_linked(HIGH) and high.is_linked(LOW), "no link")
+            link = low.link(HIGH)
+            others = [Peer("observer", key_of("observer", Role.TLS).public, None)]
+            low.network.set_peers([*others, Peer("renamed", high_key, at[HIGH])])
+            assert low.link(HIGH) is link  # who stays is not disturbed
+            low.network.set_peers(others)
+            await until(lambda: not low.is_linked(HIGH), "the link stays")
+            await until(lambda: not high.is_linked(LOW), "the link stays")
+            trouble = high.network.trouble[key_of(LOW, Role.TLS).public]
+            assert "no longer registered" in trouble
+            _, writer = await call(HIGH, LOW, low.address)
+            await say(writer)
+            assert low.network.links == {}
+            assert low.network.trouble.keys() == {others[0].node_key}
+            writer.close()
+
+    run(change())
+
+
+def test_who_offended_is_refused_for_a_while_also_when_it_comes_back() -> None:
+    async def offend() -> None:
+        async with listening("federation", "operator") as node:
+            key = key_of("operator", Role.TLS).public
+            node.heard.error = Malformed("thing", "because")
+            for _ in range(2):
+                reader, writer = await call("operator", "federation", node.address)
+                await say(writer)
+                writer.write(frame(Channel.PULL, b"?"))
+                assert await is_closed(reader)
+                writer.close()
+                await until(lambda: node.network.penalties.left(key) > 0, "it is not penalised")
+                reader, writer = await call("operator", "federation", node.address)
+                await say(writer)
+                _, payload = await read_frame(reader)
+                refusal = parse_notice(payload)
+                assert isinstance(refusal, Refusal)
+                assert refusal.reason is Reason.PENALTY
+                assert b"because" in refusal.detail
+                writer.close()
+                assert "because" in node.network.trouble[key]
+                await until(lambda: not node.network.penalties.left(key), "it never ends")
+            node.heard.error = None
+            _, writer = await call("operator", "federation", node.address)
+            await say(writer)
+            await until(lambda: node.is_linked("operator"), "it is banned for ever")
+            writer.close()
+
+    run(offend())
+
+
+@pytest.mark.parametrize(
+    ("hello", "reason", "words"),
+    [
+        (encode(hello_of(chain=b"d" * 32)), Reason.CHAIN, b"is of the chain"),
+        (encode(hello_of(version=3)), Reason.VERSION, b"speaks version 3"),
+        (encode((9, b"of another", b"shape")), Reason.VERSION, b"speaks version 9"),
+    ],
+)
+def test_who_is_refused_is_told_why(hello: bytes, reason: Reason, words: bytes) -> None:
+    async def refuse() -> None:
+        async with listening("federation", "operator") as node:
+            reader, writer = await call("operator", "federation", node.address)
+            writer.write(frame(Channel.HELLO, hello))
+            channel, payload = await read_frame(reader)
+            refusal = parse_notice(payload)
+            assert channel is Channel.NOTICE
+            assert isinstance(refusal, Refusal)
+            assert refusal.reason is reason
+            assert words in refusal.detail
+            writer.close()
+
+    run(refuse())
+
+
+def test_why_a_peer_is_not_linked_is_known_in_words() -> None:
+    async def fail() -> None:
+        at = addresses()
+        key = key_of(HIGH, Role.TLS).public
+        async with listening(LOW, HIGH, at=at) as low:
+            trouble = low.network.trouble
+            await until(lambda: "Connection refused" in trouble[key], trouble[key])
+            await until(lambda: "peer unreachable" in low.log.getvalue(), "nobody is told")
+            async with listening(HIGH, "insurer-a", at=at):  # which does not know LOW
+                await until(
+                    lambda: "seems not to accept our node key" in trouble[key], trouble[key]
+                )
+        other = {HIGH: at[HIGH]}
+        async with (
+            listening("insurer-a", LOW, at={"insurer-a": at[HIGH]}),
+            listening(LOW, HIGH, at=other) as low,
+        ):
+            wrong = "shows a node key that is not a registered one"
+            await until(lambda: wrong in low.network.trouble[key], low.network.trouble[key])
+
+    run(fail())
 
 
 def test_a_peer_that_comes_back_is_dialled_again() -> None:
@@ -337,7 +635,7 @@ def test_a_network_ends_when_it_is_told_to_though_a_link_is_just_dying(
 
 
 def test_a_peer_that_takes_nothing_costs_a_bounded_amount(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(p2p, "SEND_S", 0.2)
+    monkeypatch.setattr(links, "SEND_S", 0.2)
 
     async def stall() -> None:
         async with listening("federation", "operator") as node:
@@ -352,12 +650,12 @@ def test_a_peer_that_takes_nothing_costs_a_bounded_amount(monkeypatch: pytest.Mo
                 link.send_transactions(bytes(100_000))
                 link.send_pull(bytes(32))
             taken = [link.send_reply(bytes(100)) for _ in range(10)]
-            assert taken.count(True) == p2p.MAX_QUEUED_REPLIES
+            assert taken.count(True) == links.MAX_QUEUED_REPLIES
             assert link._vote_bytes == sum(map(len, link._votes.values()))
-            assert link._vote_bytes <= p2p.MAX_QUEUED_VOTE_BYTES
+            assert link._vote_bytes <= links.MAX_QUEUED_VOTE_BYTES
             assert list(link._votes)[-1] == "status"  # the newest are kept
             assert sum(slot == "status" for slot in link._votes) == 1
-            assert link._transaction_bytes <= p2p.MAX_QUEUED_TRANSACTION_BYTES
+            assert link._transaction_bytes <= links.MAX_QUEUED_TRANSACTION_BYTES
             assert len(link._pulls) <= 64
             await until(lambda: not node.is_linked("operator"), "it is waited for for ever")
             writer.transport.abort()
