@@ -23,8 +23,8 @@ from ledger.transaction import Transaction
 from node import ceremony, server
 from node.config import load_config
 from node.keystore import NodeKeys, load_node_keys
+from node.link import Link
 from node.log import Level, Log
-from node.p2p import Link
 from node.process import Process
 from node.sync import PullTransactions, parse_pull
 

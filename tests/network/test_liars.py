@@ -8,7 +8,7 @@ from consensus import messages
 from consensus.messages import Commit, Prepare
 from ledger.encoding import encode
 from node.config import load_config
-from node.p2p import MAX_CONSENSUS_BYTES, Channel, Transactions
+from node.link import MAX_CONSENSUS_BYTES, Channel, Transactions
 from node.process import request
 from scripts import kills
 from tests.network import byzantine, faultnet
