@@ -15,8 +15,10 @@ SLACK = 3  # the bars are for two cores of one's own; a test shares them
 
 @pytest.fixture(scope="module")
 def summary() -> dict[str, object]:
-    """What a campaign of two kills and of two at once found."""
-    command = ("scripts/kills.py", "--json", "--seed", "5", "--kills", "2", "--proposers", "1")
+    """What a campaign of two kills, of two at once and of one for good found."""
+    counts = {"--kills": 2, "--proposers": 1, "--outages": 1, "--outage": 2, "--dead": 3}
+    options = [str(word) for pair in counts.items() for word in pair]
+    command = ("scripts/kills.py", "--json", "--seed", "5", *options)
     ended = subprocess.run(
         [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -34,7 +36,7 @@ def test_nothing_that_was_acknowledged_is_lost_or_stands_twice(summary: dict[str
 
 
 def test_one_dead_validator_stops_nothing_for_long(summary: dict[str, object]) -> None:
-    gap, caught_up = summary["gap_s"], summary["caught_up_s"]
+    gap, caught_up = summary["proposer_gap_s"], summary["caught_up_s"]
     assert isinstance(gap, dict)
     assert isinstance(caught_up, dict)
     assert 0 < gap["max"] <= SLACK * kills.MAX_GAP_S
@@ -42,10 +44,21 @@ def test_one_dead_validator_stops_nothing_for_long(summary: dict[str, object]) -
 
 
 def test_two_dead_validators_stop_the_chain_until_one_is_back(summary: dict[str, object]) -> None:
-    two = summary["two_killed"]
-    assert isinstance(two, dict)
-    assert two["stopped"] is True
-    assert two["resumed_s"] <= SLACK * kills.MAX_RESUME_S
+    resumed = summary["resumed_s"]
+    assert isinstance(resumed, dict)
+    assert summary["stopped"] is True
+    assert 0 < resumed["max"] <= SLACK * kills.MAX_RESUME_S
+
+
+def test_what_a_validator_that_is_dead_for_good_costs_is_measured(
+    summary: dict[str, object],
+) -> None:
+    dead = summary["one_dead"]
+    assert isinstance(dead, dict)
+    for measured in (dead["all"], dead["one_dead"]):
+        assert 0 < measured["p50_ms"] <= measured["p99_ms"] <= measured["max_ms"]
+        assert measured["blocks"] > 0
+    assert dead["one_dead"]["late_blocks"] < dead["one_dead"]["blocks"] / 8  # and not every fourth
 
 
 def test_gaps_are_those_between_blocks_that_touch_the_time_asked_for() -> None:
