@@ -28,6 +28,9 @@ from node import problems, views
 from node.admission import MAX_BATCH, Admission, Pending, Refused, Result
 from node.audit.records import frame
 from node.chain import Chain, Committed
+from node.checkup import Checkup
+from node.doctor import diagnose
+from node.findings import to_json
 from node.log import Log
 from node.mempool import Mempool
 from node.problems import Problem
@@ -59,6 +62,8 @@ class Parts(Protocol):
     @property
     def replica(self) -> Replica: ...  # noqa: D102
     @property
+    def checkup(self) -> Checkup: ...  # noqa: D102
+    @property
     def verifier(self) -> Executor: ...  # noqa: D102
     @property
     def log(self) -> Log: ...  # noqa: D102
@@ -72,7 +77,7 @@ class Api:
     ) -> None:
         self._chain, self._mempool = node.chain, node.mempool
         self._admission, self._replica = node.admission, node.replica
-        self._worker, self._log = node.verifier, node.log
+        self._worker, self._log, self._checkup = node.verifier, node.log, node.checkup
         self._genesis, self._genesis_json, self._tokens = genesis, genesis_json, tokens
 
     def application(self) -> web.Application:
@@ -90,6 +95,7 @@ class Api:
         router.add_get("/v1/blocks/{height}", self.block)
         router.add_get("/v1/receipts/{id}/{position}", self.receipt)
         router.add_get("/v1/status", self.status)
+        router.add_get("/v1/diagnosis", self.diagnosis)
         router.add_get("/v1/validators", self.validators)
         router.add_get("/v1/members", self.members)
         router.add_get("/v1/genesis", self.genesis)
@@ -293,6 +299,11 @@ class Api:
                 "ready": not replica.not_ready(),
             }
         )
+
+    async def diagnosis(self, request: web.Request) -> web.Response:
+        """Tell the operator why there is no block, once the linked peers have said how they are."""
+        self._require(request, Scope.ADMIN)
+        return web.json_response(to_json(diagnose(await self._checkup.facts())))
 
     async def validators(self, request: web.Request) -> web.Response:
         """List who votes on the next block, and who proposes it first."""

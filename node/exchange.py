@@ -17,6 +17,7 @@ from ledger.transaction import Transaction, parse
 from node import clock
 from node.admission import Admission
 from node.chain import Chain
+from node.health import Health, PullHealth
 from node.link import Channel, Link, Transactions
 from node.log import Log
 from node.mempool import Mempool
@@ -77,6 +78,16 @@ class Machine(Protocol):
         """Return where agreement stands at this node."""
 
 
+class Checkup(Protocol):
+    """What says how this node is, and takes what peers say of themselves."""
+
+    def health(self) -> Health:
+        """Return how this node is now."""
+
+    def take(self, link: Link, health: Health) -> None:
+        """Take a peer's answer; one that nobody asked for changes nothing."""
+
+
 class Exchange:
     """The receiver of all links."""
 
@@ -104,6 +115,7 @@ class Exchange:
         self._mempool_sent: dict[bytes, float] = {}  # when a peer was last sent our mempool
         self._replies: set[asyncio.Task[None]] = set()
         self.network: Network | None = None
+        self.checkup: Checkup | None = None
 
     @property
     def links(self) -> dict[bytes, Link]:
@@ -241,6 +253,9 @@ class Exchange:
                     self._machine.take_transaction(parse(raw))
             case Candidate(outline):
                 self._machine.take_candidate(outline)
+            case Health() as health:
+                if self.checkup is not None:
+                    self.checkup.take(link, health)
             case Blocks(records):
                 key = link.peer.node_key
                 was_asked = self._asked is not None and self._asked[0] == key
@@ -259,6 +274,9 @@ class Exchange:
                     link.send_reply(encode(Candidate(outline)))
             case PullBlocks(first, last):
                 self._reply_later(self._reply_blocks(link, first, last))
+            case PullHealth():
+                if self.checkup is not None:
+                    link.send_reply(encode(self.checkup.health()))
             case PullMempool():
                 if self._sent_lately(link):
                     return

@@ -83,7 +83,7 @@ def initialise(folder: Path, genesis_file: Path, settings: Settings) -> Initiali
     genesis = ceremony.parse_genesis(text, genesis_file)
     keys = load_node_keys(settings.keys, settings.mode)
     members = genesis.genesis.members
-    ours = _find(members, keys)
+    ours = find_ours(members, keys)
     others = [each.label for each in members if each.key(Role.TLS) and each is not ours]
     for name in settings.peers:
         if name not in others:
@@ -133,7 +133,7 @@ def give_token(
     tokens.add_grant(book, grant)
 
 
-def _find(members: Sequence[Founder], keys: NodeKeys) -> Founder:
+def find_ours(members: Sequence[Founder], keys: NodeKeys) -> Founder:
     """Return the member with all of our keys, or raise `NotInGenesis` for one that it has not."""
     ours = next((each for each in members if each.key(Role.TLS) == keys.node.public), None)
     if ours is None:

@@ -45,6 +45,18 @@ class Pledges:
         """Whether this is a validator that may not sign at the open height."""
         return self.index is not None and not self._may_sign()
 
+    @property
+    def is_validator(self) -> bool:
+        """Whether this node is set up to vote."""
+        return self._key is not None
+
+    @property
+    def fence(self) -> int | None:
+        """The height up to which this validator signs nothing, None where it may sign."""
+        if self._journal is None or not self.is_fenced:
+            return None
+        return max(self._journal.fence, self._journal.height - 1)
+
     def signer(self) -> tuple[int, Callable[[bytes], bytes]] | None:
         """Return by which index and how this node signs at the open height, None if not at all."""
         index = self.index

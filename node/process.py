@@ -160,12 +160,16 @@ class Process:
         return "" if status == http.client.OK else body.decode(errors="replace").strip()
 
     def status(self) -> dict[str, Any]:
-        """Return what the node says of itself at /v1/status.
+        """Return what the node says of itself at /v1/status; raise as `ask`."""
+        return self.ask("/v1/status")
+
+    def ask(self, path: str) -> dict[str, Any]:
+        """Return what the node's HTTP API answers its operator.
 
         Raises `NoAnswer`, `BadAnswer`, `Missing` without the operator's token.
         """
         config = load_config(self.home)
-        return get_json(config.api_listen, "/v1/status", read_token(self.home / OPERATOR_TOKEN))
+        return get_json(config.api_listen, path, read_token(self.home / OPERATOR_TOKEN))
 
     def tail(self, lines: int = 10) -> list[str]:
         """Return the last lines of the log."""

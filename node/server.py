@@ -19,6 +19,7 @@ from node.admin import admin_application
 from node.admission import Admission
 from node.api import Api
 from node.chain import Chain
+from node.checkup import Checkup
 from node.config import Config, Mode
 from node.exchange import Exchange
 from node.journal import UNKNOWN_FENCE, Journal
@@ -86,6 +87,7 @@ class Node:
     admission: Admission
     replica: Replica
     network: Network
+    checkup: Checkup
     metrics: Metrics
     log: Log
     verifier: Executor
@@ -108,9 +110,10 @@ def _assemble(
         closing.enter_context(ThreadPoolExecutor(1, name))
         for name in ("worker", "verifier", "disk")
     )
+    pledges = Pledges(key, journal, chain, metrics, disk)
     replica = Replica(
         chain=chain,
-        pledges=Pledges(key, journal, chain, metrics, disk),
+        pledges=pledges,
         mempool=mempool,
         signatures=signatures,
         metrics=metrics,
@@ -145,9 +148,10 @@ def _assemble(
         receiver=exchange,
         log=log,
     )
+    checkup = Checkup(config.data, keys.node.public, chain, mempool, pledges, replica, network)
     replica.connect(exchange, admission)
-    admission.network = exchange.network = network
-    return Node(chain, mempool, admission, replica, network, metrics, log, verifier)
+    admission.network, exchange.network, exchange.checkup = network, network, checkup
+    return Node(chain, mempool, admission, replica, network, checkup, metrics, log, verifier)
 
 
 def _journal(config: Config, key: SigningKey, chain: Chain, log: Log) -> Journal:

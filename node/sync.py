@@ -14,6 +14,7 @@ from ledger.transaction import MAX_TRANSACTION_BYTES
 from ledger.validators import Bytes32
 from node.chain import Chain
 from node.errors import NodeError
+from node.health import Health, PullHealth
 
 MAX_BLOCKS: Final = 256  # that are asked for at once; an answer may be shorter, by bytes
 MAX_RECORD_BYTES: Final = 8 << 20
@@ -42,7 +43,7 @@ class PullMempool(Struct, tag=4):
     """Send the transactions that wait at your node."""
 
 
-Pull: TypeAlias = PullTransactions | PullCandidate | PullBlocks | PullMempool
+Pull: TypeAlias = PullTransactions | PullCandidate | PullBlocks | PullMempool | PullHealth
 
 
 class Pulled(Struct, tag=1):
@@ -69,7 +70,7 @@ class Blocks(Struct, tag=3):
     ]
 
 
-Reply: TypeAlias = Pulled | Candidate | Blocks
+Reply: TypeAlias = Pulled | Candidate | Blocks | Health
 
 
 def parse_pull(payload: bytes) -> Pull:

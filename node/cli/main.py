@@ -19,6 +19,7 @@ _NOUNS: Final = {
     "keys": "Make an organisation's keys and show their public parts.",
     "genesis": "Agree on how a chain begins: draft, sign, assemble, verify.",
     "node": "Initialise, run and look at a node.",
+    "doctor": "Say in words why there is no block, and what to do.",
     "testnet": "A whole network on this machine, for trying things.",
     "prescription": "Keep a prescription in the vault and commit to it.",
     "claim": "Submit, show, accept, reject and cancel claims.",

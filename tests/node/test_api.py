@@ -33,6 +33,7 @@ from node import testnet
 from node.admission import MAX_BATCH
 from node.api import MAX_BODY_BYTES
 from node.audit.records import split_frames
+from node.findings import Verdict, from_json
 from node.listener import serve_http
 from node.mempool import Limits, Mempool
 from node.tokens import Scope
@@ -362,6 +363,7 @@ PATHS = (
     "/v1/members",
     "/v1/genesis",
     "/v1/chain",
+    "/v1/diagnosis",
 )
 OPEN = {"/v1/status", "/v1/validators", "/v1/members", "/v1/genesis"}  # to every token
 
@@ -389,9 +391,9 @@ def test_a_token_opens_what_its_scopes_say(tmp_path: Path) -> None:
             await door.send(prescription(door.genesis, 1))
             for path in PATHS:
                 for token, allowed in (
-                    ("operator", OPEN),
+                    ("operator", OPEN | {"/v1/diagnosis"}),
                     ("sender", OPEN | {f"/v1/transactions/{ID}"}),
-                    ("reader", set(PATHS) - {"/v1/chain"}),
+                    ("reader", set(PATHS) - {"/v1/chain", "/v1/diagnosis"}),
                 ):
                     answer = await door.get(path, token)
                     assert (answer.status != 403) == (path in allowed), (path, token)
@@ -561,6 +563,17 @@ def test_the_network_describes_itself(tmp_path: Path) -> None:
             assert (await door.get("/v1/genesis", "operator")).json == {}  # as the file has it
 
     run(describe())
+
+
+def test_the_node_says_why_there_is_no_block(tmp_path: Path) -> None:
+    async def ask() -> None:
+        async with served(tmp_path) as door:
+            await door.send(prescription(door.genesis, 1))
+            found = from_json((await door.get("/v1/diagnosis", "operator")).json)
+            assert (found.verdict, found.findings, found.height) == (Verdict.IDLE, (), 1)
+            assert [(row.label, row.link) for row in found.rows] == [(FEDERATION, "here")]
+
+    run(ask())
 
 
 @pytest.mark.parametrize(

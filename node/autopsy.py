@@ -1,0 +1,197 @@
+"""Why a node does not answer: looks at its lock, its log, its keys, its files and its ports.
+
+Nothing is changed: what a start would mend (a torn tail) is left to the start.
+"""
+
+import errno
+import json
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from contracts.genesis import SignedGenesis
+from ledger.errors import LedgerError, StoreLocked
+from ledger.lock import FILE_NAME as LOCK_FILE
+from ledger.lock import DirectoryLock
+from node import ceremony
+from node.config import Config, Mode
+from node.errors import NodeError
+from node.findings import Diagnosis, Finding, Gravity, Verdict
+from node.health import LEAST_FREE_BYTES, free_bytes
+from node.initialise import JOURNAL_FOLDER, NotInGenesis, find_ours
+from node.journal import Journal
+from node.keystore import NodeKeys, load_node_keys
+from node.phrases import printable, sentence_of, size
+from node.process import NoAnswer, Process, request
+
+_LOG_LINES = 50
+
+
+def examine(config: Config, no_answer: NoAnswer) -> Diagnosis:
+    """Return why the node of `config`, on this machine, does not answer."""
+    runs = _is_locked(config.data)
+    found = list(_while_it_runs(config, no_answer) if runs else _while_it_does_not(config))
+    if runs:
+        summary = "This node runs, but does not answer."
+    else:
+        summary = "This node does not run."
+        mend = "mend what is said below, then start it" if found else "start it"
+        evidence = [str(no_answer), *_last_words(config)]
+        found.insert(
+            0, _finding("not-running", summary, evidence, f"{mend}: depoli node run, or systemctl")
+        )
+    return Diagnosis(Verdict.DOWN, summary, tuple(found))
+
+
+def _while_it_runs(config: Config, no_answer: NoAnswer) -> Iterator[Finding]:
+    try:
+        status, _ = request(config.admin_listen, "/livez")
+        lives = f"{config.admin_listen}/livez answers {status}"
+    except NoAnswer as error:
+        lives = str(error)
+    yield _finding(
+        "no-answer",
+        f"A process holds {config.data}, but nothing answers at {config.api_listen}.",
+        [str(no_answer), lives, *_last_words(config)],
+        "wait where it has just started: after a crash it executes its last blocks again. Else see "
+        "its log, whether api.listen was changed since it started, and whether its disk hangs",
+    )
+    yield from _disk(config)
+
+
+def _while_it_does_not(config: Config) -> Iterator[Finding]:
+    yield from _disk(config)
+    keys = genesis = None
+    try:
+        keys = load_node_keys(config.keys, config.mode)
+    except (NodeError, OSError) as error:
+        yield _refused("keys", "The keys of this node cannot be read.", error)
+    try:
+        genesis = ceremony.load_genesis(config.genesis)
+    except (NodeError, LedgerError, OSError) as error:
+        yield _refused("genesis", "The genesis cannot be used.", error)
+    if keys is not None and genesis is not None:
+        yield from _keys(keys, genesis)
+        if config.mode is Mode.VALIDATOR and keys.consensus is not None:
+            yield from _journal(config.data, genesis.chain_id + keys.consensus.public)
+    for name, address in (
+        ("p2p.listen", config.p2p_listen),
+        ("api.listen", config.api_listen),
+        ("admin.listen", config.admin_listen),
+    ):
+        yield from _port(name, *address)
+
+
+def _disk(config: Config) -> Iterator[Finding]:
+    folder = config.data if config.data.is_dir() else config.home
+    free = free_bytes(folder)
+    if free < LEAST_FREE_BYTES:
+        yield _finding(
+            "disk",
+            f"The disk of {folder} is nearly full: {size(free)} free.",
+            [f"{size(LEAST_FREE_BYTES)} should be: a node whose disk is full stops"],
+            "free some space, or give it a larger disk; what was written so far is whole",
+        )
+
+
+def _keys(keys: NodeKeys, genesis: SignedGenesis) -> Iterator[Finding]:
+    try:
+        find_ours(genesis.genesis.members, keys)
+    except NotInGenesis as error:
+        yield _refused("keys-of-nobody", "The keys are not those of one member.", error)
+
+
+def _journal(data: Path, identity: bytes) -> Iterator[Finding]:
+    """Open a copy of the journal: to open it itself would cut off a torn tail."""
+    folder = data / JOURNAL_FOLDER
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / JOURNAL_FOLDER
+        try:
+            if folder.is_dir():
+                shutil.copytree(folder, copy)
+            journal = Journal.open(copy, identity)
+        except (LedgerError, OSError, shutil.Error) as error:
+            reason = str(error).replace(str(copy), str(folder))
+            yield _finding(
+                "journal",
+                "The journal of signatures cannot be used.",
+                [reason],
+                "where the keys and the genesis are the right ones, move the journal away and "
+                "start: the node signs nothing until the chain is past what it may have signed",
+            )
+            return
+        if journal is not None:
+            journal.close()
+            return
+    yield _finding(
+        "no-journal",
+        "The journal of signatures is lost.",
+        [f"{folder} holds none"],
+        "start it: it signs nothing until the chain is past what it may have signed. Restore no "
+        "journal from a backup",
+        gravity=Gravity.WARNS,
+    )
+
+
+def _port(name: str, host: str, port: int) -> Iterator[Finding]:
+    """Try to listen, as the node would."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        yield _finding(
+            "port",
+            f"{name} of config.toml, {host}:{port}, "
+            f"{'is in use by another program' if taken else 'cannot be taken'}.",
+            [str(error.strerror or error)],
+            f"stop what listens there (ss -ltnp), or choose another {name}",
+        )
+
+
+def _is_locked(data: Path) -> bool:
+    """Return whether a process has the node's data open."""
+    if not (data / LOCK_FILE).exists():
+        return False
+    try:
+        DirectoryLock(data).release()
+    except StoreLocked:
+        return True
+    return False
+
+
+def _last_words(config: Config) -> list[str]:
+    """Return what the log ends with that is an error."""
+    lines = Process("", config.home).tail(_LOG_LINES)
+    return [f"its log ends: {printable(said)}" for said in filter(None, map(_error, lines[-3:]))]
+
+
+def _error(line: str) -> str:
+    """Return what a line of the log says that is an error, "" where it is none."""
+    if line.startswith("error: "):
+        return line.removeprefix("error: ")
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return ""
+    if not isinstance(value, dict) or value.get("level") != "error":
+        return ""
+    return f"{value.get('event')}: {value.get('reason', '')}"
+
+
+def _refused(cause: str, what: str, error: Exception) -> Finding:
+    return _finding(cause, what, [str(error)], getattr(error, "hint", "") or "see the reason")
+
+
+def _finding(
+    cause: str,
+    what: str,
+    evidence: list[str],
+    remedy: str,
+    *,
+    gravity: Gravity = Gravity.STOPS,
+) -> Finding:
+    shown = tuple(map(printable, evidence))
+    return Finding(gravity, cause, what, ("this node",), shown, sentence_of(remedy))
