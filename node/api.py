@@ -295,6 +295,7 @@ class Api:
                 "peers": sorted(link.peer.label for link in replica.exchange.links.values()),
                 "trouble": dict(sorted(replica.exchange.trouble.items())),
                 "twins": [views.twins(each) for each in replica.exchange.twins],
+                "sync": views.sync(replica.exchange.catchup.progress()),
                 "fenced": replica.is_fenced,
                 "ready": not replica.not_ready(),
             }

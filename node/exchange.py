@@ -16,6 +16,7 @@ from ledger.errors import Mismatch
 from ledger.transaction import Transaction, parse
 from node import clock
 from node.admission import Admission
+from node.catchup import Catchup, Held
 from node.chain import Chain
 from node.health import Health, PullHealth
 from node.link import Channel, Link, Transactions
@@ -42,7 +43,6 @@ STATUS_ACTIVE_S: Final = 0.25  # at most so often, where something changed
 STATUS_IDLE_S: Final = 5.0  # a heartbeat; links time out after node.p2p.IDLE_S
 BEHIND_AFTER_S: Final = 0.1  # one block behind is mostly a certificate under way
 MEMPOOL_S: Final = 1.0  # a mempool is sent to a peer no more often
-SYNC_PATIENCE_S: Final = 5.0  # then another peer is asked
 REPLY_BYTES: Final = 4 << 20
 MAX_PULLED_CALLS: Final = 4096  # of a mempool: more come with the next blocks
 VERIFIED_AT_ONCE: Final = 2  # signatures that are cheaper to verify here than in a thread
@@ -56,8 +56,8 @@ class Machine(Protocol):
     async def hear(self, event: Received) -> None:
         """Take a verified message, when there is room for it."""
 
-    async def take_blocks(self, link: Link, records: tuple[bytes, ...]) -> None:
-        """Take decided blocks that were asked for, when there is room for them."""
+    def take_blocks(self, held: Held) -> None:
+        """Take decided blocks that were asked for; `Exchange.blocks_taken` is told the end."""
 
     def peer_lost(self) -> None:
         """Learn that a link is down."""
@@ -107,11 +107,15 @@ class Exchange:
         self._roster = roster
         self._machine, self._signatures = machine, signatures
         self._worker, self._log = worker, log
-        self._heights: dict[bytes, int] = {}  # the height that each peer is deciding, by node key
-        # For blocks: whom we asked, until when we wait, and which height was open then.
-        self._asked: tuple[bytes, float, int] | None = None
-        self._slow: set[bytes] = set()  # whose answers did not help since the height last grew
-        self._taking: set[bytes] = set()  # whose blocks are being handled: one answer at a time
+        self.catchup = Catchup(
+            height=lambda: chain.height,
+            validators=lambda: chain.state.validators,
+            ask=self._ask_blocks,
+            take=self._hand_over,
+            punish=self._punish,
+            label=self._label,
+            log=log,
+        )
         self._mempool_sent: dict[bytes, float] = {}  # when a peer was last sent our mempool
         self._replies: set[asyncio.Task[None]] = set()
         self.network: Network | None = None
@@ -137,7 +141,7 @@ class Exchange:
 
     def heights(self) -> dict[bytes, int]:
         """Return the height that each linked peer is deciding, by node key."""
-        return self._heights
+        return {key: last + 1 for key, last in self.catchup.claims.items()}
 
     def committed(self, executed: Executed) -> None:
         """Learn of a block of ours: it may change who the peers are."""
@@ -191,17 +195,14 @@ class Exchange:
     def linked(self, link: Link) -> None:
         """Learn that a peer is there: tell it where we are."""
         assert link.hello is not None
-        self._heights[link.peer.node_key] = link.hello.height + 1
+        self.catchup.heard(link.peer.node_key, link.hello.height, is_status=True)
         link.send_consensus("status", messages.encode(self._machine.status()))
-        self.check_behind()
+        self.catchup.check()
 
     def unlinked(self, link: Link) -> None:
         """Learn that a peer is gone."""
-        self._heights.pop(link.peer.node_key, None)
+        self.catchup.unlinked(link.peer.node_key)
         self._machine.peer_lost()
-        if self._asked is not None and self._asked[0] == link.peer.node_key:
-            self._asked = None
-            self.check_behind()
 
     async def received(self, link: Link, channel: Channel, payload: bytes) -> None:
         """Take a frame of a peer. Raises `LedgerError`: the link is closed."""
@@ -223,7 +224,7 @@ class Exchange:
             message = messages.decode(payload)
             sender = self._sender(link)
             if isinstance(message, Status):
-                self._learn_height(link, message.height)
+                self._learn_height(link, message.height, is_status=True)
             elif not await self._verified(link, message):
                 return
         except ConsensusError as error:
@@ -235,7 +236,7 @@ class Exchange:
         state = self._chain.state
         height = state.header.height + 1
         if message.height > height:
-            self._learn_height(link, message.height)
+            self._learn_height(link, message.height, is_status=False)
         if message.height not in (height, height + 1):
             return message.height < height  # it is only answered
         validators = state.validators if message.height == height else state.next_validators
@@ -256,12 +257,8 @@ class Exchange:
             case Health() as health:
                 if self.checkup is not None:
                     self.checkup.take(link, health)
-            case Blocks(records):
-                key = link.peer.node_key
-                was_asked = self._asked is not None and self._asked[0] == key
-                if key not in self._taking and (was_asked or len(records) == 1):
-                    self._taking.add(key)
-                    await self._machine.take_blocks(link, records)
+            case Blocks(first, records):
+                self.catchup.came(link.peer.node_key, first, records)
 
     def _answer(self, link: Link, payload: bytes) -> None:
         match parse_pull(payload):
@@ -314,59 +311,48 @@ class Exchange:
     async def _reply_blocks(self, link: Link, first: int, last: int) -> None:
         records: list[bytes] = []
         size = 0
+        first = max(first, 1)
         top = min(last, self._chain.height, first + MAX_BLOCKS - 1)
-        for height in range(max(first, 1), top + 1):
+        for height in range(first, top + 1):
             record = await self._in_worker(self._chain.record, height)
             size += len(record)
             if records and size > REPLY_BYTES:
                 break
             records.append(record)
-        if records:
-            link.send_reply(encode(Blocks(tuple(records))))
+        link.send_reply(encode(Blocks(first, tuple(records))))
 
     # --- who is ahead ------------------------------------------------------------------------
 
-    def _learn_height(self, link: Link, height: int) -> None:
-        known = self._heights.get(link.peer.node_key, 0)
-        self._heights[link.peer.node_key] = height
-        own = self._chain.height + 1
-        if height > own + 1:
-            self.check_behind()
-        elif height > own and height > known:
-            asyncio.get_running_loop().call_later(BEHIND_AFTER_S, self.check_behind)
-
-    def blocks_came(self, link: Link) -> None:
-        """Learn that the blocks that a peer sent are handled; go on where more are lacking."""
+    def _learn_height(self, link: Link, height: int, *, is_status: bool) -> None:
+        """Learn which height a peer decides."""
         key, own = link.peer.node_key, self._chain.height + 1
-        self._taking.discard(key)
-        if self._asked is not None and self._asked[0] == key:
-            if own > self._asked[2]:
-                self._slow.clear()
-            else:
-                self._slow.add(key)
-            self._asked = None
-        if self._slow.isdisjoint({key}) or self._ahead() - self._slow:
-            self.check_behind()  # but a peer that did not help is not asked again at once
+        known = self.catchup.claims.get(key, 0) + 1
+        self.catchup.heard(key, height - 1, is_status=is_status)
+        if height > own + 1:
+            self.catchup.check()
+        elif height > own and height > known:
+            asyncio.get_running_loop().call_later(BEHIND_AFTER_S, self.catchup.check)
 
-    def _ahead(self) -> set[bytes]:
-        return {key for key, height in self._heights.items() if height > self._chain.height + 1}
+    def blocks_taken(self, fault: str | None) -> None:
+        """Learn that the blocks handed out are executed, or at which fault that ended."""
+        self.catchup.taken(fault)
 
-    def check_behind(self) -> None:
-        """Ask the peer that is furthest ahead for the blocks that we lack, unless one is asked."""
-        if self._asked is not None and clock.monotonic() < self._asked[1]:
-            return
-        own, ahead = self._chain.height + 1, self._ahead()
-        if self._asked is not None:
-            self._slow.add(self._asked[0])
-            self._asked = None
-        if ahead <= self._slow:
-            self._slow.clear()  # none is better than another
-        if not ahead or self.network is None:
-            return
-        height, key = max((self._heights[key], key) for key in ahead - self._slow)
-        if (link := self.network.link_to(key)) is not None:
-            self._asked = (key, clock.monotonic() + SYNC_PATIENCE_S, own)
-            link.send_pull(encode(PullBlocks(own, min(height - 1, own + MAX_BLOCKS - 1))))
+    def _ask_blocks(self, key: bytes, wanted: PullBlocks) -> bool:
+        link = self.links.get(key)
+        if link is not None:
+            link.send_pull(encode(wanted))
+        return link is not None
+
+    def _hand_over(self, held: Held) -> None:
+        self._machine.take_blocks(held)
+
+    def _punish(self, key: bytes, fault: str) -> None:
+        if self.network is not None:
+            self.network.penalise(key, fault)
+
+    def _label(self, key: bytes) -> str:
+        known = None if self.network is None else self.network.peers.get(key)
+        return key.hex() if known is None else known.label
 
     async def _in_worker(self, doing: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401
         return await asyncio.get_running_loop().run_in_executor(self._worker, doing, *arguments)

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from contracts.execute import Executed
 from ledger.entry import APPLIED
+from node.catchup import Progress
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -22,6 +23,14 @@ class Metrics:
         self.peers = Gauge("depoli_peers_linked", "Links that are up", registry=registry)
         self.twins = Gauge(
             "depoli_twins", "Node keys with which two live nodes speak", registry=registry
+        )
+        self.sync_target = Gauge(
+            "depoli_sync_target", "Height that this node catches up to", registry=registry
+        )
+        self.sync_rate = Gauge(
+            "depoli_sync_blocks_per_second",
+            "How fast it catches up, 0: it is not behind",
+            registry=registry,
         )
         self.fenced = Gauge(
             "depoli_fenced", "1 while this validator may not sign", registry=registry
@@ -50,6 +59,11 @@ class Metrics:
         self.journal_seconds = Histogram(
             "depoli_journal_seconds", "Making promises durable", registry=registry
         )
+
+    def count_progress(self, progress: Progress | None, height: int) -> None:
+        """Show how far this node is behind, if it is."""
+        self.sync_target.set(height if progress is None else progress.target)
+        self.sync_rate.set(0 if progress is None else progress.blocks_per_s)
 
     def count_block(self, executed: Executed) -> None:
         """Count a decided block."""

@@ -9,8 +9,8 @@ from typing import Final
 
 from node import clock
 
-FIRST_S: Final = 1.0
-MAX_S: Final = 60.0
+FIRST_S: Final = 0.5
+MAX_S: Final = 20.0
 FORGIVEN_S: Final = 600.0  # without an offence, and the next one is the first again
 
 

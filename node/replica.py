@@ -10,7 +10,6 @@ import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeVar
 
 from consensus import promises
@@ -45,10 +44,10 @@ from ledger.validators import faulty
 from node import clock, sync
 from node.admission import Admission
 from node.candidates import Candidate, Candidates, require_timely
+from node.catchup import Held
 from node.chain import Chain
 from node.errors import NodeError
 from node.exchange import Exchange
-from node.link import Link
 from node.log import Log
 from node.mempool import Mempool
 from node.metrics import Metrics
@@ -70,14 +69,6 @@ class Halted(NodeError):
         super().__init__(reason, hint="do not restart it before the cause is known; ask the others")
 
 
-@dataclass(frozen=True)
-class _Synced:
-    """Decided blocks that a peer sent; they take their turn among the events."""
-
-    link: Link
-    records: tuple[bytes, ...]
-
-
 class Replica:
     """One node's part in agreement."""
 
@@ -96,7 +87,7 @@ class Replica:
         self._mempool, self._signatures = mempool, signatures
         self._metrics, self._log = metrics, log
         self._worker = worker
-        self._events: deque[Event | _Synced] = deque()
+        self._events: deque[Event | Held] = deque()
         self._come = asyncio.Event()  # there are events
         self._room = asyncio.Event()  # there is room for more
         self._tasks: set[asyncio.Task[None]] = set()
@@ -199,10 +190,9 @@ class Replica:
         await self._wait_for_room()
         self._put(event)
 
-    async def take_blocks(self, link: Link, records: tuple[bytes, ...]) -> None:
-        """Take decided blocks that a peer was asked for, when there is room for them."""
-        await self._wait_for_room()
-        self._put(_Synced(link, records))
+    def take_blocks(self, held: Held) -> None:
+        """Take decided blocks that a peer was asked for."""
+        self._put(held)
 
     def peer_lost(self) -> None:
         """Learn that a link is down: where its peer leads the round, that is soon given up."""
@@ -244,16 +234,16 @@ class Replica:
                 self._come.clear()
                 await self._come.wait()
             event = self._events.popleft()
-            if isinstance(event, _Synced):
+            if isinstance(event, Held):
                 await self._take_blocks(event)
             else:
                 outputs = [self._core.handle(event)]
                 # One fsync for all that came meanwhile; a decision ends the height, and the batch.
                 while outputs[-1].decided is None and self._events:
-                    if isinstance(self._events[0], _Synced):
+                    if isinstance(self._events[0], Held):
                         break
                     following = self._events.popleft()
-                    assert not isinstance(following, _Synced)
+                    assert not isinstance(following, Held)
                     outputs.append(self._core.handle(following))
                 await self._carry_out(outputs)
             if len(self._events) < MAX_EVENTS:
@@ -439,11 +429,12 @@ class Replica:
 
     # --- blocks that others decided ------------------------------------------------------------
 
-    async def _take_blocks(self, synced: _Synced) -> None:
-        """Verify, execute and commit what a peer sent; a liar loses its link."""
+    async def _take_blocks(self, held: Held) -> None:
+        """Verify, execute and commit what a peer sent; who sent it is told where it is at fault."""
         before, heard = self._chain.height, self._core.future
+        fault: str | None = None
         try:
-            for record in synced.records:
+            for record in held.records:
                 taken = await self._in_worker(
                     sync.verified_block, self._chain, record, self._signatures
                 )
@@ -452,13 +443,10 @@ class Replica:
         except sync.Diverged as error:
             raise Halted(str(error)) from None
         except (LedgerError, Inadmissible) as error:
-            peer = synced.link.peer.label
-            self._log.warning("peer sent a bad block", peer=peer, reason=str(error))
-            synced.link.close()
+            fault = f"bad block {self._chain.height + 1}: {error}"
         if (height := self._chain.height) > before:
-            self._log.info("caught up", height=height, blocks=height - before)
             await self._open_height(heard if height == before + 1 else ())
-        self.exchange.blocks_came(synced.link)
+        self.exchange.blocks_taken(fault)
 
     # --- time --------------------------------------------------------------------------------
 
@@ -493,7 +481,7 @@ class Replica:
         while True:
             await asyncio.sleep(TICK_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             self._put(Tick())
-            self.exchange.check_behind()
+            self.exchange.catchup.check()
             if (fence := await self._pledges.learn_fence(self.exchange.heights())) is not None:
                 self._log.warning("signing begins above a height", height=fence)
             self.admission.drop_expired()
@@ -502,10 +490,11 @@ class Replica:
             self._metrics.fenced.set(self.is_fenced)
             self._metrics.peers.set(len(self.exchange.links))
             self._metrics.twins.set(len(self.exchange.twins))
+            self._metrics.count_progress(self.exchange.catchup.progress(), self._chain.height)
 
     # --- small things ------------------------------------------------------------------------
 
-    def _put(self, event: Event | _Synced) -> None:
+    def _put(self, event: Event | Held) -> None:
         self._events.append(event)
         self._come.set()
 

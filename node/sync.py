@@ -62,11 +62,12 @@ class Candidate(Struct, tag=2):
 
 
 class Blocks(Struct, tag=3):
-    """Encoded `CommittedBlock`s of consecutive heights."""
+    """Encoded `CommittedBlock`s of consecutive heights from `first` on; none: it is not here."""
 
+    first: Height
     records: Annotated[
         tuple[Annotated[bytes, msgspec.Meta(max_length=MAX_RECORD_BYTES)], ...],
-        msgspec.Meta(min_length=1, max_length=MAX_BLOCKS),
+        msgspec.Meta(max_length=MAX_BLOCKS),
     ]
 
 

@@ -12,6 +12,7 @@ from ledger.entry import APPLIED, Outcome
 from ledger.plain import plain
 from node import problems
 from node.admission import Pending, Refused, Result
+from node.catchup import Progress
 from node.chain import Committed
 from node.p2p import Twins
 
@@ -88,4 +89,18 @@ def twins(what: Twins) -> dict[str, object]:
         "label": what.label or None,
         "places": list(what.places),
         "told_by": what.reported_by or None,
+    }
+
+
+def sync(progress: Progress | None) -> dict[str, object] | None:
+    """Return how far a node that is behind has come; None where it is not."""
+    if progress is None:
+        return None
+    return {
+        "height": progress.height,
+        "target": progress.target,
+        "blocks_per_s": progress.blocks_per_s,
+        "left_s": progress.left_s,
+        "peers": list(progress.peers),
+        "avoided": progress.avoided,
     }

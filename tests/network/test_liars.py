@@ -193,6 +193,7 @@ def test_a_forged_transaction_that_is_forwarded_reaches_no_block(
     made = faultnet.transaction(net.network, net.sender, faultnet.new_prescription())
     forged = made.raw[:-1] + bytes((made.raw[-1] ^ 1,))
     for raw in (forged, made.raw):
+        until(lambda: len(liar.parts.network.links) == 3, "the liar is not linked")
         payload = encode(Transactions((raw,)))
         liar.throw(len(payload).to_bytes(4) + bytes((Channel.TRANSACTIONS,)) + payload)
     until(

@@ -15,11 +15,11 @@ from ledger.encoding import decode, encode
 from ledger.errors import LedgerError
 from ledger.keys import Role
 from node import exchange as exchanges
+from node.catchup import FIRST_RANGE, Held
 from node.exchange import Exchange
 from node.link import Channel, Hello, Link, Peer, Transactions
 from node.p2p import Network
 from node.sync import (
-    MAX_BLOCKS,
     Blocks,
     PullBlocks,
     PullCandidate,
@@ -30,7 +30,7 @@ from node.sync import (
     parse_reply,
 )
 from tests.chainmaker import key_of
-from tests.node.cluster import LABELS, Cluster, Node, prescription, run, running, until, within
+from tests.node.cluster import LABELS, Cluster, Node, prescription, run, until, within
 
 ME, PEER, THIRD = LABELS[:3]
 
@@ -89,9 +89,8 @@ class Ear:
     async def hear(self, event: Received) -> None:
         self.heard.append(event)
 
-    async def take_blocks(self, link: Link, records: tuple[bytes, ...]) -> None:
-        del link
-        self.blocks.append(records)
+    def take_blocks(self, held: Held) -> None:
+        self.blocks.append(held.records)
 
     def peer_lost(self) -> None:
         self.lost += 1
@@ -259,10 +258,9 @@ def test_blocks_are_given_as_far_as_they_fit(desk: Desk, monkeypatch: pytest.Mon
     async def pull(first: int, last: int) -> list[bytes]:
         await desk.receive(Channel.PULL, encode(PullBlocks(first, last)))
         await until(lambda: not desk.exchange._replies, "it does not answer")
-        if not desk.link.replies:
-            return []
         reply = parse_reply(desk.link.replies.pop())
         assert isinstance(reply, Blocks)
+        assert reply.first == max(first, 1)
         return list(reply.records)
 
     async def ask() -> None:
@@ -292,29 +290,18 @@ def test_no_more_answers_are_made_at_once_than_links_can_take(desk: Desk) -> Non
     run(flood())
 
 
-def test_the_peer_that_is_furthest_ahead_is_asked_and_another_where_it_is_slow(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blocks_that_came_are_executed_and_the_next_are_asked_for(desk: Desk) -> None:
     async def fall_behind() -> None:
-        exchange, clock = desk.exchange, [0.0]
-        monkeypatch.setattr("node.clock.monotonic", lambda: clock[0])
-        desk.link.hello = greeting(desk.cluster.genesis.chain_id, 1000)
-        desk.other.hello = greeting(desk.cluster.genesis.chain_id, 900)
-        for link in (desk.link, desk.other):
-            exchange.linked(cast("Link", link))
-        assert [parse_pull(each) for each in desk.link.pulls] == [PullBlocks(1, MAX_BLOCKS)]
-        exchange.check_behind()
-        assert desk.other.pulls == []  # one is asked at a time
-        clock[0] += exchanges.SYNC_PATIENCE_S
-        exchange.check_behind()
-        assert [parse_pull(each) for each in desk.other.pulls] == [PullBlocks(1, MAX_BLOCKS)]
-        assert len(desk.link.pulls) == 1
-        desk.grow(2)
-        exchange.blocks_came(cast("Link", desk.other))
-        assert parse_pull(desk.link.pulls[-1]) == PullBlocks(3, MAX_BLOCKS + 2)
+        exchange = desk.exchange
+        desk.link.hello = greeting(desk.cluster.genesis.chain_id, 90)
+        exchange.linked(cast("Link", desk.link))
+        assert [parse_pull(each) for each in desk.link.pulls] == [PullBlocks(1, FIRST_RANGE)]
+        blocks = (b"one", b"two")
+        await desk.receive(Channel.REPLY, encode(Blocks(1, blocks)))
+        assert desk.ear.blocks == [blocks]
+        assert parse_pull(desk.link.pulls[-1]) == PullBlocks(3, 2 + 2 * FIRST_RANGE)
         exchange.unlinked(cast("Link", desk.link))
         assert desk.ear.lost == 1
-        assert parse_pull(desk.other.pulls[-1]) == PullBlocks(3, MAX_BLOCKS + 2)
 
     run(fall_behind())
 
@@ -364,29 +351,9 @@ def test_a_block_that_was_missed_is_sent_by_who_is_asked(desk: Desk) -> None:
         desk.exchange.send_block(LABELS.index(PEER), 2)
         await until(lambda: bool(desk.link.replies), "it does not help")
         reply = parse_reply(desk.link.replies[0])
-        assert reply == Blocks((desk.node.running.chain.record(2),))
+        assert reply == Blocks(2, (desk.node.running.chain.record(2),))
         await until(lambda: not desk.exchange._replies, "it helps on")
         desk.exchange.send_block(LABELS.index(PEER), 3)  # which is not there yet
         assert not desk.exchange._replies
 
     run(help_())
-
-
-def test_a_liar_loses_its_link_and_the_truth_comes_from_another(tmp_path: Path) -> None:
-    async def lie() -> None:
-        async with running(tmp_path) as cluster:
-            first, last = cluster[ME], cluster[LABELS[3]]
-            await last.stop()
-            for number in range(3):
-                await first.commit(prescription(cluster.genesis, number))
-            last.start()
-            replica = last.running.replica
-            await cluster.until_linked()
-            links = last.running.network.links
-            liar = links[key_of(PEER, Role.TLS).public]
-            await replica.take_blocks(liar, (b"garbage",))
-            await until(lambda: last.said("peer sent a bad block"), "a lie passes")
-            await until(lambda: links.get(liar.peer.node_key) not in {None, liar}, "its link stays")
-            await cluster.until_level()
-
-    run(lie())

@@ -122,7 +122,7 @@ def test_an_idle_network_makes_no_blocks(tmp_path: Path, monkeypatch: pytest.Mon
                 def count(place: int = place) -> None:
                     ticks[place] += 1
 
-                replica.exchange.check_behind = count  # type: ignore[method-assign]
+                replica.exchange.catchup.check = count  # type: ignore[method-assign]
             await until(lambda: min(ticks) > 20, "time stands still")
             assert [node.height for node in cluster.up] == [height] * 4
             assert all(replica._timer is None for replica in replicas)
@@ -412,11 +412,11 @@ def test_no_single_validator_can_make_the_others_unready(tmp_path: Path) -> None
     async def boast() -> None:
         async with running(tmp_path) as cluster:
             node = cluster[LABELS[0]]
-            heights = node.running.replica.exchange._heights
+            claims = node.running.replica.exchange.catchup.claims
             liar, honest = (key_of(label, Role.TLS).public for label in LABELS[1:3])
-            heights[liar] = 1 << 40
+            claims[liar] = 1 << 40
             assert node.running.replica.not_ready() == []
-            heights[honest] = 10
+            claims[honest] = 9
             assert node.running.replica.not_ready() == ["9 blocks behind"]
 
     run(boast())

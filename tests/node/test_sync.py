@@ -147,7 +147,7 @@ def test_a_request_is_read_as_it_was_written(request_: PullTransactions) -> None
 
 
 def test_a_reply_is_read_as_it_was_written() -> None:
-    for reply in (Pulled((b"raw",)), Blocks((encode(SECOND),))):
+    for reply in (Pulled((b"raw",)), Blocks(2, (encode(SECOND),)), Blocks(9, ())):
         assert parse_reply(encode(reply)) == reply
     assert decode(encode(SECOND), CommittedBlock) == SECOND
 
