@@ -134,12 +134,18 @@ class Liar:
         assert not skipped
         return executed
 
-    def throw(self, frame: bytes) -> None:
-        """Write bytes to every peer in the place of a frame."""
+    @property
+    def linked(self) -> list[str]:
+        """The peers to which there is a link."""
+        return [link.peer.label for link in list(self.parts.network.links.values())]
+
+    def throw(self, frame: bytes, to: str) -> None:
+        """Write bytes to a peer in the place of a frame."""
 
         async def write() -> None:
-            for link in self.parts.network.links.values():
-                link._writer.write(frame)
+            links = self.parts.network.links.values()
+            (link,) = [each for each in links if each.peer.label == to]
+            link._writer.write(frame)
 
         self._await(write)
 
