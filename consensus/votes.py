@@ -30,7 +30,7 @@ from ledger.certificate import CommitCertificate, Seal
 from ledger.validators import ValidatorSet
 
 PAST_ROUNDS: Final = 6  # votes of older rounds than this many below the base are dropped
-_KINDS: Final = (Proposal, Prepare, Commit, RoundChange)
+_KINDS: Final[tuple[type[Signed], ...]] = (Proposal, Prepare, Commit, RoundChange)
 _OLDEST: Final[dict[type[Signed], int]] = {
     Proposal: 0,
     Prepare: PAST_ROUNDS,
@@ -154,14 +154,15 @@ class Book:
         return self._held
 
     def _survey(self) -> tuple[Held, ...]:
-        rounds = sorted({r for kind in _KINDS for rounds in self._slots[kind] for r in rounds})
+        bits: dict[int, list[int]] = {}
+        for place, kind in enumerate(_KINDS):
+            for signer, rounds in enumerate(self._slots[kind]):
+                for round_ in rounds:
+                    bits.setdefault(round_, [0] * len(_KINDS))[place] |= 1 << signer
+        size = (len(self._validators) + 7) // 8
         return tuple(
-            Held(
-                round_,
-                any(round_ in rounds for rounds in self._rounds(Proposal)),
-                *(self._bitmap(kind, round_) for kind in (Prepare, Commit, RoundChange)),
-            )
-            for round_ in rounds
+            Held(round_, bool(proposals), *(one.to_bytes(size, "little") for one in others))
+            for round_, (proposals, *others) in sorted(bits.items())
         )
 
     def wishes(self) -> tuple[int, ...]:
@@ -194,12 +195,17 @@ class Book:
             for change in self.round_changes(status.round):
                 if not _bit(theirs_now, change.signer):
                     yield change
-        for round_ in range(max(0, status.round - PAST_ROUNDS), status.round + 2):
-            item = held.get(round_, nothing)
-            for kind, bitmap in ((Prepare, item.prepares), (Commit, item.commits)):
-                for signer, rounds in enumerate(self._slots[kind]):
-                    if round_ in rounds and not _bit(bitmap, signer):
-                        yield rounds[round_]
+        for mine in self.held():
+            if not status.round - PAST_ROUNDS <= mine.round <= status.round + 1:
+                continue
+            item = held.get(mine.round, nothing)
+            for kind, ours, other in (
+                (Prepare, mine.prepares, item.prepares),
+                (Commit, mine.commits, item.commits),
+            ):
+                for signer, rounds in enumerate(self._slots[kind] if ours != other else ()):
+                    if mine.round in rounds and not _bit(other, signer):
+                        yield rounds[mine.round]
 
     def _rounds(self, kind: type[M]) -> list[dict[int, M]]:
         return self._slots[kind]  # type: ignore[return-value]  # each list holds one kind
@@ -210,11 +216,6 @@ class Book:
             for signer, rounds in enumerate(self._rounds(kind))
             if (vote := rounds.get(round_)) is not None and vote.block_id == block_id
         )
-
-    def _bitmap(self, kind: type[Signed], round_: int) -> bytes:
-        signers = self._slots[kind]
-        bits = sum(1 << signer for signer, rounds in enumerate(signers) if round_ in rounds)
-        return bits.to_bytes((len(signers) + 7) // 8, "little")
 
     def _order_proposals(self) -> None:
         held = [message for rounds in self._rounds(Proposal) for message in rounds.values()]

@@ -30,8 +30,7 @@ from consensus.messages import (
 from ledger.block import Outline
 from ledger.certificate import CommitCertificate, Seal
 from ledger.hashing import NO_HASH
-from ledger.turns import Turns
-from tests.simulation.packets import Block, Packet, WantBlock
+from tests.simulation.packets import Block, Burst, Head, Packet, WantBlock, WantHead
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -39,7 +38,9 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=Proposal | Prepare | Commit | RoundChange)
 NO_SIGNATURE = bytes(64)
 ACT_EVERY_MS = 250
-SPAM = 0.02
+MAX_PAUSE_MS = 8_000
+SPAM = 0.05
+FLOOD = 200
 
 
 class TwinCore(Core):
@@ -52,11 +53,14 @@ class TwinCore(Core):
 class Library:
     """All that was said at one height."""
 
-    def __init__(self) -> None:
+    def __init__(self, quorum: int) -> None:
+        self.quorum = quorum
         self.outlines: dict[bytes, Outline] = {}
         self.prepares: dict[tuple[int, bytes], dict[int, bytes]] = defaultdict(dict)
         self.commits: dict[tuple[int, bytes], dict[int, bytes]] = defaultdict(dict)
         self.changes: dict[int, dict[int, list[RoundChange]]] = defaultdict(dict)
+        self.quorums: set[tuple[int, bytes]] = set()  # what a quorum prepared, and in which round
+        self.led: set[int] = set()  # rounds in which the adversary has begun to lead
         self.top = 0
 
     def take(self, message: Message) -> None:
@@ -64,7 +68,11 @@ class Library:
             case Proposal():
                 self.outlines[message.block_id] = message.outline
             case Prepare():
-                self.prepares[(message.round, message.block_id)][message.signer] = message.signature
+                place = (message.round, message.block_id)
+                voters = self.prepares[place]
+                voters[message.signer] = message.signature
+                if len(voters) >= self.quorum:
+                    self.quorums.add(place)
             case Commit():
                 self.commits[(message.round, message.block_id)][message.signer] = message.signature
             case RoundChange():
@@ -76,12 +84,11 @@ class Library:
         if message.round < 1000:
             self.top = max(self.top, message.round)
 
-    def prepared(self, height: int, quorum: int) -> list[PreparedCertificate]:
+    def prepared(self, height: int) -> list[PreparedCertificate]:
         """Return a true certificate for everything that a quorum prepared, lowest round first."""
         return [
-            PreparedCertificate(height, round_, block_id, _seals(signatures))
-            for (round_, block_id), signatures in sorted(self.prepares.items())
-            if len(signatures) >= quorum
+            PreparedCertificate(height, *place, _seals(self.prepares[place]))
+            for place in sorted(self.quorums)
         ]
 
 
@@ -91,68 +98,103 @@ class Evil:
     def __init__(self, world: "World", key: int, rng: Random) -> None:
         self.world, self.key, self.peer, self.rng = world, key, key, rng
         self.public = world.publics[key]
-        self.library: dict[int, Library] = defaultdict(Library)
+        self._libraries: dict[int, Library] = {}
         self.withheld: set[bytes] = set()
         self.quiet = False
+        self.pause_ms = 2 * ACT_EVERY_MS
+
+    def library(self, height: int) -> Library:
+        found = self._libraries.get(height)
+        if found is None:
+            found = self._libraries[height] = Library(self._quorum(height))
+        return found
 
     def start(self) -> None:
         self.world.after(self.rng.randint(1, ACT_EVERY_MS), self._act)
 
     def overhear(self, packet: Packet) -> None:
         if isinstance(packet, Proposal | Prepare | Commit | RoundChange):
-            self.library[packet.height].take(packet)
+            library = self.library(packet.height)
+            library.take(packet)
+            if isinstance(packet, RoundChange) and not self.quiet:
+                self._await_turn(library, packet.height, packet.round)
         elif isinstance(packet, Block):
-            self.library[packet.outline.header.height].outlines[packet.outline.header.hash] = (
-                packet.outline
-            )
+            outline = packet.outline
+            self.library(outline.header.height).outlines[outline.header.hash] = outline
 
     def receive(self, source: int, packet: Packet) -> None:
         if isinstance(packet, WantBlock) and packet.block_id not in self.withheld:
-            for library in list(self.library.values()):
-                if packet.block_id in library.outlines:
-                    self._send(source, Block(library.outlines[packet.block_id]))
+            for library in self._libraries.values():
+                if (outline := library.outlines.get(packet.block_id)) is not None:
+                    if self.rng.random() < 0.1:  # another body under the same header
+                        outline = msgspec.structs.replace(outline, leaves=(bytes(32),) * 2)
+                    self._send(source, Block(outline))
+        elif isinstance(packet, WantHead):  # a lie that is true: some certificate, or none
+            known = [d for d in self.world.oracle.certificates if self.rng.random() < 0.5]
+            self._send(source, Head(self.rng.choice([None, *known])))
 
     # --- what it does -------------------------------------------------------------------------
 
     def _act(self) -> None:
         if self.quiet:
             return
-        self.world.after(self.rng.randint(1, 2 * ACT_EVERY_MS), self._act)
-        height = self.rng.choice([shell.height for shell in self.world.honest])
+        self.world.after(self.rng.randint(1, self.pause_ms), self._act)
+        if self.world.healed:  # rounds are long by then
+            self.pause_ms = min(self.pause_ms * 5 // 4, MAX_PAUSE_MS)
+        height = self.rng.choice(self.world.honest).height
         if self.rng.random() < 0.05:
             height = max(1, height + self.rng.choice([-1, 1]))
         index = self.world.validators(height).index_of(self.public)
         if index is None:
             return
-        for action in self.rng.sample([self._vote, self._change, self._lead, self._lie], 2):
+        actions = [self._vote, self._change, self._lead, self._lie]
+        for action in self.rng.sample(actions, self.rng.choice([1, 1, 2])):
             action(height, index)
+        if self.world.plan.spam and self.rng.random() < SPAM:
+            self._flood(height, index)
+
+    def _await_turn(self, library: Library, height: int, round_: int) -> None:
+        """Attack as soon as a quorum wants a round that is mine."""
+        heard = len(library.changes.get(round_, ()))
+        if heard < library.quorum - 1 or round_ in library.led:
+            return
+        index = self.world.validators(height).index_of(self.public)
+        if index is not None and self.world.leads(index, height, round_):
+            library.led.add(round_)
+            self.world.after(self.rng.randint(1, 100), self._attack, height, index, round_)
 
     def _vote(self, height: int, index: int) -> None:
-        library = self.library[height]
+        library = self.library(height)
         known = [*library.outlines]
         if not known:
             return
-        for _ in range(self.rng.randint(1, 4)):
+        for _ in range(self.rng.randint(1, 3)):
             block_id = self.rng.choice(known)
             round_ = self.rng.randint(0, library.top + 1)
             kind = (Prepare, Commit)[self.rng.randrange(2)]
             self._scatter(self._signed(kind(height, round_, block_id, index, NO_SIGNATURE)))
 
     def _change(self, height: int, index: int) -> None:
-        library, rng = self.library[height], self.rng
-        spam = rng.randrange(2, 1 << 31)
-        if rng.random() < SPAM:
-            target = rng.choice(self.world.honest).peer
-            for round_ in range(spam, spam + 150):
-                vote = Prepare(height, round_, NO_HASH, index, NO_SIGNATURE)
-                self._send(target, self._signed(vote))
-        round_ = rng.choice([library.top, library.top + 1, rng.randint(1, library.top + 2), spam])
+        library, rng = self.library(height), self.rng
+        far = rng.randrange(2, 1 << 31)
+        round_ = rng.choice([library.top, library.top + 1, rng.randint(1, library.top + 2), far])
         self._scatter(self._claim(height, index, max(1, round_)))
+
+    def _flood(self, height: int, index: int) -> None:
+        """Vote in more rounds than anybody can remember."""
+        far = self.rng.randrange(2, 1 << 31)
+        kind = (Prepare, Commit)[self.rng.randrange(2)]
+        votes = (
+            self._sign(kind(height, round_, NO_HASH, index, NO_SIGNATURE))
+            for round_ in range(far, far + FLOOD)
+        )
+        self._send(self.rng.choice(self.world.honest).peer, Burst(tuple(votes)))
+        self.world.oracle.marks["flood"] += 1
 
     def _claim(self, height: int, index: int, round_: int) -> RoundChange:
         """Ask for a round, locked on nothing, on something true, or on a lie."""
-        library, rng = self.library[height], self.rng
-        true = [c for c in library.prepared(height, self._quorum(height)) if c.round < round_]
+        library, rng = self.library(height), self.rng
+        true = [c for c in library.prepared(height) if c.round < round_]
         certificate = None
         match rng.randrange(4):
             case 0 if true:
@@ -169,7 +211,7 @@ class Evil:
 
     def _forged(self, height: int, index: int, round_: int) -> PreparedCertificate:
         """Return a certificate whose every signature is real, and which shows no quorum."""
-        library, rng = self.library[height], self.rng
+        library, rng = self.library(height), self.rng
         block_id = rng.choice([*library.outlines])
         mine = self._signed(Prepare(height, round_, block_id, index, NO_SIGNATURE))
         quorum = self._quorum(height)
@@ -178,8 +220,14 @@ class Evil:
         elif rng.random() < 0.5:  # too few
             seals = _seals(library.prepares[(round_, block_id)] | {index: mine.signature})
             seals = seals[: quorum - 1]
+        elif rng.random() < 0.5:  # a quorum, of several rounds
+            found: dict[int, bytes] = {}
+            for (_, about), signatures in library.prepares.items():
+                if about == block_id:
+                    found.update(signatures)
+            seals = _seals(found | {index: mine.signature})
         else:  # a quorum, for something else
-            other = rng.choice(library.prepared(height, quorum) or [None])
+            other = rng.choice(library.prepared(height) or [None])
             if other is not None:
                 return other
             seals = (Seal(index, mine.signature),)
@@ -187,7 +235,7 @@ class Evil:
 
     def _lie(self, height: int, index: int) -> None:
         """Claim to know nothing, or too much; say that something is decided that is not."""
-        library, rng = self.library[height], self.rng
+        library, rng = self.library(height), self.rng
         bits = bytes([rng.randrange(256)])
         held = Held(rng.randrange(8), proposal=False, prepares=bits, commits=b"", round_changes=b"")
         status = Status(
@@ -213,14 +261,14 @@ class Evil:
             self._scatter(Decided(outline.header, certificate))
 
     def _lead(self, height: int, index: int) -> None:
-        validators, library = self.world.validators(height), self.library[height]
-        n = len(validators)
-        rounds = [r for r in range(library.top + 2) if Turns().leader(n, height, r) == index]
-        if self.rng.random() < 0.3:
+        library = self.library(height)
+        rounds = [r for r in range(library.top + 2) if self.world.leads(index, height, r)]
+        if self.rng.random() < 0.1:
             rounds = [self.rng.randint(0, library.top + 1)]  # though it is not its turn
-        if not rounds:
-            return
-        round_ = self.rng.choice(rounds[-2:])
+        if rounds:
+            self._attack(height, index, self.rng.choice(rounds[-2:]))
+
+    def _attack(self, height: int, index: int, round_: int) -> None:
         for _ in range(self.rng.choice([1, 1, 2])):
             proposal = self._proposal(height, index, round_)
             if proposal is not None:
@@ -229,14 +277,15 @@ class Evil:
                 self._scatter(self._signed(vote))
 
     def _proposal(self, height: int, index: int, round_: int) -> Proposal | None:
-        rng, library, world = self.rng, self.library[height], self.world
+        rng, library, world = self.rng, self.library(height), self.world
         quorum = self._quorum(height)
         parent = world.oracle.decided.get(height - 1, NO_HASH)
         leaves = (rng.randbytes(32),) * rng.randint(0, 1)
-        fresh = world.block(height, round_, self.key, parent, leaves)
+        time_s = world.now // 1000 + rng.choice([0, 0, 0, -60, 60])
+        fresh = world.block(height, round_, self.key, parent, leaves, time_s)
         match rng.randrange(6):
             case 0:
-                world.spoil(fresh)
+                fresh = world.spoiled(fresh, rng)
             case 1:
                 self.withheld.add(fresh.header.hash)
             case _:
@@ -246,7 +295,7 @@ class Evil:
             return self._offer(index, 0, fresh, None)
         changes = self._changes(height, index, round_)
         claimed = [c for c in changes if c.prepared_round != UNPREPARED]
-        true = library.prepared(height, quorum)
+        true = library.prepared(height)
         top = max(claimed, key=lambda c: c.prepared_round, default=None)
         certificate = None if top is None else top.certificate
         outline = fresh if top is None else library.outlines.get(top.prepared_id)
@@ -264,7 +313,7 @@ class Evil:
                 changes = self._changes(height, index, other, own=False)
                 outline, certificate = fresh, None
             case "heights":
-                past = self.library[height - 1].changes
+                past = self.library(height - 1).changes
                 changes = [theirs[0] for theirs in past.get(round_, {}).values()]
                 outline, certificate = fresh, None
             case "cherry":
@@ -299,7 +348,7 @@ class Evil:
     def _changes(
         self, height: int, index: int, round_: int, *, own: bool = True
     ) -> list[RoundChange]:
-        theirs = self.library[height].changes.get(round_, {})
+        theirs = self.library(height).changes.get(round_, {})
         chosen = {signer: self.rng.choice(all_) for signer, all_ in sorted(theirs.items())}
         if own:
             chosen[index] = self._claim(height, index, round_)
@@ -312,10 +361,13 @@ class Evil:
 
     # --- how ----------------------------------------------------------------------------------
 
-    def _signed(self, message: M) -> M:
+    def _sign(self, message: M) -> M:
         sign = self.world.signer(self.key)
         signature = sign(signing_bytes(message, self.world.chain_id))
-        signed = msgspec.structs.replace(message, signature=signature)
+        return msgspec.structs.replace(message, signature=signature)
+
+    def _signed(self, message: M) -> M:
+        signed = self._sign(message)
         self.world.oracle.signed(self.public, signed)
         self.overhear(signed)
         return signed
