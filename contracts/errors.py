@@ -200,6 +200,24 @@ class Refusal(IntEnum):
     SETTLEMENT_UNKNOWN = 43
     SETTLEMENT_NOT_YOURS = 44
     SETTLEMENT_IN_WRONG_STATE = 45
+    CHANGE_UNDER_WAY = 50
+    CHANGE_NOT_YOURS = 51
+    CHANGE_OUT_OF_DATE = 52
+    CHANGE_NOT_IN_TIME = 53
+    NO_VALIDATOR = 54
+    ALREADY_VALIDATOR = 55
+    TOO_FEW_VALIDATORS = 56
+    TOO_MANY_VALIDATORS = 57
+    FAMILY_WOULD_DECIDE = 58
+    KEYS_UNCHANGED = 60
+    KEYS_CHANGED_LATELY = 61
+    KEY_UNUSABLE = 62
+    KEY_TAKEN = 63
+    BLOCK_NOT_RECENT = 64
+    POSSESSION_NOT_PROVED = 65
+    APPROVER_UNKNOWN = 70
+    APPROVAL_NOT_SIGNED = 71
+    APPROVALS_TOO_FEW = 72
 
     @property
     def text(self) -> str:
@@ -244,6 +262,34 @@ _TEXTS: Final = {
     Refusal.SETTLEMENT_IN_WRONG_STATE: (
         "The state of the settlement, whose number is given, does not allow this call."
     ),
+    Refusal.CHANGE_UNDER_WAY: "The validators change in this very block already; send it again.",
+    Refusal.CHANGE_NOT_YOURS: "The sender is neither the member that comes in nor one with a vote.",
+    Refusal.CHANGE_OUT_OF_DATE: (
+        "Since it was approved the validators changed; their term is the number given."
+    ),
+    Refusal.CHANGE_NOT_IN_TIME: (
+        "The last second of the change is over at the block time given, or too far ahead of it."
+    ),
+    Refusal.NO_VALIDATOR: "The member runs no validator.",
+    Refusal.ALREADY_VALIDATOR: "The member runs a validator already.",
+    Refusal.TOO_FEW_VALIDATORS: "Too few validators would be left: the number given.",
+    Refusal.TOO_MANY_VALIDATORS: "There are as many validators as there may be.",
+    Refusal.FAMILY_WOULD_DECIDE: (
+        "One family, whose number is given, would have a quorum of the validators alone."
+    ),
+    Refusal.KEYS_UNCHANGED: "All the keys are those that the validator has.",
+    Refusal.KEYS_CHANGED_LATELY: (
+        "The member changed its validator's keys at the time given; once an hour is allowed."
+    ),
+    Refusal.KEY_UNUSABLE: "The key at the index given is not of the prime-order subgroup.",
+    Refusal.KEY_TAKEN: "Somebody registered the key at the index given before.",
+    Refusal.BLOCK_NOT_RECENT: "The block that the proof of possession names is none of the last.",
+    Refusal.POSSESSION_NOT_PROVED: "The key at the index given did not sign the proof.",
+    Refusal.APPROVER_UNKNOWN: (
+        "The approval at the index given is by no validator's member with such a transaction key."
+    ),
+    Refusal.APPROVAL_NOT_SIGNED: "The signature of the approval at the index given is another's.",
+    Refusal.APPROVALS_TOO_FEW: "Fewer members approve than the quorum given second.",
 }
 
 

@@ -15,7 +15,9 @@ from contracts import (
     claim,
     eras,
     marks,
+    membership,
     prescription,
+    recent,
     registry,
     seen,
     settlement,
@@ -31,6 +33,10 @@ from contracts.calls import (
     PrescriptionCommit,
     SettlementConfirm,
     SettlementCreate,
+    ValidatorJoin,
+    ValidatorLeave,
+    ValidatorReplace,
+    ValidatorRotate,
     cost_of,
     parse_call,
 )
@@ -249,6 +255,7 @@ class _Execution:
         self._transactions: list[Hash] = []  # leaves of their root
         self._heads: dict[MemberId, Head] = {}
         self._bytes = self._cost = 0
+        recent.note(self._state, chain.header)
         seen.clear(self._state, time, chain.parameters.max_expired_removals)
 
     def convict(self, data: bytes) -> None:
@@ -447,5 +454,13 @@ def _apply(context: Context, call: Call) -> Concerned:
             return settlement.create(context, call)
         case SettlementConfirm():
             return settlement.confirm(context, call)
+        case ValidatorJoin():
+            return membership.join(context, call)
+        case ValidatorLeave():
+            return membership.leave(context, call)
+        case ValidatorReplace():
+            return membership.replace(context, call)
+        case ValidatorRotate():
+            return membership.rotate(context, call)
         case _:
             assert_never(call)

@@ -40,7 +40,6 @@ VERSION: Final = 1
 MAX_MEMBERS: Final = 1024
 MAX_KEYS: Final = 8
 MAX_NAME_BYTES: Final = 32
-_FAMILY_RULE_FROM: Final = 4  # validators; with fewer there are not enough families to share
 _VALIDATOR_ROLES: Final = (Role.CONSENSUS, Role.CHECKPOINT, Role.TLS)
 _PARAMETERS: Final = b"g"  # key in the state -> Parameters
 
@@ -133,24 +132,23 @@ class Genesis(Struct, dict=True):
         n = len(self.validators)
         if len(set(self.validators)) != n:
             raise BadGenesis("a member is listed twice as validator")
-        families: Counter[Family] = Counter()
+        families: list[Family] = []
         for index in self.validators:
             if index >= len(self.members):
                 raise BadGenesis(f"validator {index} of {len(self.members)} members")
             member = self.members[index]
-            families[member.family] += 1
+            families.append(member.family)
             for role in _VALIDATOR_ROLES:
                 found = sum(key.role is role for key in member.keys)
                 if found != 1:
                     raise BadGenesis(
                         f"validator {member.label} has {found} {role.name.lower()} keys, not one"
                     )
-        for family, count in families.items():
-            if n >= _FAMILY_RULE_FROM and count >= quorum(n):
-                raise BadGenesis(
-                    f"{count} of {n} validators are of the family {family.name.lower()}, which"
-                    f" would decide alone; at most {quorum(n) - 1} may be"
-                )
+        if (family := registry.ruling_family(families)) is not None:
+            raise BadGenesis(
+                f"{families.count(family)} of {n} validators are of the family"
+                f" {family.name.lower()}, which would decide alone; at most {quorum(n) - 1} may be"
+            )
 
 
 class GenesisSignature(Struct):

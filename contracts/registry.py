@@ -1,6 +1,7 @@
 """The members and their keys. They come from genesis until governance admits others."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from functools import lru_cache
 from typing import Annotated, Final
@@ -20,12 +21,14 @@ from ledger.encoding import U63_MAX, Struct, decode, encode
 from ledger.errors import BadKey
 from ledger.hashing import Domain, hash_of
 from ledger.keys import Algorithm, KeyId, PublicKey, Role, key_id, parse_public_key
-from ledger.validators import MEMBER_ID_BYTES, MemberId
+from ledger.validators import MEMBER_ID_BYTES, MemberId, quorum
 
 _MEMBER: Final = b"m"  # + member -> Member
 _KEY: Final = b"k"  # + member + key id -> Key
 MAX_KEYS: Final = 1 << 20  # that are looked at: far more than members register
 _USED: Final = b"u"  # + public key -> member; never removed: a key has one owner for ever
+
+FAMILY_RULE_FROM: Final = 4  # validators
 
 Height = Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]
 Country = Annotated[bytes, msgspec.Meta(min_length=2, max_length=2)]  # ISO 3166-1 alpha-2, ASCII
@@ -138,13 +141,44 @@ def register(
     """
     if algorithm is not Algorithm.ED25519:
         raise BadKey(f"{algorithm.name} is reserved: every key is Ed25519 so far")
-    key = parse_public_key(public)
-    if state.get(_USED + key) is not None:
-        raise KeyInUse(key)
-    id_ = key_id(role, algorithm, key)
-    state.put(_KEY + owner + id_, encode(Key(role, algorithm, key, height, None)))
-    state.put(_USED + key, owner)
+    require_new(state, public)
+    id_ = key_id(role, algorithm, public)
+    state.put(_KEY + owner + id_, encode(Key(role, algorithm, public, height, None)))
+    state.put(_USED + public, owner)
     return id_
+
+
+def require_new(state: Reader, public: bytes) -> None:
+    """Raise `ledger.errors.BadKey` or `KeyInUse` where `register` would."""
+    if state.get(_USED + parse_public_key(public)) is not None:
+        raise KeyInUse(public)
+
+
+def holds(state: Reader, owner: bytes, role: Role, public: bytes) -> bool:
+    """Return whether this is a key of `owner`, of this role, that is not to end."""
+    found = state.get(_KEY + owner + key_id(role, Algorithm.ED25519, public))
+    return found is not None and _parse_key(found).until_height is None
+
+
+def retire(state: Overlay, owner: bytes, role: Role, public: bytes, height: int) -> None:
+    """Let a key of `owner` end: it is in force below `height`."""
+    place = _KEY + owner + key_id(role, Algorithm.ED25519, public)
+    found = state.get(place)
+    assert found is not None  # whoever votes has its keys registered
+    state.put(place, encode(msgspec.structs.replace(_parse_key(found), until_height=height)))
+
+
+def ruling_family(families: Sequence[Family]) -> Family | None:
+    """Return the family that has a quorum of these validators alone, where that is forbidden.
+
+    With fewer than four validators there are not enough families to share.
+    """
+    n = len(families)
+    if n >= FAMILY_RULE_FROM:
+        for family, count in Counter(families).items():
+            if count >= quorum(n):
+                return family
+    return None
 
 
 # Few values, read by every transaction: what they encode is remembered.

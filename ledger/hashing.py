@@ -25,6 +25,7 @@ class Domain(bytes, Enum):
     VALIDATORS = b"depoli/validators/1\x00"
     CERTIFICATE = b"depoli/certificate/1\x00"
     EVIDENCE = b"depoli/evidence/1\x00"
+    CHANGE = b"depoli/change/1\x00"  # of the validators: what approvals and possession sign
     OFFENCE = b"depoli/offence/1\x00"  # what was done: one deed, in however many pieces of evidence
     JUSTIFICATION = b"depoli/justification/1\x00"
     OUTLINE = b"depoli/outline/1\x00"

@@ -6,8 +6,8 @@ the height that it has applied in the same batch, and blocks above that are exec
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
-from threading import Lock
 from typing import Final
 
 from consensus.evidence import judge
@@ -26,19 +26,18 @@ from ledger.entry import APPLIED, Entry, Outcome
 from ledger.errors import Mismatch
 from ledger.hashing import Hash
 from ledger.heads import Head, Heads
-from ledger.receipt import Receipt
+from ledger.receipt import Change, Receipt
 from ledger.segments import Segments, TornTail
 from ledger.store import Store, open_store
 from ledger.transaction import Transaction, created_id, parse
-from ledger.validators import MEMBER_ID_BYTES, MemberId, ValidatorSet
+from ledger.validators import EVERYONE, MEMBER_ID_BYTES, MemberId, ValidatorSet
+from node.stored import STATE, StoredState
 
-_STATE: Final = b"s"  # + key of a contract -> its value
 _NODE: Final = b"n"  # + level u8 + index u64 -> node of the log
 _TRANSACTION: Final = b"t"  # + id -> encoded Place
 _CLAIM: Final = b"c"  # + member + entry number u64 -> id of a claim that concerns the member
 _OFFENCE: Final = b"o"  # + height u64 + index u8 of the evidence -> offence
 _HEAD: Final = b"h"  # + member -> encoded Head
-_RECENT_KEYS: Final = 50_000  # of the state, at hand in memory: some 15 MB
 _TIP: Final = b"tip"  # -> encoded Tip
 
 
@@ -88,57 +87,17 @@ class Tip(Struct):
     next_validators: ValidatorSet  # of the one after
 
 
-class _State:
-    """The contracts' view of the store, with what was read or written last at hand.
-
-    Several threads read while one writes. What a reader found before a write it must not remember
-    after it, so every write begins another generation.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._recent: dict[bytes, bytes | None] = {}
-        self._generation = 0
-        self._lock = Lock()  # of the generation and what is remembered of it
-
-    def get(self, key: bytes) -> bytes | None:
-        try:
-            return self._recent[key]
-        except KeyError:
-            pass
-        generation = self._generation
-        value = self._store.get(_STATE + key)
-        with self._lock:
-            if generation == self._generation:
-                self._remember({key: value})
-        return value
-
-    def scan(self, prefix: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        found = self._store.scan(_STATE + prefix, limit)
-        return [(key[len(_STATE) :], value) for key, value in found]
-
-    def written(self, changes: Mapping[bytes, bytes | None]) -> None:
-        """Learn what the store has just been given."""
-        with self._lock:
-            self._generation += 1
-            self._remember(changes)
-
-    def _remember(self, values: Mapping[bytes, bytes | None]) -> None:
-        if len(self._recent) + len(values) > _RECENT_KEYS:
-            self._recent = {}
-        self._recent.update(values)
-
-
 class Chain:
     """A chain that grows by one committed block at a time."""
 
     def __init__(self, genesis: Genesis, segments: Segments, store: Store) -> None:
         self.genesis = genesis
         self._segments, self._store = segments, store
-        self._reader = _State(store)
+        self._reader = StoredState(store)
         self.certificate: CommitCertificate | None = None  # of the last block
         self.state = start(genesis).chain(self._reader)
         self._signers = self.state.validators  # of the last block
+        self._known_changes: dict[int, Change] = {}  # of validators, by number: they never change
 
     @classmethod
     def open(
@@ -332,7 +291,7 @@ class Chain:
             proof=proof,
             header=header,
             certificate=committed.certificate,
-            changes=(),
+            changes=self._changes(header.height),
         )
 
     def concerned(self, entry: Entry) -> tuple[bytes, ...]:
@@ -355,6 +314,13 @@ class Chain:
             case calls.SettlementConfirm(settlement=id_):
                 batch = settlements.load(state, id_)
                 return (entry.sender,) if batch is None else (batch.payer, batch.beneficiary)
+            case (
+                calls.ValidatorLeave(change=calls.Leaving(member=leaving))
+                | calls.ValidatorReplace(change=calls.Replacing(leaving=leaving))
+            ):
+                return entry.sender, leaving, EVERYONE
+            case calls.ValidatorJoin() | calls.ValidatorRotate():
+                return entry.sender, EVERYONE
             case _:
                 return (entry.sender,)
 
@@ -373,6 +339,18 @@ class Chain:
             committed = self.block(height)
             executed = self.execute(committed.block.body, committed.block.header, signatures)
             self._apply(executed, committed.certificate)
+
+    def _changes(self, height: int) -> tuple[Change, ...]:
+        """Return the changes of validators that were announced below `height`, from genesis on."""
+        for number in range(len(self._known_changes) + 1, eras.latest(self._reader).number + 1):
+            era = eras.era(self._reader, number)
+            if era.from_height > self.height + 1:
+                break  # announced by a block that is not there yet
+            last = self.block(era.from_height - 1)
+            change = Change(last.block.header, last.certificate, era.validators)
+            self._known_changes[number] = change
+        known = sorted(self._known_changes.items(), key=itemgetter(0))
+        return tuple(change for _, change in known if change.header.height < height)
 
     def _accused(self, offence: Hash) -> Accused:
         found = accusations.conviction(self._reader, offence)
@@ -407,7 +385,7 @@ class Chain:
     def _apply(self, executed: Executed, certificate: CommitCertificate | None) -> None:
         after, signers = executed.chain(self._reader), self.state.validators
         batch: dict[bytes, bytes | None] = {
-            _STATE + key: value for key, value in executed.changes.items()
+            STATE + key: value for key, value in executed.changes.items()
         }
         batch |= {_node_key(level, index): node for level, index, node in executed.log_nodes}
         batch |= {

@@ -183,6 +183,7 @@ def all_from_hex(value):
 
 U32, U63 = (1 << 32) - 1, (1 << 63) - 1
 ZEROS = bytes(32)
+EVERYONE = b"*" + bytes(15)
 MAGIC = b"depoli/export/1\n"
 MAX_RECORD = (16 << 20) - 1
 
@@ -225,6 +226,19 @@ validator = struct(
 validator_set = struct("validator_set", members=seq(validator, 1, 100))
 
 mark = struct("mark", part=u(1), mark=b(32))
+validator_keys = struct("validator_keys", consensus=b(32), checkpoint=b(32), node=b(32))
+term = {"term": u(U32), "valid_until": u(U63)}
+joining = struct("joining", number=u(50, 50), member=b(16), keys=validator_keys, **term)
+leaving = struct("leaving", number=u(51, 51), member=b(16), **term)
+replacing = struct(
+    "replacing", number=u(52, 52), leaving=b(16), member=b(16), keys=validator_keys, **term
+)
+rotating = struct("rotating", number=u(53, 53), member=b(16), keys=validator_keys)
+approvals = seq(struct("approval", member=b(16), key_id=b(8), signature=b(64)), 0, 100)
+possession = struct(
+    "possession",
+    height=u(U63), block_id=b(32), consensus=b(64), checkpoint=b(64), node=b(64),
+)  # fmt: skip
 CALLS = {
     10: struct("prescription_commit", commitment=b(32)),
     20: struct("mark_lock", lock=b(32)),
@@ -241,6 +255,10 @@ CALLS = {
         beneficiary=b(16), claims=seq(b(32), 1, 256), payment=maybe(b(32)),
     ),
     41: struct("settlement_confirm", settlement=b(32)),
+    50: struct("validator_join", change=joining, approvals=approvals, possession=possession),
+    51: struct("validator_leave", change=leaving, approvals=approvals),
+    52: struct("validator_replace", change=replacing, approvals=approvals, possession=possession),
+    53: struct("validator_rotate", change=rotating, possession=possession),
 }  # fmt: skip
 
 
@@ -253,6 +271,12 @@ def cost_of(number, *fields):
             return 2 if fields[1] is None else 5
         case 40:
             return 1 + 5 * len(fields[1])
+        case 50 | 52:
+            return 64 + 18 * (3 + len(fields[1]))
+        case 51:
+            return 64 + 18 * len(fields[1])
+        case 53:
+            return 64 + 18 * 3
         case _:
             return {10: 1, 20: 1, 32: 2, 33: 4, 41: 2}[number]
 
@@ -267,6 +291,12 @@ def call(value, path):
         first, second = found.marks
         if first.part >= second.part or first.mark == second.mark:
             raise FalseFact(f"{path}.marks", "two marks, of ascending parts", "others")
+    if number in (50, 51, 52):
+        members = [one.member for one in found.approvals]
+        if members != sorted(set(members)):
+            raise FalseFact(f"{path}.approvals", "ascending members", "others")
+    if number in (50, 52, 53) and len(set(found.change.keys)) < 3:
+        raise FalseFact(f"{path}.change.keys", "three keys", "one twice")
     return (number, *found)
 
 
@@ -548,7 +578,7 @@ class Founding:
         self.time, rules = u(U63)(found["time"], "time"), tuple(self.rules.values())
         self.members, self.transaction_keys, self.labels = [], {}, {}
         pairs = [(b"g", encode(rules)), (b"e", self.time.to_bytes(8, "big"))]
-        owners = {}
+        self.owners = owners = {}  # of every key, by label
         for number, one in enumerate(found["members"]):
             try:
                 self._add_member(one, pairs, owners)
@@ -825,6 +855,109 @@ def proposed(found):
     return STATEMENTS[PROPOSAL].type(*made, found.signer, found.signature)
 
 
+# --- Who votes (format.md, sections 11 and 18) ----------------------------------------------------
+
+
+def require(fact, why):
+    """Refuse an applied call of which a guard does not hold."""
+    if not fact:
+        raise FalseFact("outcome", f"a refusal: {why}", "applied")
+
+
+class Council:
+    """Who runs a validator at which height, with which keys, and how that may change."""
+
+    def __init__(self, founding):
+        self.chain_id, self.transaction_keys = founding.chain_id, founding.transaction_keys
+        self.eras = [(0, tuple(founding.validators))]  # from which height on who votes
+        self.term, self.rotated = 0, {}
+        self.families = {id_: family for id_, _, family, *_ in founding.members}
+        self.taken = set(founding.owners)  # every key that was ever registered
+        self.nodes = {
+            (id_, public) for id_, *_, keys in founding.members for role, _, public in keys
+            if role == ROLES["tls"]
+        }  # fmt: skip
+        self.recent = {}  # height mod 32 -> height and block id
+
+    def at(self, height):
+        """Return who votes at a height, as far as the blocks until now tell."""
+        return next(voters for first, voters in reversed(self.eras) if first <= height)
+
+    def note(self, height, block_id):
+        """Remember the block below the one that is looked at."""
+        self.recent[height % 32] = height, block_id
+
+    def change(self, head, sender, number, change, *rest):
+        """Make a change that a block says it made; refuse where a guard does not hold."""
+        first, voters = self.eras[-1]
+        require(first != head.height + 2, "another change in this block")
+        places = {voter.member: place for place, voter in enumerate(voters)}
+        if number != 53:
+            require(change.term == self.term, "it was approved in another term")
+            ahead = change.valid_until - head.time
+            require(0 <= ahead <= 30 * 86_400, "its time is over, or too far ahead")
+        allowed = sender in places if number == 51 else sender == change.member
+        require(allowed, "the sender may not make it")
+        out = change.leaving if number == 52 else change.member
+        place = places.get(out, len(voters))
+        require(number == 50 or out in places, "there is no such validator")
+        if number in (50, 52):
+            require(change.member not in places, "it is a validator already")
+        new = () if number == 51 else (validator.type(change.member, *change.keys),)
+        after = voters[:place] + new + voters[place + 1 :]
+        require(len(after) <= 100, "there are too many")
+        require(after and not len(after) < 4 <= len(voters), "too few would be left")
+        if number != 53:
+            families = [self.families[voter.member] for voter in after]
+            most = max(map(families.count, families))
+            require(len(after) < 4 or most < quorum(len(after)), "a family would decide alone")
+        if number != 51:
+            self._take_keys(head, change, voters[place][1:] if number == 53 else None)
+        if number != 53:
+            self._require_approvals(change, rest[0], voters)
+        if number != 51:
+            self._require_possession(change, rest[-1])
+        self.term += number != 53
+        self.eras.append((head.height + 2, after))
+
+    def _take_keys(self, head, change, before):
+        """Register the keys that are new; `before` are those that a rotation changes."""
+        member, keys = change.member, tuple(change.keys)
+        stays = before or (None, None, keys[2] if (member, keys[2]) in self.nodes else None)
+        if before:
+            require(keys != before, "no key changes")
+            since = self.rotated.get(member)
+            require(since is None or head.time >= since + 3600, "it changed its keys lately")
+            self.rotated[member] = head.time
+            if keys[2] != before[2]:
+                self.nodes.discard((member, before[2]))
+        for key in (key for key, stay in zip(keys, stays, strict=True) if key != stay):
+            point(key)
+            require(key not in self.taken, "a key is somebody's")
+            self.taken.add(key)
+        self.nodes.add((member, keys[2]))
+
+    def _require_approvals(self, change, given, voters):
+        require(len(given) >= quorum(len(voters)), "too few approve")
+        message = b"depoli/sign/approval/1\0" + self._id(change)
+        for one in given:
+            require(one.member in [voter.member for voter in voters], "a stranger approves")
+            key = self.transaction_keys.get((one.member, one.key_id))
+            require(key is not None, "an approval is under no transaction key")
+            require(is_signed(key, message, one.signature), "an approval is not signed")
+
+    def _require_possession(self, change, proof):
+        known = self.recent.get(proof.height % 32)
+        require(known == (proof.height, proof.block_id), "the block that it names is not recent")
+        message = b"depoli/sign/possession/1\0" + self._id(change)
+        message += proof.height.to_bytes(8, "big") + proof.block_id
+        for key, signature in zip(change.keys, proof[2:], strict=True):
+            require(is_signed(key, message, signature), "a key did not sign")
+
+    def _id(self, change):
+        return tagged(b"change", self.chain_id, encode(change))
+
+
 # --- The chain (format.md, sections 5 to 13) ------------------------------------------------------
 
 
@@ -857,7 +990,7 @@ class Chain:
         self.parties = {}  # claim or settlement -> the two members it concerns
         self.seen, self.expiring = set(), []  # ids that might come again, and until when
         self.last, self.id = founding.header, founding.header_id
-        self.eras = [(1, founding.validators)]  # from which height on who votes
+        self.council = Council(founding)
         self.offences = set()
         self.counts = dict.fromkeys(("transactions", "applied", "refused", "offences"), 0)
 
@@ -871,6 +1004,7 @@ class Chain:
     def add(self, record):
         """Refuse the next block for its first false fact; its signatures are queued."""
         where = f"block {self.last.height + 1}"
+        self.council.note(self.last.height, self.id)
         try:
             committed = decode(record, committed_block, "record")
             head, body_ = committed.block.header, committed.block.body
@@ -882,7 +1016,10 @@ class Chain:
             self._check_certificate(committed.certificate, head.height, block_id, place)
         except FalseFact as fact:
             raise fact.within(where) from None
-        self.turns.record(head.height, head.built_round)
+        if head.next_validators_hash == head.validators_hash:
+            self.turns.record(head.height, head.built_round)
+        else:
+            self.turns = Turns(len(self.council.at(head.height + 1)))
         self.last, self.id = head, block_id
 
     def _check_header(self, head, body_):
@@ -893,11 +1030,10 @@ class Chain:
             raise FalseFact("time", f"at least {last.time}", head.time)
         need("parent", self.id, head.parent)
         need("validators_hash", last.next_validators_hash, head.validators_hash)
-        need(
-            "next_validators_hash", founding.header.next_validators_hash, head.next_validators_hash
-        )
+        following = tagged(b"validators", encode((self.council.at(head.height + 1),)))
+        need("next_validators_hash", following, head.next_validators_hash)
         leader = self.turns.leader(head.height, head.built_round)
-        need("proposer", founding.validators[leader].member, head.proposer)
+        need("proposer", self.council.at(head.height)[leader].member, head.proposer)
         if head.built_round == 0 and not body_.transactions and not body_.evidence:
             raise FalseFact("body", "a transaction or evidence, in round 0", "nothing")
 
@@ -923,19 +1059,18 @@ class Chain:
 
     def _convict(self, data, height):
         """Record an offence; refuse evidence of none, and of one that is recorded."""
-        voters_at = lambda wanted: self.voters_at(wanted) if 1 <= wanted <= height else None  # noqa: E731
-        offence, *_ = check_evidence(data, self.founding.chain_id, voters_at)
+        offence, *_ = check_evidence(
+            data,
+            self.founding.chain_id,
+            lambda wanted: self.council.at(wanted) if 1 <= wanted <= height else None,
+        )
         if offence in self.offences:
             raise FalseFact("evidence", "of an offence that is not recorded", offence)
         self.offences.add(offence)
         self.counts["offences"] += 1
 
-    def voters_at(self, height):
-        """Return who votes at a height, as far as the blocks until now tell."""
-        return next(voters for first, voters in reversed(self.eras) if first <= height)
-
     def _check_certificate(self, found, height, block_id, place):
-        voters = self.voters_at(height)
+        voters = self.council.at(height)
         check_certificate(
             found, height, block_id, self.founding.chain_id, voters, self.signatures, place
         )
@@ -958,6 +1093,8 @@ class Chain:
                     made = (head.height, index, head.time, content.sender, id_, position, encoded)
                     leaf = leaf_hash(encode((*made, result)))
                     self.log.append(leaf)
+                    if result.code == 0 and parsed[0] >= 50:
+                        self.council.change(head, content.sender, *parsed)
                     for member in self._concerned(content.sender, parsed, id_, position, result):
                         self.heads.extend(member, leaf)
                     self.counts["applied" if result.code == 0 else "refused"] += 1
@@ -1001,10 +1138,13 @@ class Chain:
             self.seen.discard(heapq.heappop(self.expiring)[1])
 
     def _concerned(self, sender, parsed, id_, position, result):
-        """Return whom an entry concerns: its sender, and if it was applied the other party."""
+        """Return whom an entry concerns: its sender, and if it was applied others."""
         if result.code:
             return {sender}
         number, subject, *_ = parsed
+        if number >= 50:
+            gone = {51: "member", 52: "leaving"}.get(number)
+            return {sender, EVERYONE, *([getattr(subject, gone)] if gone else [])}
         if number in (30, 40):  # payer, beneficiary
             made = tagged(b"call", id_, position.to_bytes(4, "big"))
             self.parties[made] = {sender, subject}

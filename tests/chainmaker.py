@@ -8,25 +8,48 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from consensus.evidence import contradiction, judge
-from consensus.messages import Commit, signing_bytes
+from consensus.evidence import BadProposal, contradiction, judge
+from consensus.messages import (
+    UNPREPARED,
+    BareProposal,
+    Commit,
+    Justification,
+    Prepare,
+    RoundChange,
+    justification_hash,
+    signing_bytes,
+)
+from contracts import eras
 from contracts.calls import (
+    Approval,
+    Approved,
     Call,
+    Change,
     ClaimAccept,
     ClaimCancel,
     ClaimReject,
     ClaimSubmit,
+    Joining,
+    Leaving,
     Leg,
     Mark,
     MarkLock,
     Part,
+    Possession,
     PrescriptionCommit,
     Reason,
+    Replacing,
+    Rotating,
     SettlementConfirm,
     SettlementCreate,
+    ValidatorJoin,
+    ValidatorLeave,
+    ValidatorReplace,
+    ValidatorRotate,
     encode_call,
 )
 from contracts.commitment import blinding_from, commit, lock_of, mark_of
@@ -38,12 +61,15 @@ from ledger import transaction as transactions
 from ledger.block import Block, Body, CommittedBlock
 from ledger.certificate import KIND_COMMIT, CommitCertificate, Seal, vote_signing_bytes
 from ledger.encoding import encode
-from ledger.hashing import Hash
+from ledger.hashing import NO_HASH, Hash
 from ledger.keys import Algorithm, Role, SigningKey, key_id
 from ledger.transaction import Transaction, Unsigned, created_id
-from ledger.validators import MemberId
+from ledger.validators import MemberId, ValidatorSet
 from node.audit.records import MAGIC, frame
 from node.audit.state import Memory
+from tests.changes import Keys, approve, prove, public
+
+StatementT = TypeVar("StatementT", Commit, Prepare, RoundChange, BareProposal)
 
 TIME = 1_800_000_000  # of genesis
 VALIDATORS = (
@@ -115,6 +141,9 @@ class Chain:
             self.genesis.genesis.members[index].label for index in self.genesis.genesis.validators
         ]
         self.beginning = beginning.header
+        self.voting = {  # by public key
+            key.public: key for key in (key_of(label, Role.CONSENSUS) for label in self.labels)
+        }
         self.transactions: list[Transaction] = []
 
     @property
@@ -176,11 +205,11 @@ class Chain:
         signers: Sequence[int] | None = None,
     ) -> CommitCertificate:
         """Return the certificate by a quorum, or by these validators, whatever they sign."""
-        quorum = self.state.validators.quorum
+        validators = self.validators_at(height)
         message = vote_signing_bytes(KIND_COMMIT, self.chain_id, height, round_, block_id)
         seals = tuple(
-            Seal(index, key_of(self.labels[index], Role.CONSENSUS).sign(message))
-            for index in (range(quorum) if signers is None else signers)
+            Seal(index, self.voting[validators.members[index].consensus_key].sign(message))
+            for index in (range(validators.quorum) if signers is None else signers)
         )
         return CommitCertificate(height, round_, Hash(block_id), seals)
 
@@ -189,12 +218,73 @@ class Chain:
         pair = []
         for block_id in (some_bytes("a block"), some_bytes("another block")):
             vote = Commit(height, round_, block_id, signer, bytes(64))
-            key = key_of(self.labels[signer], Role.CONSENSUS)
-            signature = key.sign(signing_bytes(vote, self.chain_id))
-            pair.append(msgspec.structs.replace(vote, signature=signature))
+            pair.append(self.signed(vote))
         found = contradiction(*pair)
         assert found is not None
         return encode(found)
+
+    def bad_proposal(self, signer: int, height: int, why: Justification | None) -> bytes:
+        """Return evidence: a validator proposed a block of before in round 1, with this reason."""
+        header = self.blocks[height - 1].block.header
+        hashes = (some_bytes("an outline"), justification_hash(why))
+        bare = self.signed(BareProposal(height, 1, header.hash, *hashes, signer, bytes(64)))
+        return encode(BadProposal(header, 1, hashes[0], why, signer, bare.signature))
+
+    def signed(self, said: StatementT) -> StatementT:
+        """Return a statement signed by the validator that it names."""
+        voter = self.validators_at(said.height).members[said.signer]
+        signature = self.voting[voter.consensus_key].sign(signing_bytes(said, self.chain_id))
+        return msgspec.structs.replace(said, signature=signature)
+
+    def validators_at(self, height: int) -> ValidatorSet:
+        """Return who votes at a height, up to two above the last block's."""
+        return eras.validators_at(self.memory, height)
+
+    def joining(self, label: str) -> ValidatorJoin:
+        """Return the call by which a member becomes a validator, approved and proved."""
+        keys = self.seat(label)
+        change = Joining(member_of(label), public(keys), *self._term())
+        return ValidatorJoin(change, self._approvals(change), self._possession(change, keys))
+
+    def leaving(self, label: str) -> ValidatorLeave:
+        """Return the call by which a validator leaves, approved."""
+        change = Leaving(member_of(label), *self._term())
+        return ValidatorLeave(change, self._approvals(change))
+
+    def replacing(self, old: str, label: str) -> ValidatorReplace:
+        """Return the call by which a member takes a validator's place, approved and proved."""
+        keys = self.seat(label)
+        change = Replacing(member_of(old), member_of(label), public(keys), *self._term())
+        return ValidatorReplace(change, self._approvals(change), self._possession(change, keys))
+
+    def rotating(self, label: str) -> ValidatorRotate:
+        """Return the call by which a member changes its validator's keys, proved."""
+        keys = self.seat(label)
+        change = Rotating(member_of(label), public(keys))
+        return ValidatorRotate(change, self._possession(change, keys))
+
+    def seat(self, label: str) -> Keys:
+        """Return new keys for a validator; whoever has them can vote for it."""
+        name = f"{label}/{len(self.voting)}"
+        roles = (Role.CONSENSUS, Role.CHECKPOINT, Role.TLS)
+        consensus, checkpoint, node = (key_of(name, role) for role in roles)
+        self.voting[consensus.public] = consensus
+        return consensus, checkpoint, node
+
+    def _term(self) -> tuple[int, int]:
+        return eras.latest(self.memory).term, self.state.header.time + 3_600
+
+    def _approvals(self, change: Approved) -> tuple[Approval, ...]:
+        members = self.state.next_validators.members[: self.state.next_validators.quorum]
+        labels = {member.id: member.label for member in self.genesis.genesis.members}
+        signers = [
+            (v.member, key_of(labels[MemberId(v.member)], Role.TRANSACTION)) for v in members
+        ]
+        return approve(self.chain_id, change, signers)
+
+    def _possession(self, change: Change, keys: Keys) -> Possession:
+        header = self.state.header
+        return prove(self.chain_id, change, header.height, header.hash, keys)
 
     def export(self, path: Path) -> Path:
         """Write the chain as an export."""
@@ -266,4 +356,53 @@ def story(chain: Chain | None = None) -> Chain:
     chain.block(chain.transaction("shop-a", SettlementConfirm(settlement), ClaimCancel(three)))
     again = chain.transaction("shop-a", SettlementConfirm(settlement), valid_for=86_400)
     chain.block(again, seconds=86_400)  # ids of the blocks before are forgotten
+    return chain
+
+
+NEWCOMERS = (
+    ("operator-b", Family.OPERATOR),
+    ("auditor-a", Family.AUDITOR),
+    ("prescriber-a", Family.PRESCRIBER),
+)
+
+
+def upheaval() -> Chain:
+    """Return a chain whose validators join, leave, are replaced, change keys and are convicted."""
+    chain = Chain(found(others=(*SHOPS, *NEWCOMERS)))
+
+    def work() -> Transaction:
+        name = f"work {len(chain.transactions)}"
+        return chain.transaction("shop-a", PrescriptionCommit(some_bytes(name)))
+
+    chain.block(work())
+    chain.block(chain.transaction("operator-b", chain.joining("operator-b")))
+    chain.block(evidence=[chain.double_vote(2), chain.double_vote(0, 2)])
+    chain.block(work(), chain.transaction("insurer-a", chain.rotating("insurer-a")))
+    chain.block(built_round=1)
+    chain.block(
+        chain.transaction("auditor-a", chain.joining("auditor-a")),
+        chain.transaction("insurer-b", chain.rotating("insurer-b")),  # refused: in this very block
+        chain.transaction("shop-b", chain.leaving("operator")),  # refused: it has no vote
+    )
+    chain.block(work())
+    chain.block(chain.transaction("operator", chain.leaving("federation")), committed_in=1)
+    # One that has other keys now, one that has come since, one that is about to go.
+    chain.block(
+        evidence=[chain.double_vote(2, 5), chain.double_vote(5, 8), chain.double_vote(0, 9)]
+    )
+    chain.block(chain.transaction("prescriber-a", chain.replacing("insurer-b", "prescriber-a")))
+    unsigned = tuple(
+        RoundChange(9, 1, UNPREPARED, NO_HASH, None, signer, bytes(64)) for signer in range(4)
+    )
+    chain.block(
+        work(),
+        evidence=[
+            chain.bad_proposal(1, 5, None),
+            chain.bad_proposal(3, 9, Justification(unsigned, None)),
+        ],
+    )
+    chain.block(work(), built_round=2, committed_in=3)
+    chain.block(chain.transaction("operator-b", chain.rotating("operator-b")), seconds=3_600)
+    chain.block(work())
+    chain.block(work())
     return chain

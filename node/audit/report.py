@@ -10,6 +10,7 @@ from contracts.errors import Refusal
 from contracts.execute import Executed
 from ledger.block import Header
 from ledger.entry import APPLIED, Outcome
+from ledger.validators import EVERYONE
 
 _CALL_NAMES: Final[dict[int, str]] = {type_.KIND: type_.__name__ for type_ in get_args(Call)}
 
@@ -114,7 +115,8 @@ class Report:
         }
 
     def _of(self, member: bytes) -> Activity:
-        return self.members.setdefault(member, Activity(""))
+        label = "everyone" if member == EVERYONE else ""
+        return self.members.setdefault(member, Activity(label))
 
 
 def when(time: int) -> str:

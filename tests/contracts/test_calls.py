@@ -9,24 +9,35 @@ from hypothesis import strategies as st
 
 from contracts import calls
 from contracts.calls import (
+    Approval,
     Call,
     ClaimAccept,
     ClaimCancel,
     ClaimReject,
     ClaimSubmit,
+    Joining,
+    Leaving,
     Leg,
     Mark,
     MarkLock,
     Part,
+    Possession,
     PrescriptionCommit,
     Reason,
+    Replacing,
+    Rotating,
     SettlementConfirm,
     SettlementCreate,
+    ValidatorJoin,
+    ValidatorKeys,
+    ValidatorLeave,
+    ValidatorReplace,
+    ValidatorRotate,
     cost_of,
     encode_call,
     parse_call,
 )
-from ledger.encoding import encode
+from ledger.encoding import U32_MAX, U63_MAX, encode
 from ledger.errors import Malformed
 from ledger.transaction import MAX_CALL_BYTES
 
@@ -41,6 +52,19 @@ marks = st.one_of(
     .filter(lambda pair: pair[0] != pair[1])
     .map(lambda pair: (Mark(Part.LENSES, pair[0]), Mark(Part.FRAME, pair[1]))),
 )
+bytes64 = st.binary(min_size=64, max_size=64)
+times = st.integers(0, U63_MAX)
+terms = st.integers(0, U32_MAX)
+keys = st.lists(bytes32, min_size=3, max_size=3, unique=True).map(lambda k: ValidatorKeys(*k))
+approvals = st.lists(bytes16, max_size=4, unique=True).flatmap(
+    lambda members: st.tuples(
+        *(
+            st.builds(Approval, st.just(member), st.binary(min_size=8, max_size=8), bytes64)
+            for member in sorted(members)
+        )
+    )
+)
+possessions = st.builds(Possession, times, bytes32, bytes64, bytes64, bytes64)
 every_call: st.SearchStrategy[Call] = st.one_of(
     st.builds(PrescriptionCommit, bytes32),
     st.builds(MarkLock, bytes32),
@@ -65,6 +89,17 @@ every_call: st.SearchStrategy[Call] = st.one_of(
         st.none() | bytes32,
     ),
     st.builds(SettlementConfirm, bytes32),
+    st.builds(
+        ValidatorJoin, st.builds(Joining, bytes16, keys, terms, times), approvals, possessions
+    ),
+    st.builds(ValidatorLeave, st.builds(Leaving, bytes16, terms, times), approvals),
+    st.builds(
+        ValidatorReplace,
+        st.builds(Replacing, bytes16, bytes16, keys, terms, times),
+        approvals,
+        possessions,
+    ),
+    st.builds(ValidatorRotate, st.builds(Rotating, bytes16, keys), possessions),
 )
 
 
@@ -221,4 +256,8 @@ def test_the_kinds_are_those_of_the_record() -> None:
         "ClaimCancel": 33,
         "SettlementCreate": 40,
         "SettlementConfirm": 41,
+        "ValidatorJoin": 50,
+        "ValidatorLeave": 51,
+        "ValidatorReplace": 52,
+        "ValidatorRotate": 53,
     }

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from contracts import accusations, eras, registry
+from contracts import accusations, eras, recent, registry
 from contracts.calls import (
     Call,
     ClaimAccept,
@@ -476,13 +476,17 @@ def test_validators_take_their_turn_two_heights_after_they_are_announced() -> No
     assert (world.chain.validators, world.chain.next_validators) == (later, later)
 
 
-def test_an_empty_block_changes_nothing_but_its_header() -> None:
+def test_an_empty_block_remembers_the_block_below_and_nothing_else() -> None:
     world = World()
-    before = world.chain
+    before = world.chain.header
     executed = world.block(after=0)
-    assert (executed.changes, executed.entries, executed.log_nodes) == ({}, (), [])
-    assert executed.header.state_digest == before.header.state_digest
-    assert executed.header.hash != before.header.hash
+    assert (executed.entries, executed.log_nodes) == ((), [])
+    assert executed.changes == {b"r" + bytes(1): bytes(8) + before.hash}
+    for _ in range(40):
+        world.block(after=0)
+    kept = {key: value for key, value in world.state.pairs.items() if key[:1] == b"r"}
+    assert len(kept) == recent.BLOCKS
+    assert sorted(int.from_bytes(value[:8]) for value in kept.values()) == list(range(9, 41))
 
 
 def test_an_entry_holds_the_call_as_it_was_sent() -> None:
@@ -517,7 +521,7 @@ def test_a_refused_call_changes_nothing_but_the_log() -> None:
     for sender, call in refused:
         executed = world.block(world.transaction(sender, call), after=0)
         assert executed.outcomes[0].code != 0
-        assert [key[:1] for key in executed.changes] == [b"s"]
+        assert [key[:1] for key in executed.changes] == [b"r", b"s"]
 
 
 def test_calls_of_a_lot_see_what_came_before_them() -> None:
