@@ -202,6 +202,11 @@ class Core:
             )
         )
 
+    @property
+    def heard(self) -> tuple[Message, ...]:
+        """What is held of this height and the next: another core of this height can go on."""
+        return (*self._book.messages(), *self.future)
+
     def __len__(self) -> int:
         """Return how many messages, blocks and verdicts are held: bounded by c · n."""
         held: tuple[Sized, ...] = (

@@ -200,6 +200,7 @@ class Status(Struct, tag=6):
 Message: TypeAlias = Proposal | Prepare | Commit | RoundChange | Decided | Status
 Signed: TypeAlias = Proposal | Prepare | Commit | RoundChange  # what a validator can promise
 Statement: TypeAlias = BareProposal | Prepare | Commit | RoundChange  # one signature each
+_ORDER: Final[tuple[type[Statement], ...]] = (RoundChange, BareProposal, Prepare, Commit)
 
 
 def encode(message: Message) -> bytes:
@@ -220,6 +221,11 @@ def decode(data: bytes) -> Message:
 def justification_hash(justification: Justification | None) -> Hash:
     """Return the hash that a proposal signs."""
     return hash_of(Domain.JUSTIFICATION, encoding.encode(justification))
+
+
+def order(statement: Statement) -> tuple[int, int, int]:
+    """Return a key that sorts what one honest validator signed as it signed it."""
+    return statement.height, statement.round, _ORDER.index(type(statement))
 
 
 def signing_bytes(statement: Signed | Statement, chain_id: bytes) -> bytes:

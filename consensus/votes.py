@@ -99,6 +99,12 @@ class Book:
                 )
         return True
 
+    def messages(self) -> Iterator[Signed]:
+        """Yield all that is held."""
+        for signers in self._slots.values():
+            for rounds in signers:
+                yield from rounds.values()
+
     def conflicts(self, statement: Statement) -> tuple[Evidence, ...]:
         """Return what `statement` and the messages that are held prove against its signer."""
         found = []

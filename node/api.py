@@ -299,6 +299,7 @@ class Api:
                 "twins": [views.twins(each) for each in replica.exchange.twins],
                 "sync": views.sync(replica.exchange.catchup.progress()),
                 "fenced": replica.is_fenced,
+                "silence": replica.standing.silence,
                 "ready": not replica.not_ready(),
             }
         )

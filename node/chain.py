@@ -217,6 +217,14 @@ class Chain:
             return None
         return eras.validators_at(self._reader, height)
 
+    def has(self, height: int, block_id: bytes) -> bool:
+        """Return whether this block is in the chain."""
+        if height == self.height:
+            return self.header.hash == block_id
+        if height == 0:
+            return True  # every node of this chain has the genesis
+        return height < self.height and self.block(height).block.header.hash == block_id
+
     def close(self) -> None:
         """Close the files."""
         self._store.close()

@@ -25,14 +25,17 @@ from node.mempool import Mempool
 from node.p2p import Network, Twins
 from node.roster import Roster
 from node.signatures import VerifiedSignatures
+from node.standing import Standing
 from node.sync import (
     MAX_BLOCKS,
     Blocks,
     Candidate,
+    Head,
     Pull,
     PullBlocks,
     PullCandidate,
     Pulled,
+    PullHead,
     PullMempool,
     PullTransactions,
     parse_pull,
@@ -52,6 +55,8 @@ T = TypeVar("T")
 
 class Machine(Protocol):
     """What the exchange asks of the replica."""
+
+    standing: Standing
 
     async def hear(self, event: Received) -> None:
         """Take a verified message, when there is room for it."""
@@ -76,6 +81,9 @@ class Machine(Protocol):
 
     def status(self) -> Status:
         """Return where agreement stands at this node."""
+
+    def take_head(self, node_key: bytes, head: Head) -> None:
+        """Take how far a peer is, and what it heard of us."""
 
 
 class Checkup(Protocol):
@@ -167,6 +175,12 @@ class Exchange:
         link.send_pull(encode(pull))
         return True
 
+    def ask_heads(self) -> None:
+        """Ask those whose answer this validator needs before it signs."""
+        for node_key in self._machine.standing.unheard():
+            if (link := self.links.get(node_key)) is not None:
+                link.send_pull(encode(PullHead()))
+
     def send_block(self, to: int, height: int) -> None:
         """Send a decided block to a peer that is behind."""
         link = self._link_of(to)
@@ -197,6 +211,7 @@ class Exchange:
         assert link.hello is not None
         self.catchup.heard(link.peer.node_key, link.hello.height, is_status=True)
         link.send_consensus("status", messages.encode(self._machine.status()))
+        self.ask_heads()
         self.catchup.check()
 
     def unlinked(self, link: Link) -> None:
@@ -252,6 +267,8 @@ class Exchange:
             case Pulled(raws):
                 for raw in raws:
                     self._machine.take_transaction(parse(raw))
+            case Head() as head:
+                self._machine.take_head(link.peer.node_key, head)
             case Candidate(outline):
                 self._machine.take_candidate(outline)
             case Health() as health:
@@ -274,6 +291,10 @@ class Exchange:
             case PullHealth():
                 if self.checkup is not None:
                     link.send_reply(encode(self.checkup.health()))
+            case PullHead():
+                header = self._chain.header
+                newest = self._machine.standing.newest_of(link.peer.node_key)
+                link.send_reply(encode(Head(header.height, header.hash, newest)))
             case PullMempool():
                 if self._sent_lately(link):
                     return

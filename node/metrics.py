@@ -35,6 +35,11 @@ class Metrics:
         self.fenced = Gauge(
             "depoli_fenced", "1 while this validator may not sign", registry=registry
         )
+        self.foreign = Counter(
+            "depoli_foreign_signatures",
+            "Signatures of our own key that our journal does not hold",
+            registry=registry,
+        )
         self.transactions = Counter(
             "depoli_transactions", "Transactions in decided blocks", registry=registry
         )

@@ -10,10 +10,12 @@ import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeVar
 
 from consensus import promises
 from consensus.core import Core
+from consensus.errors import Impersonated
 from consensus.interface import (
     Ask,
     Build,
@@ -33,7 +35,7 @@ from consensus.interface import (
     Tick,
     Work,
 )
-from consensus.messages import Message, Status
+from consensus.messages import Message, Statement, Status
 from contracts.errors import Inadmissible
 from contracts.execute import ChainState, Executed
 from ledger.block import Block, Outline
@@ -53,6 +55,7 @@ from node.mempool import Mempool
 from node.metrics import Metrics
 from node.pledges import Pledges
 from node.signatures import VerifiedSignatures
+from node.standing import Standing
 
 TICK_S: Final = 1.0
 UNREACHABLE_SHARE: Final = 4  # of a round's time is given to a leader that is not linked
@@ -67,6 +70,18 @@ class Halted(NodeError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, hint="do not restart it before the cause is known; ask the others")
+
+
+class _Review:
+    """Something was learnt of what this validator may sign."""
+
+
+@dataclass(frozen=True)
+class _Foreign:
+    """Our own key signed what our journal does not hold; `source` says where that was seen."""
+
+    statement: Statement
+    source: str
 
 
 class Replica:
@@ -87,7 +102,8 @@ class Replica:
         self._mempool, self._signatures = mempool, signatures
         self._metrics, self._log = metrics, log
         self._worker = worker
-        self._events: deque[Event | Held] = deque()
+        self.standing = Standing(chain, pledges, metrics, log)
+        self._events: deque[Event | Held | _Review | _Foreign] = deque()
         self._come = asyncio.Event()  # there are events
         self._room = asyncio.Event()  # there is room for more
         self._tasks: set[asyncio.Task[None]] = set()
@@ -147,6 +163,11 @@ class Replica:
         """Whether this validator may not sign at the open height."""
         return self._pledges.is_fenced
 
+    def take_head(self, node_key: bytes, head: sync.Head) -> None:
+        """Take how far a peer is, and what it heard of us."""
+        self._put_foreign(self.standing.take_head(node_key, head), "told by a peer")
+        self._put(_Review())
+
     def not_ready(self) -> list[str]:
         """Return why this node should get no traffic; nothing where it is ready."""
         reasons: list[str] = []
@@ -188,6 +209,7 @@ class Replica:
     async def hear(self, event: Received) -> None:
         """Take a verified message, when there is room for it."""
         await self._wait_for_room()
+        self._put_foreign(self.standing.overhear(event.message), "heard")
         self._put(event)
 
     def take_blocks(self, held: Held) -> None:
@@ -215,6 +237,7 @@ class Replica:
         self._failed = asyncio.get_running_loop().create_future()
         try:
             await self._open_height(())
+            self._put(_Review())
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._handle_events())
                 tasks.create_task(self._tick())
@@ -236,14 +259,19 @@ class Replica:
             event = self._events.popleft()
             if isinstance(event, Held):
                 await self._take_blocks(event)
+            elif isinstance(event, _Review):
+                await self._review()
+            elif isinstance(event, _Foreign):
+                await self.standing.suspect(event.statement, event.source)
+                await self._open_height(self._core.heard)
             else:
                 outputs = [self._core.handle(event)]
                 # One fsync for all that came meanwhile; a decision ends the height, and the batch.
                 while outputs[-1].decided is None and self._events:
-                    if isinstance(self._events[0], Held):
+                    following = self._events[0]
+                    if isinstance(following, Held | _Review | _Foreign):
                         break
-                    following = self._events.popleft()
-                    assert not isinstance(following, Held)
+                    self._events.popleft()
                     outputs.append(self._core.handle(following))
                 await self._carry_out(outputs)
             if len(self._events) < MAX_EVENTS:
@@ -268,6 +296,9 @@ class Replica:
                 self._log.warning("contradiction", kind=type(evidence).__name__)
             if output.refusal is not None:
                 self._log.warning("message refused", reason=str(output.refusal))
+            if isinstance(output.refusal, Impersonated):  # so this core signs nothing more
+                where = (output.refusal.statement, core.height, output.refusal.round)
+                await self.standing.cease(*where, "inside a message")
         if decided is not None:
             await self._open_height(core.future)
             return
@@ -289,6 +320,9 @@ class Replica:
         made, blocks = self._pledges.restore()
         self._core = self._new_core(made)
         first: list[Event] = [await self._judge_again(block) for block in blocks]
+        if self.is_fenced:
+            self._put(_Review())  # what others answered may be proved by now
+            self.exchange.ask_heads()
         if made:
             first.append(Tick())  # say again what may have been lost
         first += [Received(message) for message in heard]
@@ -304,6 +338,16 @@ class Replica:
         if height == self._chain.height + 1:
             self._put(Ready())
 
+    async def _review(self) -> None:
+        """Begin to sign as soon as enough others have said what they know of us."""
+        was_silent = self._pledges.is_fenced
+        first = await self._pledges.settle()
+        if first is not None:
+            self._log.warning("signing begins at a height", height=first)
+        if was_silent and not self._pledges.is_fenced:
+            self._log.info("signing begins", height=self._chain.height + 1)
+            await self._open_height(self._core.heard)
+
     async def _judge_again(self, block: Block) -> Judged:
         """Return the event for a block that a promise of this height is about."""
         outline = block.outline()
@@ -315,6 +359,7 @@ class Replica:
         return Judged(outline.header.hash, ok=True, outline=outline)
 
     async def _commit(self, executed: Executed, certificate: CommitCertificate) -> None:
+        await self.standing.decided(certificate)
         with self._metrics.commit_seconds.time():
             await self._in_worker(self._chain.commit, executed, certificate)
         self._metrics.count_block(executed)
@@ -482,8 +527,9 @@ class Replica:
             await asyncio.sleep(TICK_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             self._put(Tick())
             self.exchange.catchup.check()
-            if (fence := await self._pledges.learn_fence(self.exchange.heights())) is not None:
-                self._log.warning("signing begins above a height", height=fence)
+            if self.is_fenced:
+                self._put(_Review())
+                self.exchange.ask_heads()
             self.admission.drop_expired()
             self._metrics.mempool.set(len(self._mempool))
             self._metrics.mempool_bytes.set(self._mempool.bytes)
@@ -494,9 +540,13 @@ class Replica:
 
     # --- small things ------------------------------------------------------------------------
 
-    def _put(self, event: Event | Held) -> None:
+    def _put(self, event: Event | Held | _Review | _Foreign) -> None:
         self._events.append(event)
         self._come.set()
+
+    def _put_foreign(self, statement: Statement | None, source: str) -> None:
+        if statement is not None:
+            self._put(_Foreign(statement, source))
 
     def _put_work(self) -> None:
         self._has_work = len(self._mempool) > 0

@@ -4,11 +4,12 @@ from typing import Annotated, Final, TypeAlias, cast
 
 import msgspec
 
+from consensus.messages import Statement
 from contracts.errors import Inadmissible
 from contracts.execute import Executed, Signatures
 from ledger.block import CommittedBlock, Height, Outline
 from ledger.certificate import CommitCertificate
-from ledger.encoding import Struct, decode
+from ledger.encoding import U63_MAX, Struct, decode
 from ledger.errors import LedgerError, Mismatch
 from ledger.transaction import MAX_TRANSACTION_BYTES
 from ledger.validators import Bytes32
@@ -43,7 +44,13 @@ class PullMempool(Struct, tag=4):
     """Send the transactions that wait at your node."""
 
 
-Pull: TypeAlias = PullTransactions | PullCandidate | PullBlocks | PullMempool | PullHealth
+class PullHead(Struct, tag=6):
+    """Send how far you are, and what you last heard my consensus key sign."""
+
+
+Pull: TypeAlias = (
+    PullTransactions | PullCandidate | PullBlocks | PullMempool | PullHead | PullHealth
+)
 
 
 class Pulled(Struct, tag=1):
@@ -71,7 +78,15 @@ class Blocks(Struct, tag=3):
     ]
 
 
-Reply: TypeAlias = Pulled | Candidate | Blocks | Health
+class Head(Struct, tag=6):
+    """The newest decided block here, and what was last heard of who asks."""
+
+    height: Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]
+    block_id: Bytes32
+    newest: Statement | None  # with its own signature: that is all that proves it
+
+
+Reply: TypeAlias = Pulled | Candidate | Blocks | Head | Health
 
 
 def parse_pull(payload: bytes) -> Pull:

@@ -151,4 +151,4 @@ def _remark(state: dict[str, Any]) -> str:
         return "down"
     if "error" in state:
         return str(state["error"])
-    return "signs nothing yet: its journal was lost" if state.get("fenced") else ""
+    return f"signs nothing: {state['silence']}" if state.get("silence") else ""

@@ -392,6 +392,15 @@ def test_my_own_proposal_comes_back_unharmed_and_another_one_does_not() -> None:
     assert isinstance(foreign.refusal, Impersonated)
 
 
+def test_what_an_observer_heard_lets_a_voter_go_on_where_it_stood() -> None:
+    observer, after = C.core(None), Committee(4, HEIGHT + 1).prepare(2, ID)
+    hear(observer, C.proposal(), C.prepare(1, ID), C.prepare(2, ID), after)
+    core = C.core(ME)
+    outputs = hear(core, *observer.heard, ok())
+    assert {type(message) for message in said(outputs)} == {Prepare, Commit}
+    assert core.future == (after,)
+
+
 def test_what_i_signed_long_ago_and_forgot_is_no_alarm() -> None:
     core = C.core(ME)
     hear(core, C.proposal(), ok())

@@ -25,6 +25,7 @@ from node.config import Address, Config, Mode
 from node.keystore import NodeKeys
 from node.log import Level, Log
 from node.mempool import Limits
+from node.sync import Head
 from node.tokens import Grant, Scope, TokenBook, digest_of
 from tests.chainmaker import VALIDATORS, founder, key_of, member_of, some_bytes
 
@@ -149,6 +150,14 @@ class Node:
 
         self._running = asyncio.get_running_loop().create_task(run())
 
+    async def start_alone(self) -> None:
+        """Run the node as if the others had told that they never heard it."""
+        self.start()
+        for label in self.cluster.labels:
+            nothing = Head(0, self.cluster.genesis.chain_id, None)
+            self.running.replica.take_head(key_of(label, Role.TLS).public, nothing)
+        await until(lambda: not self.running.replica.is_fenced, "it does not sign")
+
     async def stop(self) -> None:
         """End the node and close its files; raise what it ended by itself with."""
         if self._running is not None:
@@ -244,6 +253,13 @@ class Cluster:
 
         await until(lambda: all(map(is_linked, self.up)), "not all are linked")
 
+    async def until_signing(self) -> None:
+        """Wait until every validator that runs has heard enough of the others to sign."""
+        await until(
+            lambda: not any(node.running.replica.is_fenced for node in self.up),
+            "a validator signs nothing",
+        )
+
     async def until_height(self, height: int, nodes: Iterable[Node] | None = None) -> None:
         """Wait until these nodes, or all that run, have that many blocks."""
         waited = self.up if nodes is None else list(nodes)
@@ -270,6 +286,7 @@ async def running(
         for label in labels:
             cluster[label].start()
         await cluster.until_linked()
+        await cluster.until_signing()
         yield cluster
 
 

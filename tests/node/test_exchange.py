@@ -84,6 +84,7 @@ class Ear:
         self.heard: list[Received] = []
         self.blocks: list[tuple[bytes, ...]] = []
         self.lost = 0
+        self.to_ask: list[bytes] = []  # for their heads
         self._machine = exchange._machine
 
     async def hear(self, event: Received) -> None:
@@ -94,6 +95,13 @@ class Ear:
 
     def peer_lost(self) -> None:
         self.lost += 1
+
+    @property
+    def standing(self) -> "Ear":
+        return self
+
+    def unheard(self) -> list[bytes]:
+        return self.to_ask
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._machine, name)

@@ -18,12 +18,13 @@ from ledger.store import open_store
 from node import clock
 from node.candidates import Untimely, require_timely
 from node.journal import UNKNOWN_FENCE, Journal
+from node.pledges import QUIET_HEIGHTS, SAFE_HEIGHTS
 from node.replica import UNREACHABLE_SHARE, Halted
 from tests.chainmaker import key_of, member_of, some_bytes
 from tests.node.cluster import ALONE, LABELS, Cluster, Node, prescription, run, running, until
 
 LEADER = LABELS[1]  # of height 1
-FENCED = "signing begins above a height"  # in the log
+FENCED = "signing begins at a height"  # in the log
 
 
 def promised(node: Node, height: int) -> dict[tuple[str, int, int], bytes]:
@@ -183,11 +184,13 @@ def asked(said: Mapping[tuple[str, int, int], object]) -> bool:
 def test_a_restarted_validator_says_again_what_it_said_and_nothing_else(tmp_path: Path) -> None:
     async def restart() -> None:
         async with Cluster(tmp_path) as cluster:
-            leader, other = cluster[LEADER], cluster[LABELS[0]]
-            for node in (leader, other):
+            leader, other, third = (cluster[each] for each in (LEADER, LABELS[0], LABELS[2]))
+            for node in (leader, other, third):
                 node.start()
             first_said = {node.label: overheard(node) for node in (leader, other)}
             await cluster.until_linked()
+            await cluster.until_signing()  # which takes answers of two others
+            await third.stop()
             first = prescription(cluster.genesis, "first")
             await leader.running.admission.submit([first.raw], gossip=True)
             # Two of four propose and prepare, ask for a round, and decide nothing.
@@ -205,15 +208,14 @@ def test_a_restarted_validator_says_again_what_it_said_and_nothing_else(tmp_path
             )  # must not get into another first block
             await leader.running.admission.submit([second.raw], gossip=True)
             await cluster.until_linked()
-            for node in (leader, other):
-                again, whole = said[node.label], before[node.label]
-                await until(lambda a=again: asked(a), "it does not ask for its round again")  # type: ignore[misc]
-                for slot, bytes_ in again.items():
-                    if slot in whole:
-                        assert bytes_ == {whole[slot]}, slot
+            assert not any(said.values())  # too few others say what they heard of it
+            assert "2 other validators tell it" in leader.running.replica.standing.silence
             for label in LABELS[2:]:
                 cluster[label].start()
             await cluster.until_linked()
+            for node in (leader, other):
+                again = said[node.label]
+                await until(lambda a=again: asked(a), "it does not ask for its round again")  # type: ignore[misc]
             await cluster.until_height(1)
             for node in (leader, other):
                 for slot, bytes_ in said[node.label].items():
@@ -238,26 +240,27 @@ def test_a_lost_journal_keeps_a_validator_silent_until_it_is_safe(tmp_path: Path
             assert replica.is_fenced
             said = overheard(last)
             await cluster.until_linked()
-            await until(
-                lambda: last.said("signing begins above a height"), "it never learns its fence"
+            await until(lambda: last.said("signing begins at a height"), "it learns no fence")
+            (first_height,) = (
+                e["height"] for e in last.events() if e["event"] == "signing begins at a height"
             )
-            fence = next(
-                e["height"] for e in last.events() if e["event"] == "signing begins above a height"
-            )
-            assert fence >= last.height + 1
+            assert first_height == last.height + SAFE_HEIGHTS + QUIET_HEIGHTS + 1
+            assert f"nothing below height {first_height}" in replica.standing.silence
             name = 0
             while replica.is_fenced:
                 assert not said
                 name += 1
                 await first.commit(prescription(cluster.genesis, name))
                 await cluster.until_level()
-            assert last.height == fence
+                if last.height + 1 >= first_height:
+                    await until(lambda: not replica.is_fenced, "it never signs again")
+            assert last.height + 1 == first_height
             await cluster[LABELS[2]].stop()
             await first.commit(prescription(cluster.genesis, "with its vote"))
             await cluster.until_level()
             assert said
             await last.stop()
-            for height in range(1, fence + 1):
+            for height in range(1, first_height):
                 assert promised(last, height) == {}
 
     run(lose())
@@ -267,7 +270,7 @@ def test_a_fresh_proposal_with_a_wrong_time_is_refused(tmp_path: Path) -> None:
     async def mistime() -> None:
         async with Cluster(tmp_path) as cluster:
             node = cluster[LABELS[0]]
-            node.start()
+            await node.start_alone()
             proposal = proposal_of(node, LEADER, clock.now_ms() // 1000 + 60, "early")
             await node.running.replica.hear(Received(proposal, cluster.labels.index(LEADER)))
             await until(lambda: node.said("invalid proposal"), "it is not refused")
@@ -281,7 +284,7 @@ def test_a_proposal_in_time_is_prepared_once_its_transactions_are_here(tmp_path:
     async def prepare() -> None:
         async with Cluster(tmp_path) as cluster:
             node = cluster[LABELS[0]]
-            node.start()
+            await node.start_alone()
             proposal = proposal_of(node, LEADER, clock.now_ms() // 1000, "known")
             said = overheard(node)
             await node.running.replica.hear(Received(proposal, cluster.labels.index(LEADER)))
@@ -320,7 +323,7 @@ def test_a_block_that_nobody_asked_for_is_not_taken(tmp_path: Path) -> None:
     async def push() -> None:
         async with Cluster(tmp_path) as cluster:
             node = cluster[LABELS[0]]
-            node.start()
+            await node.start_alone()
             raw = prescription(cluster.genesis, "pushed").raw
             await node.running.admission.submit([raw], gossip=False)
             late = proposal_of(node, LEADER, clock.now_ms() // 1000 + 60, "pushed")
