@@ -34,7 +34,7 @@ import aiohttp
 
 from contracts import calls
 from ledger import transaction as transactions
-from ledger.block import Block, CommittedBlock
+from ledger.block import CommittedBlock
 from ledger.encoding import decode, encode
 from ledger.keys import Algorithm, Role, key_id
 from ledger.transaction import Transaction
@@ -398,13 +398,14 @@ class Campaign:
 def read_chain(network: LocalNetwork, label: str) -> dict[bytes, list[int]]:
     """Return the heights at which each transaction stands in a node's chain."""
     found: dict[bytes, list[int]] = {}
-    for block in read_blocks(network, label):
-        for raw in block.body.transactions:
-            found.setdefault(transactions.parse(raw).id, []).append(block.header.height)
+    for committed in read_blocks(network, label):
+        for raw in committed.block.body.transactions:
+            height = committed.block.header.height
+            found.setdefault(transactions.parse(raw).id, []).append(height)
     return found
 
 
-def read_blocks(network: LocalNetwork, label: str, first: int = 1) -> list[Block]:
+def read_blocks(network: LocalNetwork, label: str, first: int = 1) -> list[CommittedBlock]:
     """Return a node's blocks from a height on."""
     address = load_config(network.process(label).home).api_listen
     headers = {"Authorization": f"Bearer {token_of(network, label)}"}
@@ -413,12 +414,12 @@ def read_blocks(network: LocalNetwork, label: str, first: int = 1) -> list[Block
         records, rest = split_frames(answer.read())
     if rest:
         raise Failed(f"the chain of {label} ends within a record")
-    return [decode(record, CommittedBlock).block for record in records]
+    return [decode(record, CommittedBlock) for record in records]
 
 
 def count_late(network: LocalNetwork, label: str, first: int, last: int | None = None) -> int:
     """Return how many of a node's blocks were not built by the first whose turn it was."""
-    headers = [block.header for block in read_blocks(network, label, first)]
+    headers = [each.block.header for each in read_blocks(network, label, first)]
     return sum(each.built_round > 0 and (last is None or each.height <= last) for each in headers)
 
 
