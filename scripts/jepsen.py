@@ -38,7 +38,7 @@ from node.process import NoAnswer, Process, request
 from scripts import bench, kills
 from scripts.history import Block, Findings, Operation, judge
 from scripts.kills import Failed, say
-from tests.network.faultnet import FaultNetwork, key_of, post, transaction
+from tests.network.faultnet import FaultNetwork, key_of, post, transaction, until
 
 HELD_S: Final = (1.5, 4.0)  # how long a fault lasts
 BETWEEN_S: Final = (0.2, 1.0)  # how long nothing is wrong
@@ -348,6 +348,8 @@ def befall(net: FaultNetwork, clients: Clients, options: argparse.Namespace) -> 
         mend()
         recovered = _until_more(clients, f"nothing goes on after {name}")
         net.until_ready()
+        # Of more than f that may not sign at once nobody would ever be let out again.
+        until(lambda: not any(net.status(each)["fenced"] for each in net.labels), "still fenced")
         options.befallen[name] += 1
         say(f"{name}: went on after {recovered:.2f} s, at {net.height(net.labels[0])}")
         yield recovered
