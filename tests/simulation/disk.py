@@ -40,10 +40,14 @@ class Disk:
         self.records.append(None)
 
     def rot(self, rng: Random) -> bool:
-        """Flip a bit of a record that is not the last; return whether there is one."""
-        if len(self.records) < 2:
+        """Flip a bit of a record that stands before a good one; return whether there is one.
+
+        One in the last good record looks like a torn tail, and no journal tells the two apart.
+        """
+        good = [index for index, record in enumerate(self.records) if record is not None]
+        if len(good) < 2:
             return False
-        self.records[rng.randrange(len(self.records) - 1)] = None
+        self.records[rng.choice(good[:-1])] = None
         return True
 
     def lose_journal(self) -> None:
