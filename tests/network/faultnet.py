@@ -60,7 +60,11 @@ class FaultNetwork:
     def create(cls, folder: Path, validators: int = 4, **parameters: int) -> Self:
         """Make a network whose nodes call each other through the proxy."""
         chosen = Parameters(**(dict(PARAMETERS) | parameters))
-        network = testnet.create(folder, validators=validators, shops=1, parameters=chosen)
+        return cls.route(testnet.create(folder, validators=validators, shops=1, parameters=chosen))
+
+    @classmethod
+    def route(cls, network: LocalNetwork) -> Self:
+        """Let the nodes of a network call each other through a proxy."""
         kills.give_tokens(network)
         labels = [each.label for each in network.validators]
         pairs = list(itertools.permutations(labels, 2))
