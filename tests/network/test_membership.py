@@ -107,4 +107,5 @@ def test_from_four_to_ten_and_back_under_load_and_faults(
         net.process(members.validators[-1]).kill()  # it leaves because it is dead
         while len(members.validators) > 4:
             members.leave(members.validators[-1], via)
+    net.start()
     until(lambda: not any(net.status(each)["fenced"] for each in net.labels), "still fenced")
