@@ -163,6 +163,12 @@ class Evil:
             library.led.add(round_)
             self.world.after(self.rng.randint(1, 100), self._attack, height, index, round_)
 
+    def begin(self, height: int) -> None:
+        """Attack as soon as a height begins whose first round is mine."""
+        index = self.world.validators(height).index_of(self.public)
+        if index is not None and not self.quiet and self.world.leads(index, height, 0):
+            self.world.after(self.rng.randint(1, 100), self._attack, height, index, 0)
+
     def _vote(self, height: int, index: int) -> None:
         library = self.library(height)
         known = [*library.outlines]
@@ -269,7 +275,7 @@ class Evil:
             self._attack(height, index, self.rng.choice(rounds[-2:]))
 
     def _attack(self, height: int, index: int, round_: int) -> None:
-        for _ in range(self.rng.choice([1, 1, 2])):
+        for _ in range(self.rng.choice([1, 2, 3])):
             proposal = self._proposal(height, index, round_)
             if proposal is not None:
                 self._scatter(proposal)
@@ -299,12 +305,12 @@ class Evil:
         top = max(claimed, key=lambda c: c.prepared_round, default=None)
         certificate = None if top is None else top.certificate
         outline = fresh if top is None else library.outlines.get(top.prepared_id)
-        defect = rng.choice(
-            [
-                *("none", "none", "bare", "rounds", "heights", "cherry", "lowest"),
-                *("any", "forged", "short", "doubled", "fresh"),
-            ]
-        )
+        past = self.library(height - 1).changes.get(round_, {})
+        defects = ["none", "none", "bare", "rounds", "cherry", "short", "doubled", "fresh", "any"]
+        defects += ["forged"] if library.outlines else []
+        defects += ["heights"] * 4 if len(past) >= quorum else []
+        defects += ["lowest"] * 4 if len({c.prepared_round for c in claimed}) > 1 else []
+        defect = rng.choice(defects)
         match defect:
             case "bare":
                 return self._offer(index, round_, fresh, None)
@@ -313,19 +319,18 @@ class Evil:
                 changes = self._changes(height, index, other, own=False)
                 outline, certificate = fresh, None
             case "heights":
-                past = self.library(height - 1).changes
-                changes = [theirs[0] for theirs in past.get(round_, {}).values()]
+                changes = [theirs[0] for theirs in past.values()]
                 outline, certificate = fresh, None
             case "cherry":
                 changes = sorted(changes, key=lambda c: c.prepared_round)[:quorum]
                 outline, certificate = fresh, None
-            case "lowest" if claimed:
+            case "lowest":
                 low = min(claimed, key=lambda c: c.prepared_round)
                 outline, certificate = library.outlines.get(low.prepared_id), low.certificate
             case "any" if true:
                 certificate = rng.choice(true)
                 outline = library.outlines.get(certificate.block_id)
-            case "forged" if library.outlines:
+            case "forged":
                 forged = self._forged(height, index, rng.randrange(round_))
                 lie = RoundChange(
                     height, round_, forged.round, forged.block_id, None, index, NO_SIGNATURE

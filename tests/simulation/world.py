@@ -482,7 +482,11 @@ class World:
     def decided(self, shell: Shell, outline: Outline, certificate: CommitCertificate) -> None:
         if shell.honest:
             self.note(f"{shell.peer} decides height {certificate.height} in {certificate.round}")
+            is_first = certificate.height not in self.oracle.decided
             self.oracle.decides(outline.header, certificate)
+            if is_first:
+                for evil in self.evil:
+                    evil.begin(certificate.height + 1)
             self.lowest = min(len(alive.chain) for alive in self._core)
 
     # --- crashes --------------------------------------------------------------------------------
