@@ -287,11 +287,13 @@ class Core:
 
     def propose(self) -> bool:
         """Propose where it is my turn: again what may be committed, else a block of mine."""
-        leads = self._me == self._context.leader(self.round)
-        if not leads or self.wish > self.round or self._has_said(Proposal, self.round):
+        if self._me is None or self.wish > self.round or self._has_said(Proposal, self.round):
+            return False
+        may = self.round > 0 or (self._work and self._ready)
+        if not may or self._me != self._context.leader(self.round):
             return False
         if self.round == 0:
-            return self._work and self._ready and self._propose_fresh(None)
+            return self._propose_fresh(None)
         changes = self._book.round_changes(self.round)
         if len(changes) < self._validators.quorum:
             return False

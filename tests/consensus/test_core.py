@@ -4,7 +4,14 @@ import msgspec
 import pytest
 
 from consensus.core import RULES, Core, timeout_ms
-from consensus.errors import BadOutline, Impersonated, NotLeader, Unjustified, WrongHeight
+from consensus.errors import (
+    BadOutline,
+    BadRoundChange,
+    Impersonated,
+    NotLeader,
+    Unjustified,
+    WrongHeight,
+)
 from consensus.evidence import Amnesia, BadProposal, CrossVote, DoubleVote
 from consensus.interface import (
     Build,
@@ -324,6 +331,14 @@ def test_a_stranger_is_refused_without_evidence() -> None:
         [output] = hear(core, message)
         assert output.refusal is not None
         assert output.evidence == ()
+
+
+def test_a_lock_that_is_not_proved_is_refused_and_convicts_nobody() -> None:
+    lie = C.change(2, 2, C.prepared(ID))
+    bare = C.signed(msgspec.structs.replace(lie, certificate=None))
+    [output] = hear(C.core(ME), bare)
+    assert isinstance(output.refusal, BadRoundChange)
+    assert output.evidence == ()
 
 
 def test_a_proposal_out_of_turn_is_refused_and_convicts_nobody() -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Proposal | Prepare | Commit | RoundChange)
 NO_SIGNATURE = bytes(64)
-ACT_EVERY_MS = 250
+ACT_EVERY_MS = 400
 MAX_PAUSE_MS = 8_000
 SPAM = 0.05
 FLOOD = 200

@@ -32,6 +32,7 @@ class Plan:
     changes: tuple[tuple[int, str], ...] = ()  # (height from which other validators vote, how)
     chaos_ms: int = CHAOS_MS
     torn: bool = False  # two halves that never hear each other, with one of each twin in both
+    silence: bool = True  # in the end there is nothing to do, and nobody may talk
     spam: bool = False  # an evil validator floods
     fanout: int = 99  # peers that are told at each tick what a busy node holds
     observers: int = 1  # nodes that are no validators, or will join
@@ -60,6 +61,7 @@ class Plan:
             skew_ms=rng.choice([0, 0, 200, 3000]),
             chaos_ms=rng.choice([3_000, 10_000, CHAOS_MS]),
             spam=evil > 0 and rng.random() < 0.3,
+            silence=rng.random() < 0.5,
             fanout=rng.choice([2, 2, 2, 99]),
             observers=observers,
         )

@@ -45,7 +45,7 @@ from tests.simulation.packets import (
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-TICK_MS = 1000
+TICK_MS = 1500
 MAX_TICK_MS = 8000  # of long rounds: nothing is in a hurry then
 MIN_INTERVAL_MS = 20
 SAFE_HEIGHTS = 2  # above the highest decided one: as far as a lost journal may have signed

@@ -164,7 +164,8 @@ class World:
         if not self.oracle.forkable:
             self._heal()
             self._demand_decisions()
-            self._demand_silence()
+            if self.plan.silence:
+                self._demand_silence()
         self.oracle.close()
         return self.oracle
 
