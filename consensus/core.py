@@ -20,7 +20,7 @@ from typing import Final, assert_never
 import msgspec
 
 from consensus.errors import ConsensusError, Impersonated, NotLeader, UnknownSigner
-from consensus.evidence import Evidence, bad_proposal, offence
+from consensus.evidence import DoubleVote, Evidence, bad_proposal, offence
 from consensus.interface import (
     Ask,
     Build,
@@ -180,6 +180,21 @@ class Core:
                 break
         self._set_timer()
         return self._draft.output()
+
+    def wants(self, message: Message) -> bool:
+        """Return whether `message`, if it is signed as it says, can change anything here.
+
+        A shell asks before it verifies signatures: so a flood costs what it takes to look at it.
+        """
+        if isinstance(message, Status) or message.height < self.height:
+            return True  # it is only answered
+        if isinstance(message, Decided):
+            return message.height == self.height and self._certificate is None
+        if message.height == self.height:
+            statement = BareProposal if isinstance(message, Proposal) else type(message)
+            deed = (DoubleVote.__name__, message.signer, statement.__name__)
+            return self._book.wants(message, reported=deed in self._reported)
+        return message.height == self.height + 1 and self._is_for_later(message)
 
     def status(self) -> Status:
         """Return what this validator holds, for its peers to compare."""
@@ -391,11 +406,13 @@ class Core:
     def _help(self, peer: int, height: int) -> None:
         self._ask((SendDecided, peer), SendDecided(peer, height))
 
+    def _is_for_later(self, message: Signed) -> bool:
+        known = self._future.get((message.signer, type(message)))
+        return known is None or known.round < message.round
+
     def _keep_for_later(self, message: Signed) -> None:
-        slot = (message.signer, type(message))
-        known = self._future.get(slot)
-        if known is None or known.round < message.round:
-            self._future[slot] = message
+        if self._is_for_later(message):
+            self._future[message.signer, type(message)] = message
 
     def _judged(self, block_id: Hash, outline: Outline | None, *, ok: bool) -> None:
         if not ok:

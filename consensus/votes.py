@@ -25,6 +25,7 @@ from consensus.messages import (
     Signed,
     Statement,
     Status,
+    signing_bytes,
 )
 from ledger.certificate import CommitCertificate, Seal
 from ledger.validators import ValidatorSet
@@ -104,6 +105,20 @@ class Book:
         for signers in self._slots.values():
             for rounds in signers:
                 yield from rounds.values()
+
+    def wants(self, message: Signed, *, reported: bool) -> bool:
+        """Return whether `message` would be kept, or proves something that is not yet `reported`.
+
+        No signature need be verified to know; a stranger's are left to who verifies them.
+        """
+        if message.signer >= len(self._validators):
+            return True
+        rounds = self._slots[type(message)][message.signer]
+        if (known := rounds.get(message.round)) is not None:
+            return not reported and signing_bytes(known, b"") != signing_bytes(message, b"")
+        oldest = self._base - _OLDEST[type(message)]
+        is_near = message.round <= self._base + 1
+        return message.round >= oldest and (is_near or message.round > max(rounds, default=-1))
 
     def conflicts(self, statement: Statement) -> tuple[Evidence, ...]:
         """Return what `statement` and the messages that are held prove against its signer."""

@@ -9,13 +9,15 @@ from consensus import messages
 from consensus.errors import ConsensusError
 from consensus.interface import Received
 from consensus.messages import Message, Status
+from contracts.errors import WrongSignature
 from contracts.execute import Executed
 from ledger.block import Outline
 from ledger.encoding import decode, encode
-from ledger.errors import Mismatch
+from ledger.errors import Malformed, Mismatch
 from ledger.transaction import Transaction, parse
-from node import clock
-from node.admission import Admission
+from node import budget, clock
+from node.admission import Admission, Refused
+from node.budget import Budget
 from node.catchup import Catchup, Held
 from node.chain import Chain
 from node.health import Health, PullHealth
@@ -57,6 +59,9 @@ class Machine(Protocol):
     """What the exchange asks of the replica."""
 
     standing: Standing
+
+    def wants(self, message: Message) -> bool:
+        """Return whether a message can change anything, before it is verified."""
 
     async def hear(self, event: Received) -> None:
         """Take a verified message, when there is room for it."""
@@ -124,6 +129,7 @@ class Exchange:
             label=self._label,
             log=log,
         )
+        self._budgets: dict[bytes, Budget] = {}  # by node key
         self._mempool_sent: dict[bytes, float] = {}  # when a peer was last sent our mempool
         self._replies: set[asyncio.Task[None]] = set()
         self.network: Network | None = None
@@ -221,12 +227,16 @@ class Exchange:
 
     async def received(self, link: Link, channel: Channel, payload: bytes) -> None:
         """Take a frame of a peer. Raises `LedgerError`: the link is closed."""
+        spent = self._budget(link)
+        await spent.wait()
+        spent.spend(budget.FRAME_S)
+        if channel is not Channel.REPLY:  # which we asked for
+            spent.spend(len(payload) * budget.BYTE_S)
         match channel:
             case Channel.CONSENSUS:
                 await self._take_message(link, payload)
             case Channel.TRANSACTIONS:
-                raws = decode(payload, Transactions).raws
-                await self._admission.submit(raws, gossip=False)
+                await self._take_transactions(link, decode(payload, Transactions).raws)
             case Channel.PULL:
                 self._answer(link, payload)
             case Channel.REPLY:
@@ -234,11 +244,22 @@ class Exchange:
             case Channel.HELLO | Channel.NOTICE:
                 raise Mismatch("frame", "no second hello", channel.name)
 
+    async def _take_transactions(self, link: Link, raws: tuple[bytes, ...]) -> None:
+        """Admit what a peer forwards; it has verified each, as we do. Raises where it has not."""
+        before = self._mempool.added
+        results = await self._admission.submit(raws, gossip=False)
+        in_vain = max(0, len(raws) - (self._mempool.added - before))
+        self._budget(link).spend(in_vain * budget.TRANSACTION_S)
+        for result in results:
+            if isinstance(result, Refused) and isinstance(result.error, Malformed | WrongSignature):
+                raise Mismatch("transaction", "one that its sender signed", str(result.error))
+
     async def _take_message(self, link: Link, payload: bytes) -> None:
         try:
             message = messages.decode(payload)
             sender = self._sender(link)
             if isinstance(message, Status):
+                self._budget(link).spend(budget.STATUS_S)
                 self._learn_height(link, message.height, is_status=True)
             elif not await self._verified(link, message):
                 return
@@ -254,8 +275,13 @@ class Exchange:
             self._learn_height(link, message.height, is_status=False)
         if message.height not in (height, height + 1):
             return message.height < height  # it is only answered
+        if not self._machine.wants(message):
+            return False
         validators = state.validators if message.height == height else state.next_validators
-        triples = messages.signatures(message, state.header.chain_id, validators)
+        triples = self._signatures.unknown(
+            messages.signatures(message, state.header.chain_id, validators)
+        )
+        self._budget(link).spend(len(triples) * budget.SIGNATURE_S)
         if len(triples) > VERIFIED_AT_ONCE:
             await self._in_worker(self._signatures.verify_all, triples, "consensus message")
         else:
@@ -265,6 +291,7 @@ class Exchange:
     async def _take_reply(self, link: Link, payload: bytes) -> None:
         match parse_reply(payload):
             case Pulled(raws):
+                self._budget(link).spend(len(raws) * budget.TRANSACTION_S)
                 for raw in raws:
                     self._machine.take_transaction(parse(raw))
             case Head() as head:
@@ -280,6 +307,7 @@ class Exchange:
     def _answer(self, link: Link, payload: bytes) -> None:
         match parse_pull(payload):
             case PullTransactions(leaves):
+                self._budget(link).spend(len(leaves) * budget.LOOKUP_S)
                 raws = self._raws(map(self._machine.transaction, leaves))
                 if raws:
                     link.send_reply(encode(Pulled(raws)))
@@ -290,6 +318,7 @@ class Exchange:
                 self._reply_later(self._reply_blocks(link, first, last))
             case PullHealth():
                 if self.checkup is not None:
+                    self._budget(link).spend(budget.STATUS_S)
                     link.send_reply(encode(self.checkup.health()))
             case PullHead():
                 header = self._chain.header
@@ -298,9 +327,17 @@ class Exchange:
             case PullMempool():
                 if self._sent_lately(link):
                     return
+                self._budget(link).spend(budget.MEMPOOL_S)
                 waiting = self._mempool.oldest(calls=MAX_PULLED_CALLS, size=REPLY_BYTES)
                 if raws := self._raws(waiting):
                     link.send_transactions(encode(Transactions(raws)))
+
+    def _budget(self, link: Link) -> Budget:
+        """Return what a peer may cost us; it outlives the link."""
+        found = self._budgets.get(link.peer.node_key)
+        if found is None:
+            found = self._budgets[link.peer.node_key] = budget.of_peer()
+        return found
 
     def _sent_lately(self, link: Link) -> bool:
         """Return whether this peer was sent our mempool within the second, and note the time."""
@@ -340,6 +377,7 @@ class Exchange:
             if records and size > REPLY_BYTES:
                 break
             records.append(record)
+        self._budget(link).spend(len(records) * budget.RECORD_S + size * budget.BYTE_S)
         link.send_reply(encode(Blocks(first, tuple(records))))
 
     # --- who is ahead ------------------------------------------------------------------------

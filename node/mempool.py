@@ -36,6 +36,7 @@ class Mempool:
         self._held: Counter[bytes] = Counter()  # bytes by sender
         self._counts: Counter[bytes] = Counter()  # transactions by sender
         self.bytes = 0
+        self.added = 0  # ever
 
     def __len__(self) -> int:
         """Return how many wait."""
@@ -69,6 +70,7 @@ class Mempool:
         self._held[transaction.body.sender] += len(transaction.raw)
         self._counts[transaction.body.sender] += 1
         self.bytes += len(transaction.raw)
+        self.added += 1
         return True
 
     def by_leaf(self, leaf: bytes) -> Transaction | None:

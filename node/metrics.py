@@ -52,6 +52,10 @@ class Metrics:
         self.rounds_above_zero = Counter(
             "depoli_late_blocks", "Blocks not decided in round 0", registry=registry
         )
+        self.events = Gauge("depoli_events_waiting", "Messages to be handled", registry=registry)
+        self.refused_messages = Counter(
+            "depoli_messages_refused", "Signed, and said by no honest validator", registry=registry
+        )
         self.evidence = Counter(
             "depoli_evidence", "Contradictions that were found", ["kind"], registry=registry
         )

@@ -35,6 +35,7 @@ from node.link import (
 )
 from node.log import Log
 from node.penalties import Penalties
+from node.turnstile import Turnstile
 
 MAX_STRANGERS: Final = 64  # callers who have not yet said who they are
 BACKLOG: Final = 128
@@ -42,6 +43,7 @@ HANDSHAKE_S: Final = 10
 IDLE_S: Final = 30  # heartbeats come every few seconds
 REDIAL_S: Final = (0.1, 0.2, 0.5)  # then the last for ever: a quorum may wait for this peer
 REFUSED_S: Final = 5.0  # until who refused us is dialled again
+TURNED_S: Final = 0.002  # for each caller that is turned away
 HIGHER_WAITS_S: Final = 0.5  # for the link that the lower key dials
 TWIN_LOG_S: Final = 60.0  # between two warnings of one pair of twins
 TWIN_FORGOTTEN_S: Final = 600.0  # after it was last seen
@@ -95,6 +97,7 @@ class Network:
         self._twins: dict[bytes, Twins] = {}
         self._strangers: dict[socket.socket, asyncio.Task[None]] = {}  # who called, oldest first
         self._tasks: asyncio.TaskGroup | None = None
+        self._turnstile = Turnstile()
         self.penalties = Penalties()
         self.links: dict[bytes, Link] = {}  # by node key: one link a peer
         self.trouble: dict[bytes, str] = {}  # why a peer is not linked, as last seen, in words
@@ -216,14 +219,18 @@ class Network:
             async with asyncio.TaskGroup() as calls:
                 while True:
                     try:
-                        connection, _ = await loop.sock_accept(listening)
+                        connection, caller = await loop.sock_accept(listening)
                     except OSError as error:  # no descriptor is left, or the caller is gone
                         self._log.warning("connection not accepted", error=str(error))
                         await asyncio.sleep(REDIAL_S[-1])
                         continue
-                    calls.create_task(self._accepted(connection))
+                    if self._turnstile.lets_in(caller[0]):
+                        calls.create_task(self._accepted(connection, caller[0]))
+                    else:
+                        connection.close()
+                        await asyncio.sleep(TURNED_S)  # the backlog fills up instead of our time
 
-    async def _accepted(self, connection: socket.socket) -> None:
+    async def _accepted(self, connection: socket.socket, host: str) -> None:
         """Speak with who calls. Of too many who have not said who they are, the oldest must go."""
         loop = asyncio.get_running_loop()
         if len(self._strangers) >= MAX_STRANGERS:
@@ -245,13 +252,18 @@ class Network:
                 reader,
                 writer,
                 dialled=False,
-                greeted=lambda: self._strangers.pop(connection, None),
+                greeted=lambda: self._greeted(connection, host),
             )
         except OSError as error:  # TLS errors too: a scanner, or a node that is none of ours
             self._log.debug("caller refused", error=str(error))
         finally:
             self._strangers.pop(connection, None)
             connection.close()
+
+    def _greeted(self, connection: socket.socket, host: str) -> None:
+        """Learn that who called is a peer: its handshake was no stranger's."""
+        self._strangers.pop(connection, None)
+        self._turnstile.give_back(host)
 
     # --- a link ------------------------------------------------------------------------------
 
@@ -291,16 +303,17 @@ class Network:
             if not error.by_peer:
                 link.leave(error.reason, error.detail)
             if error.reason is not Reason.DUPLICATE:
+                is_news = self.trouble.get(key) != str(error)
                 self._note(link, str(error))
-                self._log.warning("peer refused", peer=peer.label, reason=str(error))
+                if is_news and error.reason is not Reason.PENALTY:
+                    self._log.warning("peer refused", peer=peer.label, reason=str(error))
             if error.by_peer and error.reason is Reason.TWIN:
                 self._own_twin(link, error.detail)
         except LedgerError as error:
             never = error
             self._note(link, f"dropped: {error}")
             self._log.warning("peer dropped", peer=peer.label, error=str(error))
-            if self.links.get(key) is link:
-                self.penalise(key, str(error))
+            self.penalise(key, str(error))
         except Exception as error:  # noqa: BLE001 - whatever a peer sends, it does not end this node
             never = error
             self._note(link, "a fault of this node, see its log")

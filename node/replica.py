@@ -45,6 +45,7 @@ from ledger.transaction import Transaction
 from ledger.validators import faulty
 from node import clock, sync
 from node.admission import Admission
+from node.budget import Budget
 from node.candidates import Candidate, Candidates, require_timely
 from node.catchup import Held
 from node.chain import Chain
@@ -59,6 +60,7 @@ from node.standing import Standing
 
 TICK_S: Final = 1.0
 UNREACHABLE_SHARE: Final = 4  # of a round's time is given to a leader that is not linked
+REFUSALS_TOLD: Final = 20  # at once, then one each second
 MAX_EVENTS: Final = 10_000  # links wait while so many are to be handled
 
 P = ParamSpec("P")
@@ -123,6 +125,7 @@ class Replica:
         self._under_way: set[object] = set()
         self._fetching: set[bytes] = set()  # blocks that a quorum vouches for and we lack
         self._has_work = False
+        self._told = Budget(1, REFUSALS_TOLD)
         self._exchange: Exchange | None = None
         self._admission: Admission | None = None
 
@@ -205,6 +208,10 @@ class Replica:
     def transaction(self, leaf: bytes) -> Transaction | None:
         """Return a transaction that waits, or that a block of the open height holds."""
         return self._candidates.transaction(leaf)
+
+    def wants(self, message: Message) -> bool:
+        """Return whether a message of a peer can change anything, before it is verified."""
+        return self._core.wants(message)
 
     async def hear(self, event: Received) -> None:
         """Take a verified message, when there is room for it."""
@@ -295,7 +302,10 @@ class Replica:
                 self._metrics.evidence.labels(type(evidence).__name__).inc()
                 self._log.warning("contradiction", kind=type(evidence).__name__)
             if output.refusal is not None:
-                self._log.warning("message refused", reason=str(output.refusal))
+                self._metrics.refused_messages.inc()
+                if self._told.left >= 1:  # who floods us does not flood the log
+                    self._told.spend(1)
+                    self._log.warning("message refused", reason=str(output.refusal))
             if isinstance(output.refusal, Impersonated):  # so this core signs nothing more
                 where = (output.refusal.statement, core.height, output.refusal.round)
                 await self.standing.cease(*where, "inside a message")
@@ -535,6 +545,7 @@ class Replica:
             self._metrics.mempool_bytes.set(self._mempool.bytes)
             self._metrics.fenced.set(self.is_fenced)
             self._metrics.peers.set(len(self.exchange.links))
+            self._metrics.events.set(len(self._events))
             self._metrics.twins.set(len(self.exchange.twins))
             self._metrics.count_progress(self.exchange.catchup.progress(), self._chain.height)
 

@@ -8,12 +8,14 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from hashlib import sha256
 from threading import Lock
-from typing import Final
+from typing import Final, TypeAlias
 
 from ledger import keys
 from ledger.transaction import Transaction
 
 REMEMBERED: Final = 200_000  # a key takes some 150 bytes: 30 MB at most
+
+Triple: TypeAlias = tuple[bytes, bytes, bytes]  # public key, message, signature
 
 
 class VerifiedSignatures:
@@ -28,14 +30,18 @@ class VerifiedSignatures:
         """Raise `BadSignature` unless `transaction` is signed under `public`."""
         self.verify_raw(public, transaction.signed_message, transaction.signature, "transaction")
 
-    def verify_all(self, triples: Iterable[tuple[bytes, bytes, bytes]], what: str) -> None:
+    def verify_all(self, triples: Iterable[Triple], what: str) -> None:
         """Raise `BadSignature` unless every (public key, message, signature) verifies."""
         for public, message, signature in triples:
             self.verify_raw(public, message, signature, what)
 
+    def unknown(self, triples: Iterable[Triple]) -> list[Triple]:
+        """Return those that are not known to verify."""
+        return [each for each in triples if _name(*each) not in self._good]
+
     def verify_raw(self, public: bytes, message: bytes, signature: bytes, what: str) -> None:
         """Raise `BadSignature` unless `signature` is of `message` under `public`."""
-        name = sha256(public + signature + message).digest()  # key and signature: fixed length
+        name = _name(public, message, signature)
         if name in self._good:
             return
         keys.verify(public, message, signature, what=what)
@@ -43,3 +49,7 @@ class VerifiedSignatures:
             self._good[name] = None
             if len(self._good) > self._remembered:
                 self._good.popitem(last=False)
+
+
+def _name(public: bytes, message: bytes, signature: bytes) -> bytes:
+    return sha256(public + signature + message).digest()  # key and signature are of fixed length

@@ -451,6 +451,29 @@ def test_memory_is_bounded_whatever_is_sent() -> None:
 # --- other heights, and those who are late --------------------------------------------------------
 
 
+def test_what_can_change_nothing_is_not_worth_a_signature_check() -> None:
+    core, after = C.core(ME), Committee(4, HEIGHT + 1)
+    first, second, third = (C.prepare(1, block_id) for block_id in (ID, bytes(32), b"c" * 32))
+    assert core.wants(first)
+    hear(core, first)
+    assert not core.wants(first)
+    assert core.wants(second)  # which proves a double vote
+    hear(core, second)
+    assert not core.wants(third)  # which proves no more
+    assert core.wants(C.proposal())
+    assert core.wants(after.prepare(1, ID, 1))
+    hear(core, after.prepare(1, ID, 1))
+    assert not core.wants(after.prepare(1, ID, 0))
+    assert core.wants(after.prepare(1, ID, 2))
+    assert not core.wants(Committee(4, HEIGHT + 2).prepare(1, ID))
+    assert core.wants(Committee(4, HEIGHT - 1).prepare(1, ID))  # it is answered
+    assert core.wants(C.core(2).status())
+    assert not core.wants(after.decided(after.outline()))
+    assert core.wants(C.decided(BLOCK))
+    hear(core, C.decided(BLOCK, 0, (1, 2, 3)))  # the body is not known yet
+    assert not core.wants(C.decided(BLOCK))
+
+
 def test_the_next_height_is_kept_one_message_for_each_signer_and_kind() -> None:
     core = C.core(ME)
     after = Committee(4, HEIGHT + 1)

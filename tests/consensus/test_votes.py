@@ -1,5 +1,6 @@
 """The book: what it holds, what it lets go of, what it answers and what it reports."""
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -50,6 +51,25 @@ def test_commits_of_any_round_decide() -> None:
     held.add(C.commit(1, ID, 4))
     held.advance(40)
     assert held.commit_quorum() == C.committed(ID, 4, (0, 2, 4, 5, 6))
+
+
+def test_what_the_book_would_not_keep_is_not_worth_a_signature_check() -> None:
+    held = book(C.prepare(1, ID, 3), C.change(2, 9), C.prepare(4, ID, 90))
+    held.advance(8)
+    for message, is_wanted in (
+        (C.prepare(1, ID, 3), False),  # the same again
+        (C.prepare(1, OTHER, 3), True),  # it proves something
+        (C.prepare(1, ID, 8), True),
+        (C.prepare(1, ID, 8 - PAST_ROUNDS - 1), False),  # too old
+        (C.prepare(1, ID, 77), True),  # the highest of its signer so far
+        (C.prepare(4, ID, 89), False),  # neither near nor the highest
+        (C.prepare(4, ID, 91), True),
+        (C.change(2, 9), False),
+        (C.change(2, 10), True),
+        (msgspec.structs.replace(C.prepare(1, ID), signer=99), True),  # verification refuses it
+    ):
+        assert held.wants(message, reported=False) is is_wanted, message
+    assert not held.wants(C.prepare(1, OTHER, 3), reported=True)  # it proves nothing new
 
 
 def test_the_first_message_of_a_slot_stays_and_the_second_is_evidence() -> None:

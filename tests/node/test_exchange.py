@@ -233,12 +233,19 @@ def test_a_vote_below_is_heard_unverified_and_only_answered(desk: Desk) -> None:
     run(old())
 
 
-def test_gossiped_transactions_are_admitted_and_bad_ones_do_no_harm(desk: Desk) -> None:
+def test_gossiped_transactions_are_admitted_and_who_forwards_bad_ones_is_dropped(
+    desk: Desk,
+) -> None:
     async def gossip() -> None:
         good = prescription(desk.cluster.genesis, 1)
-        payload = encode(Transactions((b"bad", good.raw)))
-        await desk.receive(Channel.TRANSACTIONS, payload)
-        assert good.id in desk.node.running.mempool
+        forged = bytearray(prescription(desk.cluster.genesis, 2).raw)
+        forged[-1] ^= 1
+        for bad in (b"bad", bytes(forged)):
+            payload = encode(Transactions((bad, good.raw)))
+            with pytest.raises(LedgerError, match="transaction"):  # its sender verifies, as we do
+                await desk.receive(Channel.TRANSACTIONS, payload)
+            assert good.id in desk.node.running.mempool
+            assert len(desk.node.running.mempool) == 1
         assert desk.other.transactions == []  # told by who it entered at
 
     run(gossip())

@@ -1,0 +1,51 @@
+"""What one peer may cost this node: so much a second, and some more at once.
+
+A bucket of seconds of this node's time. Who has used it up is not refused: its next frame waits, so
+that its own connection fills up and nobody else's does.
+"""
+
+import asyncio
+from typing import Final
+
+from node import clock
+
+PEER_SHARE: Final = 0.1  # of a second each second; an honest peer of 25 needs a tenth of it
+PEER_BURST_S: Final = 1.0  # thousands of votes: what a node that was away is told at once
+
+# Prices in seconds, as measured on one core and rounded up.
+FRAME_S: Final = 50e-6
+BYTE_S: Final = 3e-9  # to read, decode and compare
+SIGNATURE_S: Final = 150e-6
+STATUS_S: Final = 200e-6  # to find what its sender lacks
+TRANSACTION_S: Final = 30e-6  # one looked at in vain: new ones fill the share of their sender
+LOOKUP_S: Final = 2e-6  # one transaction asked for by its leaf
+RECORD_S: Final = 100e-6  # one block read from the disk
+MEMPOOL_S: Final = 5e-3
+
+
+class Budget:
+    """So much a second of whatever it counts."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._left, self._at = burst, clock.monotonic()
+
+    def spend(self, amount: float) -> None:
+        """Use some; more than there is makes a debt."""
+        self._left = self.left - amount
+        self._at = clock.monotonic()
+
+    @property
+    def left(self) -> float:
+        """What there is now; below zero: a debt."""
+        return min(self._burst, self._left + (clock.monotonic() - self._at) * self._rate)
+
+    async def wait(self) -> None:
+        """Wait until the debt of now is paid."""
+        if (debt := -self.left) > 0:
+            await asyncio.sleep(debt / self._rate)
+
+
+def of_peer() -> Budget:
+    """Return the budget of one peer."""
+    return Budget(PEER_SHARE, PEER_BURST_S)
