@@ -46,6 +46,15 @@ class Budget:
             await asyncio.sleep(debt / self._rate)
 
 
-def of_peer() -> Budget:
-    """Return the budget of one peer."""
-    return Budget(PEER_SHARE, PEER_BURST_S)
+class Budgets:
+    """The budget of each peer, by node key; it outlives the links."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Budget] = {}
+
+    def of(self, node_key: bytes) -> Budget:
+        """Return what a peer may cost."""
+        found = self._known.get(node_key)
+        if found is None:
+            found = self._known[node_key] = Budget(PEER_SHARE, PEER_BURST_S)
+        return found

@@ -1,7 +1,7 @@
 """What this node says to its peers and hears from them: votes, transactions, blocks, heights."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, Final, Protocol, TypeVar
 
@@ -17,7 +17,8 @@ from ledger.errors import Malformed, Mismatch
 from ledger.transaction import Transaction, parse
 from node import budget, clock
 from node.admission import Admission, Refused
-from node.budget import Budget
+from node.answers import Answers
+from node.budget import Budgets
 from node.catchup import Catchup, Held
 from node.chain import Chain
 from node.health import Health, PullHealth
@@ -29,7 +30,6 @@ from node.roster import Roster
 from node.signatures import VerifiedSignatures
 from node.standing import Standing
 from node.sync import (
-    MAX_BLOCKS,
     Blocks,
     Candidate,
     Head,
@@ -47,9 +47,6 @@ from node.sync import (
 STATUS_ACTIVE_S: Final = 0.25  # at most so often, where something changed
 STATUS_IDLE_S: Final = 5.0  # a heartbeat; links time out after node.p2p.IDLE_S
 BEHIND_AFTER_S: Final = 0.1  # one block behind is mostly a certificate under way
-MEMPOOL_S: Final = 1.0  # a mempool is sent to a peer no more often
-REPLY_BYTES: Final = 4 << 20
-MAX_PULLED_CALLS: Final = 4096  # of a mempool: more come with the next blocks
 VERIFIED_AT_ONCE: Final = 2  # signatures that are cheaper to verify here than in a thread
 
 T = TypeVar("T")
@@ -129,9 +126,10 @@ class Exchange:
             label=self._label,
             log=log,
         )
-        self._budgets: dict[bytes, Budget] = {}  # by node key
-        self._mempool_sent: dict[bytes, float] = {}  # when a peer was last sent our mempool
-        self._replies: set[asyncio.Task[None]] = set()
+        self._budgets = Budgets()
+        self.answers = Answers(
+            chain=chain, mempool=mempool, source=machine, budgets=self._budgets, worker=worker
+        )
         self.network: Network | None = None
         self.checkup: Checkup | None = None
 
@@ -191,7 +189,7 @@ class Exchange:
         """Send a decided block to a peer that is behind."""
         link = self._link_of(to)
         if link is not None and height <= self._chain.height:
-            self._reply_later(self._reply_blocks(link, height, height))
+            self.answers.send_blocks(link, height, height)
 
     async def heartbeat(self) -> None:
         """Tell peers where agreement stands where it is slow to move on, and now and then.
@@ -227,7 +225,7 @@ class Exchange:
 
     async def received(self, link: Link, channel: Channel, payload: bytes) -> None:
         """Take a frame of a peer. Raises `LedgerError`: the link is closed."""
-        spent = self._budget(link)
+        spent = self._budgets.of(link.peer.node_key)
         await spent.wait()
         spent.spend(budget.FRAME_S)
         if channel is not Channel.REPLY:  # which we asked for
@@ -249,7 +247,7 @@ class Exchange:
         before = self._mempool.added
         results = await self._admission.submit(raws, gossip=False)
         in_vain = max(0, len(raws) - (self._mempool.added - before))
-        self._budget(link).spend(in_vain * budget.TRANSACTION_S)
+        self._budgets.of(link.peer.node_key).spend(in_vain * budget.TRANSACTION_S)
         for result in results:
             if isinstance(result, Refused) and isinstance(result.error, Malformed | WrongSignature):
                 raise Mismatch("transaction", "one that its sender signed", str(result.error))
@@ -259,7 +257,7 @@ class Exchange:
             message = messages.decode(payload)
             sender = self._sender(link)
             if isinstance(message, Status):
-                self._budget(link).spend(budget.STATUS_S)
+                self._budgets.of(link.peer.node_key).spend(budget.STATUS_S)
                 self._learn_height(link, message.height, is_status=True)
             elif not await self._verified(link, message):
                 return
@@ -281,7 +279,7 @@ class Exchange:
         triples = self._signatures.unknown(
             messages.signatures(message, state.header.chain_id, validators)
         )
-        self._budget(link).spend(len(triples) * budget.SIGNATURE_S)
+        self._budgets.of(link.peer.node_key).spend(len(triples) * budget.SIGNATURE_S)
         if len(triples) > VERIFIED_AT_ONCE:
             await self._in_worker(self._signatures.verify_all, triples, "consensus message")
         else:
@@ -291,7 +289,7 @@ class Exchange:
     async def _take_reply(self, link: Link, payload: bytes) -> None:
         match parse_reply(payload):
             case Pulled(raws):
-                self._budget(link).spend(len(raws) * budget.TRANSACTION_S)
+                self._budgets.of(link.peer.node_key).spend(len(raws) * budget.TRANSACTION_S)
                 for raw in raws:
                     self._machine.take_transaction(parse(raw))
             case Head() as head:
@@ -307,78 +305,23 @@ class Exchange:
     def _answer(self, link: Link, payload: bytes) -> None:
         match parse_pull(payload):
             case PullTransactions(leaves):
-                self._budget(link).spend(len(leaves) * budget.LOOKUP_S)
-                raws = self._raws(map(self._machine.transaction, leaves))
-                if raws:
-                    link.send_reply(encode(Pulled(raws)))
+                self._budgets.of(link.peer.node_key).spend(len(leaves) * budget.LOOKUP_S)
+                self.answers.send_transactions(link, leaves)
             case PullCandidate(block_id):
                 if (outline := self._machine.candidate(block_id)) is not None:
                     link.send_reply(encode(Candidate(outline)))
             case PullBlocks(first, last):
-                self._reply_later(self._reply_blocks(link, first, last))
+                self.answers.send_blocks(link, first, last)
             case PullHealth():
                 if self.checkup is not None:
-                    self._budget(link).spend(budget.STATUS_S)
+                    self._budgets.of(link.peer.node_key).spend(budget.STATUS_S)
                     link.send_reply(encode(self.checkup.health()))
             case PullHead():
                 header = self._chain.header
                 newest = self._machine.standing.newest_of(link.peer.node_key)
                 link.send_reply(encode(Head(header.height, header.hash, newest)))
             case PullMempool():
-                if self._sent_lately(link):
-                    return
-                self._budget(link).spend(budget.MEMPOOL_S)
-                waiting = self._mempool.oldest(calls=MAX_PULLED_CALLS, size=REPLY_BYTES)
-                if raws := self._raws(waiting):
-                    link.send_transactions(encode(Transactions(raws)))
-
-    def _budget(self, link: Link) -> Budget:
-        """Return what a peer may cost us; it outlives the link."""
-        found = self._budgets.get(link.peer.node_key)
-        if found is None:
-            found = self._budgets[link.peer.node_key] = budget.of_peer()
-        return found
-
-    def _sent_lately(self, link: Link) -> bool:
-        """Return whether this peer was sent our mempool within the second, and note the time."""
-        now, last = clock.monotonic(), self._mempool_sent.get(link.peer.node_key)
-        if last is not None and now - last < MEMPOOL_S:
-            return True
-        self._mempool_sent[link.peer.node_key] = now
-        return False
-
-    def _raws(self, found: Iterable[Transaction | None]) -> tuple[bytes, ...]:
-        raws: list[bytes] = []
-        size = 0
-        for transaction in found:
-            if transaction is not None:
-                size += len(transaction.raw)
-                if size > REPLY_BYTES:
-                    break
-                raws.append(transaction.raw)
-        return tuple(raws)
-
-    def _reply_later(self, replying: Coroutine[Any, Any, None]) -> None:
-        if len(self._replies) > 2 * len(self.links):  # every peer has an answer under way
-            replying.close()
-            return
-        task = asyncio.get_running_loop().create_task(replying)
-        self._replies.add(task)
-        task.add_done_callback(self._replies.discard)
-
-    async def _reply_blocks(self, link: Link, first: int, last: int) -> None:
-        records: list[bytes] = []
-        size = 0
-        first = max(first, 1)
-        top = min(last, self._chain.height, first + MAX_BLOCKS - 1)
-        for height in range(first, top + 1):
-            record = await self._in_worker(self._chain.record, height)
-            size += len(record)
-            if records and size > REPLY_BYTES:
-                break
-            records.append(record)
-        self._budget(link).spend(len(records) * budget.RECORD_S + size * budget.BYTE_S)
-        link.send_reply(encode(Blocks(first, tuple(records))))
+                self.answers.send_mempool(link)
 
     # --- who is ahead ------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ backlog. What links say about themselves (`Ping`, `Twin`, `Refusal`) goes first 
 
 import asyncio
 import contextlib
+import ipaddress
+import re
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from enum import IntEnum
@@ -30,6 +32,8 @@ MAX_QUEUED_NOTICES: Final = 8
 SEND_S: Final = 30  # a peer that takes nothing for so long is disconnected
 LEAVE_S: Final = 1.0  # for the last notice to get through
 PROBE_S: Final = 2.0  # a peer that lives answers within
+
+_HOST: Final = re.compile(r"[A-Za-z0-9.:-]{1,255}")
 
 
 class Channel(IntEnum):
@@ -58,6 +62,21 @@ class Listening(Struct):
 
     host: Annotated[bytes, msgspec.Meta(min_length=1, max_length=255)]
     port: Annotated[int, msgspec.Meta(ge=1, lt=1 << 16)]
+
+    def reached_from(self, called_from: str) -> tuple[str, int] | None:
+        """Return where to dial who says so and calls from there; None where it cannot be meant."""
+        host = self.host.decode("ascii", errors="replace")
+        if not _HOST.fullmatch(host) or host.lower() == "localhost":
+            return None
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return host, self.port
+        if address.is_unspecified:
+            return (called_from, self.port) if called_from else None
+        if address.is_loopback and not ipaddress.ip_address(called_from).is_loopback:
+            return None  # its loopback, not ours
+        return host, self.port
 
 
 class Hello(Struct):

@@ -7,9 +7,7 @@ there are two nodes with one key, both are told, and the newcomer is refused.
 """
 
 import asyncio
-import ipaddress
 import os
-import re
 import socket
 import ssl
 from collections.abc import Callable, Iterable
@@ -23,7 +21,6 @@ from node.link import (
     Channel,
     Hello,
     Link,
-    Listening,
     Peer,
     Ping,
     Pong,
@@ -47,8 +44,6 @@ TURNED_S: Final = 0.002  # for each caller that is turned away
 HIGHER_WAITS_S: Final = 0.5  # for the link that the lower key dials
 TWIN_LOG_S: Final = 60.0  # between two warnings of one pair of twins
 TWIN_FORGOTTEN_S: Final = 600.0  # after it was last seen
-
-_HOST: Final = re.compile(r"[A-Za-z0-9.:-]{1,255}")
 
 
 @dataclass(frozen=True)
@@ -400,7 +395,7 @@ class Network:
         key, hello = link.peer.node_key, link.hello
         if link.peer.address is not None or hello is None or hello.listening is None:
             return
-        address = _reachable(hello.listening, link.place.rpartition(":")[0])
+        address = hello.listening.reached_from(link.place.rpartition(":")[0])
         if address is None:
             return
         self._learnt[key] = address
@@ -463,22 +458,6 @@ class Network:
     def _is_news(self, key: bytes) -> bool:
         known = self._twins.get(key)
         return known is None or clock.monotonic() - known.seen > TWIN_LOG_S
-
-
-def _reachable(listening: Listening, called_from: str) -> tuple[str, int] | None:
-    """Return where to dial a peer that says it listens there; None where that cannot be meant."""
-    host = listening.host.decode("ascii", errors="replace")
-    if not _HOST.fullmatch(host) or host.lower() == "localhost":
-        return None
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host, listening.port
-    if address.is_unspecified:
-        return (called_from, listening.port) if called_from else None
-    if address.is_loopback and not ipaddress.ip_address(called_from).is_loopback:
-        return None  # its loopback, not ours
-    return host, listening.port
 
 
 def _words(error: Exception, place: str) -> str:

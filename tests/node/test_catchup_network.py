@@ -17,7 +17,7 @@ from ledger.certificate import KIND_COMMIT, CommitCertificate, Seal, vote_signin
 from ledger.encoding import decode, encode
 from ledger.keys import Role
 from node import catchup, exchange
-from node.exchange import Exchange
+from node.answers import Answers
 from node.link import Link
 from node.sync import Blocks
 from tests.chainmaker import key_of
@@ -67,13 +67,12 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
 
 
 def honest(node: Node) -> Reply:
-    exchange_of = node.running.replica.exchange
-    return partial(Exchange._reply_blocks, exchange_of)
+    return partial(Answers.reply_blocks, node.running.replica.exchange.answers)
 
 
 def answers(node: Node, reply: Reply) -> None:
     """Let a node answer in its own way when it is asked for blocks."""
-    node.running.replica.exchange._reply_blocks = reply  # type: ignore[method-assign, assignment]
+    node.running.replica.exchange.answers.reply_blocks = reply  # type: ignore[method-assign, assignment]
 
 
 def forged(record: bytes) -> bytes:

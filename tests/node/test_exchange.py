@@ -14,7 +14,7 @@ from ledger.certificate import KIND_COMMIT, CommitCertificate, Seal, vote_signin
 from ledger.encoding import decode, encode
 from ledger.errors import LedgerError
 from ledger.keys import Role
-from node import exchange as exchanges
+from node import answers
 from node.catchup import FIRST_RANGE, Held
 from node.exchange import Exchange
 from node.link import Channel, Hello, Link, Peer, Transactions
@@ -272,7 +272,7 @@ def test_transactions_are_given_by_leaf_and_the_mempool_as_a_whole(desk: Desk) -
 def test_blocks_are_given_as_far_as_they_fit(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     async def pull(first: int, last: int) -> list[bytes]:
         await desk.receive(Channel.PULL, encode(PullBlocks(first, last)))
-        await until(lambda: not desk.exchange._replies, "it does not answer")
+        await until(lambda: not desk.exchange.answers._under_way, "it does not answer")
         reply = parse_reply(desk.link.replies.pop())
         assert isinstance(reply, Blocks)
         assert reply.first == max(first, 1)
@@ -286,9 +286,9 @@ def test_blocks_are_given_as_far_as_they_fit(desk: Desk, monkeypatch: pytest.Mon
         assert await pull(0, 2) == records[:2]
         assert await pull(7, 9) == []
         assert await pull(4, 2) == []
-        monkeypatch.setattr(exchanges, "REPLY_BYTES", len(records[0]) + len(records[1]))
+        monkeypatch.setattr(answers, "REPLY_BYTES", len(records[0]) + len(records[1]))
         assert await pull(1, 6) == records[:2]
-        monkeypatch.setattr(exchanges, "REPLY_BYTES", 1)
+        monkeypatch.setattr(answers, "REPLY_BYTES", 1)
         assert await pull(2, 6) == records[1:2]  # one always, or nobody ever came further
 
     run(ask())
@@ -299,8 +299,8 @@ def test_no_more_answers_are_made_at_once_than_links_can_take(desk: Desk) -> Non
         desk.grow(3)
         for _ in range(1000):
             await desk.receive(Channel.PULL, encode(PullBlocks(1, 3)))
-            assert len(desk.exchange._replies) <= 1 + 2 * 2
-        await until(lambda: not desk.exchange._replies, "it answers for ever")
+            assert len(desk.exchange.answers._under_way) <= answers.MAX_UNDER_WAY
+        await until(lambda: not desk.exchange.answers._under_way, "it answers for ever")
 
     run(flood())
 
@@ -367,8 +367,8 @@ def test_a_block_that_was_missed_is_sent_by_who_is_asked(desk: Desk) -> None:
         await until(lambda: bool(desk.link.replies), "it does not help")
         reply = parse_reply(desk.link.replies[0])
         assert reply == Blocks(2, (desk.node.running.chain.record(2),))
-        await until(lambda: not desk.exchange._replies, "it helps on")
+        await until(lambda: not desk.exchange.answers._under_way, "it helps on")
         desk.exchange.send_block(LABELS.index(PEER), 3)  # which is not there yet
-        assert not desk.exchange._replies
+        assert not desk.exchange.answers._under_way
 
     run(help_())

@@ -272,7 +272,7 @@ def test_who_is_not_dialled_learns_where_the_caller_listens_and_dials_it_later()
 def test_where_a_peer_says_that_it_listens_is_believed_as_far_as_it_makes_sense(
     host: bytes, called_from: str, dialled: str | None
 ) -> None:
-    found = p2p._reachable(Listening(host, 7600), called_from)
+    found = Listening(host, 7600).reached_from(called_from)
     assert found == (None if dialled is None else (dialled, 7600))
 
 
