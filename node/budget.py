@@ -35,6 +35,13 @@ class Budget:
         self._left = self.left - amount
         self._at = clock.monotonic()
 
+    def takes(self, amount: float) -> bool:
+        """Use some if there is so much; return whether there was."""
+        if self.left < amount:
+            return False
+        self.spend(amount)
+        return True
+
     @property
     def left(self) -> float:
         """What there is now; below zero: a debt."""

@@ -25,6 +25,7 @@ from node.health import Health, PullHealth
 from node.link import Channel, Link, Transactions
 from node.log import Log
 from node.mempool import Mempool
+from node.metrics import Metrics
 from node.p2p import Network, Twins
 from node.roster import Roster
 from node.signatures import VerifiedSignatures
@@ -150,6 +151,12 @@ class Exchange:
             return {}
         peers = self.network.peers
         return {peers[key].label: reason for key, reason in self.network.trouble.items()}
+
+    def count(self, metrics: Metrics) -> None:
+        """Show how this node is linked, and how far it is behind."""
+        metrics.peers.set(len(self.links))
+        metrics.twins.set(len(self.twins))
+        metrics.count_progress(self.catchup.progress(), self._chain.height)
 
     def heights(self) -> dict[bytes, int]:
         """Return the height that each linked peer is deciding, by node key."""

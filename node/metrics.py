@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from contracts.execute import Executed
 from ledger.entry import APPLIED
 from node.catchup import Progress
+from node.mempool import Mempool
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -68,6 +69,13 @@ class Metrics:
         self.journal_seconds = Histogram(
             "depoli_journal_seconds", "Making promises durable", registry=registry
         )
+
+    def count_waiting(self, mempool: Mempool, events: int, *, fenced: bool) -> None:
+        """Show what waits here, and whether this validator may sign."""
+        self.mempool.set(len(mempool))
+        self.mempool_bytes.set(mempool.bytes)
+        self.events.set(events)
+        self.fenced.set(fenced)
 
     def count_progress(self, progress: Progress | None, height: int) -> None:
         """Show how far this node is behind, if it is."""

@@ -60,7 +60,6 @@ from node.standing import Standing
 
 TICK_S: Final = 1.0
 UNREACHABLE_SHARE: Final = 4  # of a round's time is given to a leader that is not linked
-REFUSALS_TOLD: Final = 20  # at once, then one each second
 MAX_EVENTS: Final = 10_000  # links wait while so many are to be handled
 
 P = ParamSpec("P")
@@ -125,7 +124,7 @@ class Replica:
         self._under_way: set[object] = set()
         self._fetching: set[bytes] = set()  # blocks that a quorum vouches for and we lack
         self._has_work = False
-        self._told = Budget(1, REFUSALS_TOLD)
+        self._told = Budget(1, 20)  # refusals that are logged: so many a second, and at once
         self._exchange: Exchange | None = None
         self._admission: Admission | None = None
 
@@ -303,8 +302,7 @@ class Replica:
                 self._log.warning("contradiction", kind=type(evidence).__name__)
             if output.refusal is not None:
                 self._metrics.refused_messages.inc()
-                if self._told.left >= 1:  # who floods us does not flood the log
-                    self._told.spend(1)
+                if self._told.takes(1):  # who floods us does not flood the log
                     self._log.warning("message refused", reason=str(output.refusal))
             if isinstance(output.refusal, Impersonated):  # so this core signs nothing more
                 where = (output.refusal.statement, core.height, output.refusal.round)
@@ -541,13 +539,8 @@ class Replica:
                 self._put(_Review())
                 self.exchange.ask_heads()
             self.admission.drop_expired()
-            self._metrics.mempool.set(len(self._mempool))
-            self._metrics.mempool_bytes.set(self._mempool.bytes)
-            self._metrics.fenced.set(self.is_fenced)
-            self._metrics.peers.set(len(self.exchange.links))
-            self._metrics.events.set(len(self._events))
-            self._metrics.twins.set(len(self.exchange.twins))
-            self._metrics.count_progress(self.exchange.catchup.progress(), self._chain.height)
+            self._metrics.count_waiting(self._mempool, len(self._events), fenced=self.is_fenced)
+            self.exchange.count(self._metrics)
 
     # --- small things ------------------------------------------------------------------------
 
