@@ -235,8 +235,11 @@ class World:
             before = self.noise
             self.run_until(self.now + SILENCE_MS)
             quiet = self.noise == before
-            timed = [shell.core for shell in self._core if shell.timed]
-            if quiet and any(core.round == 0 and core.accepted is None for core in timed):
+            timed = [shell for shell in self._core if shell.timed]
+            if quiet and any(
+                shell.core.round == 0 and shell.core.accepted is None and not shell.mempool
+                for shell in timed
+            ):
                 raise Violation("L10", "a timer runs while there is nothing to do")
             if quiet and not timed:
                 self.oracle.marks["silence"] += 1
