@@ -23,7 +23,7 @@ from ledger.transaction import Transaction
 from node import ceremony, server
 from node.config import load_config
 from node.keystore import NodeKeys, load_node_keys
-from node.link import Link
+from node.link import Hello, Link
 from node.log import Level, Log
 from node.process import Process
 from node.sync import PullTransactions, parse_pull
@@ -33,6 +33,7 @@ S = TypeVar("S", bound=Signed)
 T = TypeVar("T")
 
 CLOSED_S: Final = 20.0  # within which its parts end
+AHEAD: Final = 1000  # blocks that it claims to have and has not
 
 
 def truth(_liar: "Liar", message: Message, _peer: int) -> Iterable[Message]:
@@ -60,6 +61,7 @@ class Liar:
         self._parts: server.Node | None = None
         self.lie: Lie = truth
         self.hides: Callable[[bytes], bool] = nothing  # transactions that it hands to nobody
+        self.keeps_blocks = False  # that others lack, though it says that it has even more
         self.lied = 0  # messages that were not said as they should have been
         self.heard: list[Message] = []  # from others, the newest last
 
@@ -170,6 +172,7 @@ class Liar:
         self._parts = parts
         exchange = parts.replica.exchange
         honest_answer, honest_take = exchange._answer, exchange._take_message
+        honest_blocks, honest_hello = exchange._reply_blocks, parts.network._hello
 
         def send(message: Message, to: int | None) -> None:
             """Say to each peer what the lie makes of a message."""
@@ -197,6 +200,18 @@ class Liar:
             del self.heard[:-1000]
             await honest_take(link, payload)
 
+        async def reply_blocks(link: Link, first: int, last: int) -> None:
+            if self.keeps_blocks:
+                self.lied += 1
+                return
+            await honest_blocks(link, first, last)
+
+        def hello() -> Hello:
+            said = honest_hello()
+            return replace(said, height=said.height + AHEAD) if self.keeps_blocks else said
+
+        exchange._reply_blocks = reply_blocks  # type: ignore[method-assign]
+        parts.network._hello = hello
         exchange.send = send  # type: ignore[method-assign]
         exchange._answer = answer  # type: ignore[method-assign]
         exchange._take_message = take_message  # type: ignore[method-assign]

@@ -209,3 +209,18 @@ def test_a_validator_that_does_not_vote_stops_nothing(net: FaultNetwork, liar: L
         for label in honest(net):
             net.submit(label)
         assert liar.lied > 0
+
+
+def test_a_peer_that_keeps_blocks_back_does_not_hold_up_who_catches_up(
+    net: FaultNetwork, liar: Liar
+) -> None:
+    away, *others = honest(net)
+    net.process(away).kill()
+    liar.keeps_blocks, liar.lied = True, 0
+    for number in range(6):
+        net.submit(others[number % 2])
+    net.start(away)
+    goal = net.until_level(*others)
+    net.until_height(goal, away)
+    liar.keeps_blocks = False
+    assert liar.lied > 0
