@@ -9,9 +9,9 @@ requirements/dev.txt will do; an optimised one takes half the time (DEPOLI_PYTHO
 """
 
 import argparse
+import contextlib
 import gc
 import json
-import os
 import sys
 import time
 import traceback
@@ -52,6 +52,7 @@ class Tally:
     thousands: dict[int, Counter[str]] = field(default_factory=counters)
     violations: list[dict[str, Any]] = field(default_factory=list)
     processor_s: float = 0.0
+    stopped_at: int | None = None  # the first seed for which there was no time
 
     def add(self, other: "Tally") -> None:
         """Count what another process did."""
@@ -62,6 +63,8 @@ class Tally:
             self.thousands[thousand].update(met)
         self.violations += other.violations
         self.processor_s += other.processor_s
+        if other.stopped_at is not None:
+            self.stopped_at = min(other.stopped_at, self.stopped_at or other.stopped_at)
 
 
 def run_lot(seeds: range, until: float) -> Tally:
@@ -71,6 +74,7 @@ def run_lot(seeds: range, until: float) -> Tally:
     gc.disable()  # worlds are full of cycles: once in a while is cheaper than all the time
     for seed in seeds:
         if time.time() > until:
+            tally.stopped_at = seed
             break
         world = World(Plan.draw(seed))
         try:
@@ -99,10 +103,10 @@ def campaign(seeds: range, jobs: int, seconds: float) -> Tally:
     total, began, told = Tally(), time.time(), time.time()
     until = began + seconds
     left = lots(seeds)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("fork")) as pool:
+    with ProcessPoolExecutor(max(jobs, 1), mp_context=get_context("fork")) as pool:
         running: set[Future[Tally]] = set()
         while True:
-            while len(running) < 2 * jobs and time.time() < until:
+            while len(running) < 2 * jobs:
                 if (lot := next(left, None)) is None:
                     break
                 running.add(pool.submit(run_lot, lot, until))
@@ -180,7 +184,8 @@ def main(arguments: Sequence[str]) -> int:
     ]
     for violation in total.violations[:3]:
         print(f"\nscripts/simulate --trace {violation['seed']}", file=sys.stderr)
-        show_again(violation["seed"])
+        with contextlib.redirect_stdout(sys.stderr):
+            show(violation["seed"], LAST_ROWS, None)
     for mark in missing:
         say(f"not met: {mark}")
     result = {
@@ -193,6 +198,7 @@ def main(arguments: Sequence[str]) -> int:
         "missing_marks": missing,
         "failed": total.violations,
         "first_seed": options.seeds.start,
+        "next_seed": options.seeds.stop if total.stopped_at is None else total.stopped_at,
         "jobs": options.jobs,
         "python": sys.version.split()[0],
     }
@@ -201,18 +207,6 @@ def main(arguments: Sequence[str]) -> int:
     else:
         say(", ".join(f"{key} {value}" for key, value in result.items()))
     return 1 if total.violations or missing else 0
-
-
-def show_again(seed: int) -> None:
-    """Draw a failing seed where a person looks, not where a program reads."""
-    keep = os.dup(1)
-    try:
-        os.dup2(2, 1)
-        show(seed, LAST_ROWS, None)
-        sys.stdout.flush()
-    finally:
-        os.dup2(keep, 1)
-        os.close(keep)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ MARKS: Final = frozenset(
         "backup restored",
         "fence learnt",
         "change of validators under round change",
+        *(f"validators {how}" for how in ("join", "leave", "replace", "rotate", "turn")),
         "flood",
         "silence",
         "fork",

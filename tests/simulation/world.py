@@ -90,6 +90,7 @@ class World:
         unable = self.rng.sample(good, plan.dead + plan.outside)
         self.dead, self.outside = set(unable[: plan.dead]), set(unable[plan.dead :])
         self.keys_of: dict[int, list[int]] = {}  # node: its keys, one after the other
+        self.changed: dict[int, str] = {}  # height from which others vote: how
         self._sets = self._draw_sets(bad, unable)
         universe = self.nodes + sum(len(keys) - 1 for keys in self.keys_of.values())
         self.secrets = [sha256(b"secret %d" % key).digest() for key in range(universe)]
@@ -320,8 +321,8 @@ class World:
         spare = plan.unable - len(unable)  # drawn later, among any
         sets = [keys] * plan.heights + [keys] * (MAX_AHEAD + 3)
         fresh = self.nodes
-        for height, kind in plan.changes:
-            keys = list(sets[height - 1])
+        for height, how in plan.changes:
+            kind, keys = how, list(sets[height - 1])
             honest = [k for k in keys if k < self.nodes and k not in bad and k not in unable]
             place = rng.randrange(len(keys))
             if kind == "join" and joiners:
@@ -336,9 +337,10 @@ class World:
                 keys[keys.index(node)] = fresh
                 fresh += 1
             else:
-                keys = [*keys[1:], keys[0]]  # everyone moves
+                kind, keys = "turn", [*keys[1:], keys[0]]  # everyone moves
             useless = sum(key in bad or key in unable for key in keys) + spare
             if useless <= faulty(len(keys)) or len(bad) > faulty(plan.n):
+                self.changed[height] = kind
                 sets[height:] = [keys] * (len(sets) - height)
         return sets
 
@@ -489,9 +491,15 @@ class World:
             is_first = certificate.height not in self.oracle.decided
             self.oracle.decides(outline.header, certificate)
             if is_first:
-                for evil in self.evil:
-                    evil.begin(certificate.height + 1)
+                self._begin(certificate.height + 1)
             self.lowest = min(len(alive.chain) for alive in self._core)
+
+    def _begin(self, height: int) -> None:
+        """Somebody decided the height below."""
+        if (how := self.changed.get(height - 1)) is not None:
+            self.oracle.marks[f"validators {how}"] += 1
+        for evil in self.evil:
+            evil.begin(height)
 
     # --- crashes --------------------------------------------------------------------------------
 
