@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler
 
 from contracts import claim as claims
 from contracts import settlement as settlements
+from contracts.eras import latest
 from contracts.genesis import SignedGenesis
 from ledger.encoding import decode
 from ledger.errors import LedgerError
@@ -40,6 +41,7 @@ from node.tokens import Grant, Scope, TokenBook
 MAX_BODY_BYTES: Final = 4 << 20
 MAX_WAIT_S: Final = 60
 MAX_PAGE: Final = 500
+MAX_ERAS: Final = 100  # in one answer: each may list a hundred members
 CONTENT_TYPE: Final = "application/msgpack"
 
 Raws = Annotated[
@@ -310,8 +312,10 @@ class Api:
         return web.json_response(to_json(diagnose(await self._checkup.facts())))
 
     async def validators(self, request: web.Request) -> web.Response:
-        """List who votes on the next block, and who proposes it first."""
+        """List who votes on the next block, who proposes it first, and who voted from when on."""
         self._require(request, *Scope)
+        first = _number(request, "from", 0, 0, 1 << 31)
+        eras = await self._in_worker(self._chain.eras, first, MAX_ERAS)
         state = self._chain.state
         n, height = len(state.validators), state.header.height + 1
         return web.json_response(
@@ -321,6 +325,17 @@ class Api:
                 "leader": state.turns.leader(n, height, 0),
                 "passed_over": state.turns.passed_over(n, height),
                 "validators": [plain(validator) for validator in state.validators.members],
+                "next": [plain(validator) for validator in state.next_validators.members],
+                "term": (await self._in_worker(latest, state.state)).term,
+                "eras": [
+                    {
+                        "number": era.number,
+                        "from_height": era.from_height,
+                        "term": era.term,
+                        "members": [each.member.hex() for each in era.validators.members],
+                    }
+                    for era in eras
+                ],
             }
         )
 

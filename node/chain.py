@@ -14,6 +14,7 @@ from consensus.evidence import judge
 from contracts import accusations, calls, eras, turns
 from contracts import claim as claims
 from contracts import settlement as settlements
+from contracts.eras import Era
 from contracts.errors import Inadmissible
 from contracts.execute import NOTHING_KNOWN, ChainState, Executed, Signatures, execute
 from contracts.genesis import Genesis, start
@@ -224,6 +225,11 @@ class Chain:
         if height == 0:
             return True  # every node of this chain has the genesis
         return height < self.height and self.block(height).block.header.hash == block_id
+
+    def eras(self, first: int, limit: int) -> list[Era]:
+        """Return who votes from which height on, from era `first`: the last may not have begun."""
+        last = eras.latest(self._reader).number
+        return [eras.era(self._reader, n) for n in range(first, min(first + limit, last + 1))]
 
     def close(self) -> None:
         """Close the files."""

@@ -27,7 +27,8 @@ class NotInGenesis(VerificationFailed):
     def __init__(self, key: str, public: bytes) -> None:
         super().__init__(
             f"no member in the genesis has our {key} key {public.hex()}",
-            hint="take the keys that made your member.json, or the genesis that holds it",
+            hint="take the keys that made your member.json, or say with --member whose node it is:"
+            " a validator that joins, or has other keys by now",
         )
 
 
@@ -38,6 +39,13 @@ class UnknownPeer(NotFound):
         super().__init__(
             f"{name} is no other member with a node", hint=f"there are: {', '.join(known)}"
         )
+
+
+class UnknownMember(NotFound):
+    """The genesis admits nobody of that label."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"no member is called {name}", hint=f"there are: {', '.join(known[:12])}")
 
 
 class OtherSettings(NodeError):
@@ -61,6 +69,7 @@ class Settings:
     admin_listen: Address
     peers: Mapping[str, Address]  # by label
     first_start: bool  # these keys never signed for this chain
+    member: str | None = None  # whose node it is, where its keys are not those of the genesis
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +86,13 @@ def initialise(folder: Path, genesis_file: Path, settings: Settings) -> Initiali
     """Make `folder` that of a node of this genesis; the same again changes nothing.
 
     Nothing is written before everything is known to be right. Raises `NotInGenesis`,
-    `UnknownPeer`, `OtherSettings`, and what genesis and keys are refused by.
+    `UnknownMember`, `UnknownPeer`, `OtherSettings`, and what genesis and keys are refused by.
     """
     text = ceremony.read(genesis_file)
     genesis = ceremony.parse_genesis(text, genesis_file)
     keys = load_node_keys(settings.keys, settings.mode)
     members = genesis.genesis.members
-    ours = find_ours(members, keys)
+    ours = find_ours(members, keys) if settings.member is None else _named(members, settings.member)
     others = [each.label for each in members if each.key(Role.TLS) and each is not ours]
     for name in settings.peers:
         if name not in others:
@@ -142,6 +151,13 @@ def find_ours(members: Sequence[Founder], keys: NodeKeys) -> Founder:
         if key is not None and ours.key(role) != key.public:
             raise NotInGenesis(role.name.lower(), key.public)
     return ours
+
+
+def _named(members: Sequence[Founder], label: str) -> Founder:
+    for each in members:
+        if each.label == label:
+            return each
+    raise UnknownMember(label, [each.label for each in members])
 
 
 def _begin_journal(data: Path, identity: bytes) -> None:

@@ -98,6 +98,12 @@ def create_keys(folder: Path, roles: Iterable[Role]) -> Mapping[Role, SigningKey
     return made
 
 
+def copy_key(folder: Path, role: Role, seed: bytes) -> SigningKey:
+    """Write the seed of a role that is kept into another folder; raise `AlreadyThere`."""
+    files.create(folder / (FILE_NAMES[role] + SUFFIX), seed.hex().encode() + b"\n", secret=True)
+    return SigningKey(seed)
+
+
 def load_keys(folder: Path, roles: Iterable[Role]) -> Mapping[Role, SigningKey]:
     """Return the keys of these roles from their files; raise as `load_node_keys` does."""
     return {role: SigningKey(load_seed(folder, role)) for role in roles}

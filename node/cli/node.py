@@ -76,6 +76,11 @@ def node() -> None:
     is_flag=True,
     help="This chain has not begun: these keys have signed nothing for it, anywhere.",
 )
+@click.option(
+    "--member",
+    metavar="LABEL",
+    help="Whose node it is, where its keys are newer than the genesis: a validator that joins.",
+)
 @json_option
 @click.pass_context
 def init(
@@ -90,12 +95,13 @@ def init(
     peers: tuple[str, ...],
     *,
     first_start: bool,
+    member: str | None,
 ) -> None:  # fmt: skip
     """Make the folder of a node, once the genesis is verified and found to hold your keys."""
     from node.initialise import Settings, initialise  # noqa: PLC0415  (brings the contracts)
 
     settings = Settings(
-        Mode(mode), keys, listen, api, admin, dict(map(_parse_peer, peers)), first_start
+        Mode(mode), keys, listen, api, admin, dict(map(_parse_peer, peers)), first_start, member
     )
     made = initialise(data, genesis, settings)
     result = {

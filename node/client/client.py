@@ -122,6 +122,42 @@ class SettlementView(msgspec.Struct, frozen=True):
     position: int | None = None
 
 
+class ValidatorView(msgspec.Struct, frozen=True):
+    """A validator and its keys, in hexadecimal."""
+
+    member: Hex16
+    consensus_key: Hex32
+    checkpoint_key: Hex32
+    node_key: Hex32
+
+
+class EraView(msgspec.Struct, frozen=True):
+    """Who ran validators from a height on, in the order of their turns."""
+
+    number: int
+    from_height: int
+    term: int
+    members: tuple[Hex16, ...]
+
+
+class ValidatorsView(msgspec.Struct, frozen=True):
+    """Who votes at `height`, who at the next, and who voted before."""
+
+    height: int
+    quorum: int
+    term: int
+    validators: tuple[ValidatorView, ...]
+    next: tuple[ValidatorView, ...]
+    eras: tuple[EraView, ...]
+
+
+class Head(msgspec.Struct, frozen=True):
+    """A node's newest block."""
+
+    height: int
+    hash: Hex32
+
+
 class _ClaimPage(msgspec.Struct, frozen=True):
     claims: tuple[ClaimView, ...]
     cursor: int | str | None = None
@@ -201,6 +237,14 @@ class NodeClient:
         """Return the receipt of one call as the JSON file that outsiders check."""
         path = f"/receipts/{transaction_id.hex()}/{position}"
         return (await self._ask("GET", path, {}))[1]
+
+    async def validators(self, first_era: int = 0) -> ValidatorsView:
+        """Return who runs validators, and the eras from this one on, a hundred at most."""
+        return await self._get("/validators", ValidatorsView, {"from": str(first_era)})
+
+    async def head(self) -> Head:
+        """Return the newest block that the node has."""
+        return await self._get("/status", Head)
 
     async def status(self) -> dict[str, Any]:
         """Return where the node is: height, header, time, chain id."""

@@ -10,14 +10,25 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from contracts import claim as claims
+from contracts import eras
 from contracts import settlement as settlements
 from contracts.errors import Inadmissible
 from contracts.genesis import Genesis
 from ledger.entry import Outcome
 from ledger.keys import Role
+from ledger.plain import plain
 from ledger.transaction import parse
 from node import views
-from node.client.client import CallOutcome, ClaimView, NodeClient, Sent, SettlementView, Trouble
+from node.client.client import (
+    CallOutcome,
+    ClaimView,
+    Head,
+    NodeClient,
+    Sent,
+    SettlementView,
+    Trouble,
+    ValidatorsView,
+)
 from node.client.errors import NotFound, Unreachable
 from node.client.members import Members
 from node.client.request import ClaimRequest, parse_claim
@@ -44,6 +55,7 @@ class MemoryNode(NodeClient):
         self.lose_requests = 0  # so many requests do not arrive
         self.lose_answers = 0  # so many arrive, and their answers are lost
         self.let_lapse = 0  # so many transactions come too late
+        self.falls_behind = 0  # so many times it names a block that nobody knows
         self.is_stuck = False  # it takes everything and makes no block
 
     @property
@@ -75,6 +87,34 @@ class MemoryNode(NodeClient):
                 view = await self.claim(key[1:])
                 if state in {None, view.state}:
                     yield view
+
+    async def validators(self, first_era: int = 0) -> ValidatorsView:
+        chain, state = self.world.chain, self.world.state
+        eras_known = [eras.era(state, n) for n in range(eras.latest(state).number + 1)]
+        shown = {
+            "height": chain.header.height + 1,
+            "quorum": chain.validators.quorum,
+            "term": eras.latest(state).term,
+            "validators": [plain(each) for each in chain.validators.members],
+            "next": [plain(each) for each in chain.next_validators.members],
+            "eras": [
+                {
+                    "number": era.number,
+                    "from_height": era.from_height,
+                    "term": era.term,
+                    "members": [each.member.hex() for each in era.validators.members],
+                }
+                for era in eras_known[first_era:][:2]
+            ],
+        }
+        return _through_json(shown, ValidatorsView)
+
+    async def head(self) -> Head:
+        header = self.world.chain.header
+        if self.falls_behind:
+            self.falls_behind -= 1
+            return Head(header.height, bytes(32).hex())
+        return Head(header.height, header.hash.hex())
 
     async def settlement(self, id_: bytes) -> SettlementView:
         found = settlements.load(self.world.state, id_)

@@ -1,0 +1,122 @@
+"""Validators that come, change their keys and go, by the commands of docs/operator.md, for real.
+
+That a newcomer votes is seen by stopping another: without the newcomer's vote nothing is decided.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from node import testnet
+from node.cli.main import main
+from node.config import FILE_NAME, load_config
+from node.process import Process
+from node.testnet import Organisation
+from tests.network import faultnet
+from tests.network.faultnet import FaultNetwork, until
+
+
+def does(*args: str | Path) -> Any:  # noqa: ANN401
+    """Run a command that succeeds; return its result."""
+    result = CliRunner().invoke(main, [*map(str, args), "--json"])
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+class Registry:
+    """The network's organisations at their commands."""
+
+    def __init__(self, net: FaultNetwork, folder: Path) -> None:
+        self.net, self.folder = net, folder
+
+    def person(self, who: Organisation, *args: str | Path) -> Any:  # noqa: ANN401
+        return does("validator", *args, "--home", who.home)
+
+    def agree(self, proposal: Path, count: int) -> list[Path]:
+        """Have this many validators approve; return their files."""
+        chosen = [self.net.network.organisation(label) for label in self.net.labels[:count]]
+        made = [proposal.with_suffix(f".{each.label}.json") for each in chosen]
+        for each, out in zip(chosen, made, strict=True):
+            self.person(each, "approve", proposal, "-o", out)
+        return made
+
+    def in_force(self, height: int) -> None:
+        """Let blocks be made until the one from which a change counts is open."""
+        via = self.net.labels[0]
+        self.net.drive(lambda: self.net.height(via) >= height - 1, via)
+
+    def node_of(self, who: Organisation, keys: Path) -> Process:
+        """Make and start the node of a newcomer, which dials those that it knows."""
+        p2p, api, admin = testnet._free_ports(3)
+        peers = []
+        for label in self.net.labels:
+            address = load_config(self.net.process(label).home).p2p_listen
+            peers += ["--peer", f"{label}={address}"]
+        does(
+            "node", "init", "--data", who.node, "--genesis", self.net.network.genesis,
+            "--keys", keys, "--member", who.label, "--first-start",
+            "--listen", str(p2p), "--api", str(api), "--admin", str(admin), *peers,
+        )  # fmt: skip
+        process = Process(who.label, who.node)
+        process.start()
+        return process
+
+
+def change_keys(process: Process, old: Path, new: Path) -> None:
+    """Restart a node with other keys, as the operator's page tells."""
+    process.stop()
+    path = process.home / FILE_NAME
+    text = path.read_text("utf-8")
+    assert str(old) in text
+    path.write_text(text.replace(str(old), str(new)), "utf-8")
+    journal = process.home / "data" / "journal"
+    journal.rename(journal.with_name("journal-of-before"))
+    process.start()
+
+
+@pytest.mark.timeout(240)
+def test_a_validator_joins_votes_changes_its_keys_and_leaves(tmp_path: Path) -> None:
+    with faultnet.running(tmp_path / "net") as net:
+        registry = Registry(net, tmp_path)
+        shop, first, last = net.sender, net.labels[0], net.labels[-1]
+        keys, proposal = tmp_path / "keys", tmp_path / "join.json"
+        does("validator", "new-keys", keys)
+        registry.person(shop, "propose-join", "--keys", keys, "-o", proposal)
+        approvals = registry.agree(proposal, 3)
+        made = registry.person(shop, "submit", proposal, *approvals, "--keys", keys)
+        newcomer = registry.node_of(shop, keys)
+        try:
+            registry.in_force(made["from_height"])
+            until(lambda: not newcomer.not_ready(), newcomer.not_ready)
+            listed = registry.person(shop, "list")
+            assert listed["now"] == [*net.labels, shop.label]
+            net.process(last).kill()  # five, and four of them decide
+            net.submit(first)
+            net.start(last)
+
+            newer = tmp_path / "newer"
+            does("validator", "new-keys", newer, "--keep", keys)
+            made = registry.person(shop, "rotate", "--keys", newer)
+            registry.in_force(made["from_height"])
+            change_keys(newcomer, keys, newer)
+            until(lambda: not newcomer.not_ready(), newcomer.not_ready)
+            # It signs nothing until the network is past what a lost journal may have signed.
+            net.drive(lambda: not newcomer.status()["fenced"], first)
+            net.process(last).kill()
+            net.submit(first)
+            net.start(last)
+
+            leave = tmp_path / "leave.json"
+            host = net.network.organisation(first)
+            registry.person(host, "propose-leave", shop.label, "-o", leave)
+            approvals = registry.agree(leave, 4)
+            made = registry.person(host, "submit", leave, *approvals)
+            registry.in_force(made["from_height"])
+            assert registry.person(shop, "list")["now"] == list(net.labels)
+            height = net.submit(first).height
+            until(lambda: newcomer.status()["height"] >= height, "it does not follow any more")
+        finally:
+            newcomer.kill()
