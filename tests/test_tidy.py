@@ -34,7 +34,6 @@ LONGER = {
     "consensus/core.py:Core": 36,  # most are one rule of docs/protocol.md each
     "node/replica.py": 580,  # the shell of agreement is one idea: the order of its steps
     "node/replica.py:Replica": 46,  # most answer one ask of the core, or one question of a peer
-    "node/exchange.py:Exchange": 32,  # one for each thing that peers say, ask and are told
 }
 
 
