@@ -46,6 +46,7 @@ from node.sync import (
 )
 
 STATUS_ACTIVE_S: Final = 0.25  # at most so often, where something changed
+OFFER_AFTER_S: Final = 3.0  # without a block
 STATUS_IDLE_S: Final = 5.0  # a heartbeat; links time out after node.p2p.IDLE_S
 BEHIND_AFTER_S: Final = 0.1  # one block behind is mostly a certificate under way
 VERIFIED_AT_ONCE: Final = 2  # signatures that are cheaper to verify here than in a thread
@@ -131,6 +132,7 @@ class Exchange:
         self.answers = Answers(
             chain=chain, mempool=mempool, source=machine, budgets=self._budgets, worker=worker
         )
+        self._waiting_since = 0.0
         self.network: Network | None = None
         self.checkup: Checkup | None = None
 
@@ -209,11 +211,25 @@ class Exchange:
             await asyncio.sleep(STATUS_ACTIVE_S)
             moving, height = height != self._chain.height, self._chain.height
             idle = clock.monotonic() - sent > STATUS_IDLE_S
+            self._offer_mempool(moving=moving)
             status = messages.encode(self._machine.status())
             if idle or (status != last and not moving):
                 last, sent = status, clock.monotonic()
                 for link in self.links.values():
                     link.send_consensus("status", status)
+
+    def _offer_mempool(self, *, moving: bool) -> None:
+        """Tell everyone what waits here without a block.
+
+        Who signs nothing asks for no round, and so nobody pulls what it alone may have heard of.
+        """
+        now = clock.monotonic()
+        if moving or not len(self._mempool) or self._machine.standing.is_signing:
+            self._waiting_since = now
+        elif now - self._waiting_since > OFFER_AFTER_S:
+            self._waiting_since = now
+            for link in self.links.values():
+                self.answers.send_mempool(link)
 
     # --- in ----------------------------------------------------------------------------------
 

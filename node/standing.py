@@ -36,6 +36,11 @@ class Standing:
         """Why this validator signs nothing at the open height, "" where it may or is none."""
         return self._pledges.silence
 
+    @property
+    def is_signing(self) -> bool:
+        """Whether this node signs at the open height."""
+        return self._pledges.signer() is not None
+
     def unheard(self) -> list[bytes]:
         """Return whom this validator must hear before it signs, by node key."""
         return self._pledges.unheard()
