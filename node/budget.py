@@ -9,13 +9,14 @@ from typing import Final
 
 from node import clock
 
-PEER_SHARE: Final = 0.1  # of a second each second; an honest peer of 25 needs a tenth of it
-PEER_BURST_S: Final = 1.0  # thousands of votes: what a node that was away is told at once
+PEER_SHARE: Final = 0.05  # of a second each second; an honest peer of 25 needs a fifth of it
+PEER_BURST_S: Final = 0.25  # hundreds of votes: what a node that was away is told at once
 
 # Prices in seconds, as measured on one core and rounded up.
 FRAME_S: Final = 50e-6
 BYTE_S: Final = 3e-9  # to read, decode and compare
-SIGNATURE_S: Final = 150e-6
+SIGNATURE_S: Final = 200e-6
+MESSAGE_S: Final = 150e-6  # in the machine, with what it changes there
 STATUS_S: Final = 200e-6  # to find what its sender lacks
 TRANSACTION_S: Final = 30e-6  # one looked at in vain: new ones fill the share of their sender
 LOOKUP_S: Final = 2e-6  # one transaction asked for by its leaf

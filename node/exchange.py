@@ -286,6 +286,7 @@ class Exchange:
                 return
         except ConsensusError as error:
             raise Mismatch("consensus message", "a well-formed one", str(error)) from None
+        self._budgets.of(link.peer.node_key).spend(budget.MESSAGE_S)
         await self._machine.hear(Received(message, sender))
 
     async def _verified(self, link: Link, message: Message) -> bool:

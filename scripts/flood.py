@@ -1,0 +1,308 @@
+"""Flood three of four validators with what looks valid, and measure what they still commit.
+
+Real processes, TLS, fsync. The fourth validator's process is stopped; in its place, and with its
+keys, a flooder sends signed votes of ever higher rounds, statuses and requests, as fast as they are
+taken, and strangers shake hands without pause. The same load is measured while the fourth is merely
+silent, so that the ratio shows the flood alone. Runs alternate.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import os
+import secrets
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import aiohttp
+
+from consensus import messages
+from consensus.messages import Commit, Prepare, Status
+from contracts import calls
+from ledger import transaction as transactions
+from ledger.encoding import encode
+from ledger.keys import Algorithm, Role, SigningKey, key_id
+from node import testnet, tls
+from node.cli.home import load_home
+from node.config import load_config
+from node.journal import RESERVED_BYTES
+from node.keystore import load_node_keys
+from node.link import PROTOCOL_VERSION, Channel, Hello
+from node.process import Process
+from node.sync import PullBlocks, PullMempool
+from node.testnet import LocalNetwork
+
+MAX_LOSS: Final = 0.2  # of the throughput
+MAX_MORE_RSS: Final = 32 << 20  # than the same load takes without a flood
+LOT: Final = 32  # calls in a transaction
+IN_FLIGHT: Final = 6  # requests at once, each waiting for its block
+REQUEST: Final = 8  # transactions
+WAIT_S: Final = 30
+BATCH: Final = 50
+REDIAL_S: Final = 0.05
+
+
+def frame(channel: Channel, payload: bytes) -> bytes:
+    """Return a frame as a link writes it."""
+    return len(payload).to_bytes(4) + bytes((channel,)) + payload
+
+
+class Flooder:
+    """A validator's keys, and no manners."""
+
+    def __init__(self, process: Process, network: LocalNetwork) -> None:
+        config = load_config(process.home)
+        keys = load_node_keys(config.keys, config.mode)
+        assert keys.consensus is not None
+        self._key, self._seed = keys.consensus, keys.node_seed
+        self._chain_id = network.chain_id
+        self._index = [each.label for each in network.validators].index(process.label)
+        self._height, self._round = 1, 0
+        self.sent = self.handshakes = self.links = 0
+
+    async def run(self, targets: Sequence[tuple[tuple[str, int], bytes]], seconds: float) -> None:
+        """Flood these for some time."""
+        tasks = [asyncio.create_task(self._flood(*target)) for target in targets]
+        tasks += [asyncio.create_task(self._knock(*target)) for target in targets]
+        await asyncio.sleep(seconds)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _frames(self) -> Iterator[bytes]:
+        status = Status(self._height, self._round, self._round, bytes(32), (), ())
+        yield frame(Channel.CONSENSUS, encode(status))
+        yield frame(Channel.PULL, encode(PullBlocks(1, 1 << 40)))
+        yield frame(Channel.PULL, encode(PullMempool()))
+        for _ in range(BATCH):
+            self._round += 1
+            for kind in (Prepare, Commit):
+                for height in (self._height, self._height + 1):
+                    block_id = secrets.token_bytes(32)
+                    bare = kind(height, self._round, block_id, self._index, bytes(64))
+                    signature = self._key.sign(messages.signing_bytes(bare, self._chain_id))
+                    vote = kind(height, self._round, block_id, self._index, signature)
+                    yield frame(Channel.CONSENSUS, encode(vote))
+
+    async def _flood(self, address: tuple[str, int], server_key: bytes) -> None:
+        context = tls.context(server=False, seed=self._seed, trusted=[server_key])
+        instance = secrets.token_bytes(16)
+        while True:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                reader, writer = await asyncio.open_connection(*address, ssl=context)
+                hello = Hello(
+                    PROTOCOL_VERSION, self._chain_id, self._height - 1, instance, b"flood", None
+                )
+                listening = asyncio.create_task(self._listen(reader))
+                self.links += 1
+                try:
+                    writer.write(frame(Channel.HELLO, encode(hello)))
+                    while not listening.done():
+                        for each in self._frames():
+                            writer.write(each)
+                            self.sent += 1
+                        await writer.drain()
+                        await asyncio.sleep(0)
+                finally:
+                    listening.cancel()
+                    writer.transport.abort()
+            await asyncio.sleep(REDIAL_S)
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        while True:
+            head = await reader.readexactly(5)
+            payload = await reader.readexactly(int.from_bytes(head[:4]))
+            if head[4] == Channel.CONSENSUS:
+                self._height = max(self._height, messages.decode(payload).height)
+
+    async def _knock(self, address: tuple[str, int], server_key: bytes) -> None:
+        context = tls.context(server=False, seed=secrets.token_bytes(32), trusted=[server_key])
+        while True:
+            with contextlib.suppress(OSError):
+                reader, writer = await asyncio.open_connection(*address, ssl=context)
+                with contextlib.suppress(OSError):
+                    await reader.read()
+                writer.transport.abort()
+            self.handshakes += 1
+            await asyncio.sleep(REDIAL_S)
+
+
+def flood(network: LocalNetwork, label: str, seconds: float, told: Any) -> None:  # noqa: ANN401
+    """Flood in a process of its own, and tell how much was sent."""
+    targets: list[tuple[tuple[str, int], bytes]] = []
+    for process in network.processes:
+        if process.label != label:
+            config = load_config(process.home)
+            node_key = load_node_keys(config.keys, config.mode).node.public
+            targets.append((config.p2p_listen, node_key))
+    os.nice(19)  # the flood comes over a wire: its own work is not to take what nodes need
+    flooder = Flooder(network.process(label), network)
+    asyncio.run(flooder.run(targets, seconds))
+    told.put((flooder.sent, flooder.handshakes, flooder.links))
+
+
+class Load:
+    """A shop that always has some requests under way."""
+
+    def __init__(self, network: LocalNetwork) -> None:
+        shop = network.shops[0]
+        home = load_home(shop.home)
+        self._member, self._key = shop.member, home.key()
+        self._chain_id, self._url = network.chain_id, network.api(network.validators[0].label)
+        self._headers = {
+            "Authorization": f"Bearer {home.token()}",
+            "Content-Type": "application/msgpack",
+        }
+        self._committed = 0
+
+    async def measure(self, seconds: float) -> float:
+        """Return how many calls a second are committed, while some are always under way."""
+        timeout = aiohttp.ClientTimeout(total=WAIT_S + 30)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            end = time.monotonic() + seconds
+            self._committed, began = 0, time.monotonic()
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(IN_FLIGHT):
+                    tasks.create_task(self._send(session, end))
+            return self._committed / (time.monotonic() - began)
+
+    async def _send(self, session: aiohttp.ClientSession, end: float) -> None:
+        url = f"{self._url}/v1/transactions?wait={WAIT_S}"
+        while time.monotonic() < end:
+            raws = tuple(_transaction(self) for _ in range(REQUEST))
+            async with session.post(url, data=encode(raws), headers=self._headers) as answer:
+                value = await answer.json(content_type=None)
+            results = value.get("transactions", [])
+            self._committed += LOT * sum(each["status"] == "committed" for each in results)
+
+    def sign(self, made: tuple[bytes, ...]) -> bytes:
+        """Return a signed transaction of these calls."""
+        key: SigningKey = self._key
+        body = transactions.Unsigned(
+            transactions.VERSION,
+            self._chain_id,
+            self._member,
+            key_id(Role.TRANSACTION, Algorithm.ED25519, key.public),
+            int(time.time()) + 3600,
+            secrets.token_bytes(16),
+            made,
+        )
+        return transactions.sign(body, key).raw
+
+
+def _transaction(load: Load) -> bytes:
+    made = (calls.PrescriptionCommit(secrets.token_bytes(32)) for _ in range(LOT))
+    return load.sign(tuple(map(calls.encode_call, made)))
+
+
+def rss(process: Process) -> int:
+    """Return the resident memory of a node, in bytes."""
+    for line in Path(f"/proc/{process.pid()}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) << 10
+    raise AssertionError
+
+
+def journal(process: Process) -> int:
+    """Return what a node's journal takes, in bytes."""
+    folder = load_config(process.home).data / "journal"
+    return sum(path.stat().st_size for path in folder.rglob("*"))
+
+
+def waiting(process: Process) -> int:
+    """Return how many messages wait to be handled, as the node's metrics say."""
+    address = load_config(process.home).admin_listen
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+        for line in answer.read().decode().splitlines():
+            if line.startswith("depoli_events_waiting "):
+                return int(float(line.split()[1]))
+    raise AssertionError
+
+
+def run(network: LocalNetwork, seconds: float, pairs: int) -> dict[str, Any]:
+    """Measure alternately without and with the flood, and return the figures."""
+    label = network.validators[-1].label
+    honest = [process for process in network.processes if process.label != label]
+    network.stop(label)
+    load, figures = Load(network), dict[str, list[float]](quiet=[], flooded=[])
+    say("warming up")
+    asyncio.run(load.measure(seconds / 2))
+    growth: dict[str, int] = dict.fromkeys(figures, 0)  # of all honest nodes
+    most, sent, handshakes, links = 0, 0, 0, 0
+    context = multiprocessing.get_context("fork")
+    for number in range(pairs):
+        before = sum(map(rss, honest))
+        figures["quiet"].append(asyncio.run(load.measure(seconds)))
+        between = sum(map(rss, honest))
+        told = context.Queue()
+        evil = context.Process(target=flood, args=(network, label, seconds + 2, told))
+        evil.start()
+        time.sleep(1)  # until the flood stands
+        figures["flooded"].append(asyncio.run(load.measure(seconds)))
+        most = max(most, *map(waiting, honest))
+        added = told.get(timeout=60)
+        evil.join()
+        growth["quiet"] += between - before
+        growth["flooded"] += sum(map(rss, honest)) - between
+        sent, handshakes, links = sent + added[0], handshakes + added[1], links + added[2]
+        say(f"{number + 1}: {figures['quiet'][-1]:.0f}, flooded {figures['flooded'][-1]:.0f}")
+    ratio = median(figures["flooded"]) / median(figures["quiet"])
+    return {
+        "calls_per_s": round(median(figures["quiet"]), 1),
+        "calls_per_s_flooded": round(median(figures["flooded"]), 1),
+        "ratio": round(ratio, 3),
+        "each": {name: [round(each, 1) for each in found] for name, found in figures.items()},
+        "frames_sent": sent,
+        "links": links,
+        "handshakes": handshakes,
+        "rss_growth_mb": {name: round(grown / 2**20, 1) for name, grown in growth.items()},
+        "journal_bytes": [journal(process) for process in honest],
+        "events_waiting": most,
+        "cores": os.cpu_count(),
+        "held": ratio >= 1 - MAX_LOSS
+        and growth["flooded"] <= growth["quiet"] + MAX_MORE_RSS
+        and max(map(journal, honest)) <= RESERVED_BYTES,
+    }
+
+
+def say(text: str) -> None:
+    """Tell a person how far it is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Run a network of its own, flood it, and print the figures."""
+    parser = argparse.ArgumentParser(description="Measure what a flood costs four validators.")
+    parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
+    parser.add_argument("--pairs", type=int, default=3, help="measurements without and with")
+    parser.add_argument("--folder", type=Path, help="keep the network's files and logs here")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        folder = options.folder or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="depoli-flood-"))
+        )
+        network = testnet.create(folder / "network", validators=4, shops=1)
+        try:
+            network.start()
+            figures = run(network, options.seconds, options.pairs)
+        finally:
+            network.stop()
+    if options.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name:20} {value}")
+    sys.exit(0 if figures["held"] else 1)
+
+
+if __name__ == "__main__":
+    main()
