@@ -14,6 +14,7 @@ from node.chain import Chain
 from node.config import Address
 from node.health import (
     LEAST_FREE_BYTES,
+    MAX_SILENCE_BYTES,
     Health,
     PullHealth,
     bitmap_of,
@@ -84,7 +85,7 @@ class Checkup:
             least_bytes=LEAST_FREE_BYTES,
             is_validator=self._pledges.is_validator,
             signs_as=self._pledges.index,
-            fence=self._pledges.fence,
+            silence=self._pledges.silence.encode()[:MAX_SILENCE_BYTES],
             block_time=self._chain.header.time,
             waiting=len(self._mempool),
             linked=bitmap_of([v.node_key in self._network.links for v in validators.members]),

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from consensus.core import MAX_DOUBLINGS
-from ledger.encoding import U63_MAX
 from node.findings import Diagnosis, Finding, Gravity, Row, Verdict, by_gravity
 from node.health import Health
 from node.phrases import names, printable, sentence_of, size, span
@@ -144,24 +143,19 @@ def check_consensus_keys(case: Situation) -> Iterator[Finding]:
         )
 
 
-def check_fences(case: Situation) -> Iterator[Finding]:
+def check_silences(case: Situation) -> Iterator[Finding]:
     """Look for validators that may not sign yet."""
     for node in case.voters.values():
-        if node.said is None or node.said.fence is None:
+        if node.said is None or not node.said.silence:
             continue
-        until = (
-            "to a height that is not known yet: it must be linked to a quorum of the others first"
-            if node.said.fence == U63_MAX
-            else f"to height {node.said.fence}; the network decides {case.top}"
-        )
         yield _finding(
             case,
             "fenced",
-            f"{node.label} signs nothing yet: its journal was lost or may be out of date.",
+            f"{node.label} signs nothing yet, so that it contradicts nothing it may have signed.",
             [node],
-            [f"fenced up {until}"],
-            "wait: it votes again once the chain is past that height; never restore a journal. "
-            "Where the chain cannot get there without it, see docs/operator.md",
+            [printable(node.said.silence), f"the network decides height {case.top}"],
+            "link it to the others and wait: it votes again by itself; never restore a journal. "
+            "Where the chain cannot go on without it, see docs/operator.md",
         )
 
 
@@ -295,7 +289,7 @@ CHECKS: Final[tuple[Callable[[Situation], Iterator[Finding]], ...]] = (
     check_silent,
     check_twins,
     check_consensus_keys,
-    check_fences,
+    check_silences,
     check_clocks,
     check_disks,
     check_versions,
@@ -355,6 +349,6 @@ def _row_of(case: Situation, node: Seen, said: Health, link: str) -> Row:
         clock_ms=case.skew_ms(node),
         version=printable(said.version),
         free_bytes=said.free_bytes,
-        fenced=said.fence is not None,
+        fenced=bool(said.silence),
         waiting=said.waiting,
     )

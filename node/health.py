@@ -16,6 +16,7 @@ from consensus.messages import Bitmap, Signer, Status
 from ledger.encoding import U63_MAX, Struct
 
 MAX_VERSION_BYTES: Final = 32
+MAX_SILENCE_BYTES: Final = 200
 LEAST_FREE_BYTES: Final = 256 << 20  # four segments: an hour of a busy network, to make room in
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]
@@ -35,7 +36,9 @@ class Health(Struct, tag=9):
     least_bytes: Count  # below which it says that the disk is nearly full
     is_validator: bool  # it is set up to vote, whether or not it may
     signs_as: Signer | None  # which of the validators of its open height has its consensus key
-    fence: Count | None  # it signs nothing at or below, where it is fenced; U63_MAX: not known yet
+    silence: Annotated[
+        bytes, msgspec.Meta(max_length=MAX_SILENCE_BYTES)
+    ]  # why it signs nothing now
     block_time: Count  # of its last block, unix seconds
     waiting: Count  # transactions in its mempool
     linked: Bitmap  # the validators of its open height that it has a link to

@@ -100,14 +100,6 @@ class Pledges:
         """Whether this node is set up to vote."""
         return self._key is not None
 
-    @property
-    def fence(self) -> int | None:
-        """The height up to which this validator signs nothing, None where no height holds it."""
-        if self._journal is None or self.index is None:
-            return None
-        fence = min(max(self._first, self._journal.height) - 1, UNKNOWN_FENCE)
-        return fence if fence > self._chain.height else None
-
     def signer(self) -> tuple[int, Callable[[bytes], bytes]] | None:
         """Return by which index and how this node signs at the open height, None if not at all."""
         index = self.index

@@ -37,7 +37,7 @@ class Seen:
     def may_vote(self) -> bool:
         """Whether it says that it is the validator that it should be, and may sign."""
         said = self.said
-        return said is not None and said.signs_as == self.index and said.fence is None
+        return said is not None and said.signs_as == self.index and not said.silence
 
     @property
     def offset_ms(self) -> int:

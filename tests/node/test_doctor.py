@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from consensus.messages import Held, Status
-from ledger.encoding import U63_MAX
 from ledger.hashing import NO_HASH
 from ledger.validators import quorum
 from node.doctor import CHECKS, diagnose
@@ -62,7 +61,7 @@ def health(index: int | None, **changed: Any) -> Health:  # noqa: ANN401
         "least_bytes": LEAST_FREE_BYTES,
         "is_validator": True,
         "signs_as": index,
-        "fence": None,
+        "silence": b"",
         "block_time": LAST_S,
         "waiting": 0,
         "linked": bits(EVERYONE),
@@ -366,16 +365,14 @@ def test_twins_are_named_with_where_they_are(label: str | None, whose: str) -> N
 # --- fences, disks, versions, heights -------------------------------------------------------------
 
 
-def test_a_fenced_validator_is_named_with_its_height() -> None:
-    finding = only(diagnose(change(network(), 1, fence=50)))
+def test_a_validator_that_may_not_sign_is_named_with_the_reason() -> None:
+    finding = only(diagnose(change(network(), 1, silence=b"its journal was\x1b lost")))
     assert (finding.cause, finding.whose) == ("fenced", ("operator",))
-    assert finding.evidence == ("fenced up to height 50; the network decides 42",)
-    finding = only(diagnose(change(network(), 1, fence=U63_MAX)))
-    assert "not known yet" in finding.evidence[0]
+    assert finding.evidence == ("its journal was\ufffd lost", "the network decides height 42")
 
 
 def test_two_that_are_fenced_stop_a_network_of_four() -> None:
-    found = diagnose(change(change(network(), 1, fence=50), 2, fence=50))
+    found = diagnose(change(change(network(), 1, silence=b"lost"), 2, silence=b"lost"))
     assert found.verdict is Verdict.STOPPED
     assert [each.gravity for each in found.findings] == [Gravity.STOPS] * 2
 
@@ -552,7 +549,7 @@ def test_without_a_quorum_and_without_work_no_vote_is_missing() -> None:
 
 def test_the_gravest_comes_first() -> None:
     facts = stuck(round_=7, wishes=(7,) * 4, proposal=True, prepares=(0, 1))
-    facts = change(change(facts, 0, version=b"2"), 3, fence=99)
+    facts = change(change(facts, 0, version=b"2"), 3, silence=b"lost")
     found = [finding.gravity for finding in diagnose(facts).findings]
     assert found == [Gravity.STOPS, Gravity.STOPS, Gravity.WARNS]
 
@@ -561,7 +558,9 @@ def everything() -> Facts:
     facts = stuck(round_=7, wishes=(9, 8, 7, 7, 7, 7, 7), proposal=True, prepares=(0, 1))
     facts = change(facts, 0, free_bytes=0, clock_ms=NOW_MS + 99_000)
     return unlink(
-        change(facts, 1, version=b"2", fence=3, signs_as=2), 3, trouble="x: Connection refused"
+        change(facts, 1, version=b"2", silence=b"lost", signs_as=2),
+        3,
+        trouble="x: Connection refused",
     )
 
 

@@ -1,0 +1,18 @@
+"""What the Python of a node finds changed when it starts: its wall clock, or the version installed.
+
+On PYTHONPATH of the node of a test alone; the node itself is the one that is delivered.
+"""
+
+import importlib.metadata
+import os
+import time
+
+AHEAD_MS, VERSION = "TEST_CLOCK_AHEAD_MS", "TEST_VERSION"
+
+if AHEAD_MS in os.environ:
+    _true_ns, _ahead_ns = time.time_ns, int(os.environ[AHEAD_MS]) * 1_000_000
+    time.time_ns = lambda: _true_ns() + _ahead_ns
+
+if VERSION in os.environ:
+    _version = os.environ[VERSION]
+    importlib.metadata.version = lambda distribution_name: _version  # noqa: ARG005
