@@ -1,7 +1,10 @@
 """Why the chain refused a call, in words for who made it, and what can be done."""
 
+from typing import Final
+
 from contracts import claim, settlement
 from contracts.errors import Refusal
+from contracts.registry import Family
 from node.client.client import CallOutcome
 from node.client.errors import NetworkRefused
 
@@ -12,7 +15,15 @@ _HINTS = {
     ),
     Refusal.SENDER_NOT_ELIGIBLE: "the member in client.toml is of a family that may not do this",
     Refusal.CLAIM_NOT_SETTLEABLE: "depoli claim list --state accepted shows what can be settled",
+    Refusal.CHANGE_OUT_OF_DATE: "propose it again, and have it approved again",
+    Refusal.CHANGE_NOT_IN_TIME: "propose it again, for longer: --days; or set the clock right",
+    Refusal.TOO_FEW_VALIDATORS: "have it replaced by another: depoli validator propose-replace",
+    Refusal.FAMILY_WOULD_DECIDE: "a member of another family must join, or take the place",
+    Refusal.KEYS_UNCHANGED: "make others first: depoli validator new-keys",
+    Refusal.KEY_TAKEN: "make others: depoli validator new-keys; a key is used once, for ever",
+    Refusal.BLOCK_NOT_RECENT: "the node in client.toml is behind: try again when it has caught up",
 }
+_KEYS: Final = ("consensus", "checkpoint", "node")
 
 
 def refusal(outcome: CallOutcome, subject: str = "") -> NetworkRefused:
@@ -40,6 +51,12 @@ def explain(outcome: CallOutcome) -> str:
             return f"the settlement is {state}, and does not allow this"
         case Refusal.CLAIM_NOT_SETTLEABLE.name if evidence is not None:
             return f"claim {evidence + 1} of the list is not an accepted one of yours and theirs"
+        case Refusal.KEY_TAKEN.name if evidence is not None and evidence < len(_KEYS):
+            return f"the {_KEYS[evidence]} key was registered before, by you or by another"
+        case Refusal.FAMILY_WOULD_DECIDE.name if evidence in set(Family):
+            return f"{Family(evidence).name.lower()}s would have a quorum of the validators alone"
+        case Refusal.TOO_FEW_VALIDATORS.name if evidence is not None:
+            return f"{evidence} validators would be left, and they never become fewer than four"
         case _:
             text = (outcome.text or outcome.name).rstrip(".")
             return text[:1].lower() + text[1:]

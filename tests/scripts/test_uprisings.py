@@ -1,6 +1,7 @@
 """Who votes, and who broke the rules: two verifiers without common code name every lie."""
 
 import argparse
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -241,3 +242,22 @@ def test_a_node_knows_who_voted_when(chain: Chain) -> None:
         assert chain.validators_at(height) == CHAIN.validators_at(height)
     assert chain.validators_at(chain.height + 3) is None
     assert len(chain.accusations(limit=100)) == 7
+
+
+def test_a_chain_goes_on_after_any_block_though_its_state_is_lost(tmp_path: Path) -> None:
+    genesis, signatures = CHAIN.genesis.genesis, DirectSignatures()
+    for committed in CHAIN.blocks:
+        opened = Chain.open(tmp_path, genesis, signatures)
+        body = committed.block.body
+        opened.require_parent_commit(body.parent_commit)
+        opened.commit(
+            opened.execute(body, committed.block.header, signatures), committed.certificate
+        )
+        opened.close()
+    shutil.rmtree(tmp_path / "state")
+    again = Chain.open(tmp_path, genesis, signatures)
+    assert again.header == CHAIN.state.header
+    assert again.state.next_validators == CHAIN.state.next_validators
+    assert [each.number for each in again.eras(0, 3)] == [0, 1, 2]
+    assert again.eras(6, 9)[0].validators == again.state.validators
+    again.close()

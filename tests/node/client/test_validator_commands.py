@@ -229,3 +229,24 @@ def test_a_transaction_that_the_network_does_not_take_is_told(town: Council) -> 
     keys = town.keys("insurer")
     error = town.refuses(Exit.REJECTED, "insurer", "validator", "rotate", "--keys", keys)
     assert "too late" in error
+
+
+def test_why_the_rules_refuse_is_told_with_what_can_be_done(town: Council) -> None:
+    leave = town.propose("operator", "leave", "mutual")
+    error = town.refuses(
+        Exit.REJECTED, "operator", "validator", "submit", leave, *town.approvals(leave)
+    )
+    assert "3 validators would be left" in error
+    assert "propose-replace" in error
+    first, second = town.keys("shop"), town.keys("rival")
+    swap = town.propose("shop", "replace", "mutual", "--keys", first)
+    town.once("shop", "validator", "submit", swap, *town.approvals(swap), "--keys", first)
+    swap = town.propose("rival", "replace", "operator", "--keys", second)
+    args: tuple[str | Path, ...] = (swap, *town.approvals(swap), "--keys", second)
+    error = town.refuses(Exit.REJECTED, "rival", "validator", "submit", *args)
+    assert "opticians would have a quorum" in error
+    used = town.keys("mutual")
+    for role in ("consensus", "checkpoint", "node"):  # those that the shop has
+        (used / f"{role}.seed").write_text((first / f"{role}.seed").read_text())
+    error = town.refuses(Exit.REJECTED, "insurer", "validator", "rotate", "--keys", used)
+    assert "the consensus key was registered before" in error
