@@ -217,13 +217,17 @@ def audit(messages: Iterable[Message]) -> tuple[Evidence, ...]:
     Signatures must have been verified. Statements embedded in certificates and justifications
     count; so from two certificates and the proposal between them every fork names its culprits.
     """
-    said: dict[tuple[int, int], dict[bytes, Statement]] = {}
-    for message in messages:
-        for statement in statements(message):
-            mine = said.setdefault((statement.height, statement.signer), {})
-            mine.setdefault(_content(statement), statement)
+    return convict(statement for message in messages for statement in statements(message))
+
+
+def convict(said: Iterable[Statement]) -> tuple[Evidence, ...]:
+    """Return the same of statements: one piece for each offence, their signatures verified."""
+    by_signer: dict[tuple[int, int], dict[bytes, Statement]] = {}
+    for statement in said:
+        mine = by_signer.setdefault((statement.height, statement.signer), {})
+        mine.setdefault(_content(statement), statement)
     found: dict[Offence, Evidence] = {}
-    for _, mine in sorted(said.items()):
+    for _, mine in sorted(by_signer.items()):
         for one, other in _suspects([statement for _, statement in sorted(mine.items())]):
             if (evidence := contradiction(one, other)) is not None:
                 found.setdefault(offence(evidence), evidence)

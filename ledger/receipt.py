@@ -46,10 +46,10 @@ class Receipt(Struct):
         """Raise `LedgerError` naming the first false fact; `validators` are those of height 1."""
         height = 0
         for change in self.changes:
-            _verify_block(change.header, change.certificate, chain_id, validators, above=height)
+            verify_block(change.header, change.certificate, chain_id, validators, above=height)
             change.validators.verify_hash(change.header.next_validators_hash)
             height, validators = change.header.height, change.validators
-        _verify_block(self.header, self.certificate, chain_id, validators, above=height)
+        verify_block(self.header, self.certificate, chain_id, validators, above=height)
         if self.entry.height > self.header.height:
             raise Mismatch("height of the entry", f"up to {self.header.height}", self.entry.height)
         if self.entry.height == self.header.height and self.entry.time != self.header.time:
@@ -78,7 +78,7 @@ def parse(data: bytes) -> Receipt:
     return decode(data, Receipt)
 
 
-def _verify_block(
+def verify_block(
     header: Header,
     certificate: CommitCertificate,
     chain_id: bytes,
@@ -86,6 +86,7 @@ def _verify_block(
     *,
     above: int,
 ) -> None:
+    """Raise `LedgerError` unless `validators` signed `header`, of a height above `above`."""
     for field, expected, found in (
         ("chain id of the header", chain_id, header.chain_id),
         ("height of the certificate", header.height, certificate.height),

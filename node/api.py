@@ -19,21 +19,25 @@ from contracts import claim as claims
 from contracts import settlement as settlements
 from contracts.eras import latest
 from contracts.genesis import SignedGenesis
+from ledger.block import MAX_EVIDENCE
 from ledger.encoding import decode
 from ledger.errors import LedgerError
 from ledger.plain import plain
 from ledger.receipt import to_json as receipt_json
 from ledger.transaction import MAX_TRANSACTION_BYTES, parse
 from ledger.validators import EVERYONE, MEMBER_ID_BYTES
-from node import problems, views
+from node import convictions, problems, views
 from node.admission import MAX_BATCH, Admission, Pending, Refused, Result
+from node.audit.conviction import to_json as conviction_json
 from node.audit.records import frame
 from node.chain import Chain, Committed
 from node.checkup import Checkup
 from node.doctor import diagnose
+from node.evidence import EvidencePool
 from node.findings import to_json
 from node.log import Log
 from node.mempool import Mempool
+from node.pledges import Pledges
 from node.problems import Problem
 from node.replica import Replica
 from node.tokens import Grant, Scope, TokenBook
@@ -66,6 +70,10 @@ class Parts(Protocol):
     @property
     def checkup(self) -> Checkup: ...  # noqa: D102
     @property
+    def pledges(self) -> Pledges: ...  # noqa: D102
+    @property
+    def evidence(self) -> EvidencePool: ...  # noqa: D102
+    @property
     def verifier(self) -> Executor: ...  # noqa: D102
     @property
     def log(self) -> Log: ...  # noqa: D102
@@ -80,6 +88,7 @@ class Api:
         self._chain, self._mempool = node.chain, node.mempool
         self._admission, self._replica = node.admission, node.replica
         self._worker, self._log, self._checkup = node.verifier, node.log, node.checkup
+        self._pledges, self._evidence = node.pledges, node.evidence
         self._genesis, self._genesis_json, self._tokens = genesis, genesis_json, tokens
 
     def application(self) -> web.Application:
@@ -102,6 +111,9 @@ class Api:
         router.add_get("/v1/members", self.members)
         router.add_get("/v1/genesis", self.genesis)
         router.add_get("/v1/chain", self.chain)
+        router.add_get("/v1/proposals", self.proposals)
+        router.add_get("/v1/evidence", self.list_evidence)
+        router.add_get("/v1/evidence/{id}", self.evidence)
         return application
 
     # --- who asks ----------------------------------------------------------------------------
@@ -280,6 +292,43 @@ class Api:
             await response.write(frame(await self._in_worker(self._chain.record, height)))
         await response.write_eof()
         return response
+
+    async def proposals(self, request: web.Request) -> web.StreamResponse:
+        """Stream the proposals that this validator kept, framed as the blocks: they judge forks."""
+        self._require(request, Scope.AUDIT)
+        response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
+        await response.prepare(request)
+        for proposal in await self._pledges.kept_proposals():
+            await response.write(frame(proposal))
+        await response.write_eof()
+        return response
+
+    async def list_evidence(self, request: web.Request) -> web.Response:
+        """List who contradicted himself, as recorded, page by page; then what waits for a block."""
+        self._require(request, Scope.AUDIT)
+        limit = _number(request, "limit", 100, 1, MAX_PAGE)
+        after = _number(request, "cursor", 0, 0, 1 << 62)
+        page = await self._in_worker(self._evidence_page, divmod(after, MAX_EVIDENCE), limit)
+        return web.json_response(page)
+
+    def _evidence_page(self, after: tuple[int, int], limit: int) -> dict[str, object]:
+        genesis = self._genesis.genesis
+        deeds, then = convictions.recorded_deeds(self._chain, genesis, after=after, limit=limit)
+        cursor = None if then is None else then[0] * MAX_EVIDENCE + then[1]
+        if cursor is None:
+            deeds += [convictions.waiting_deed(each, genesis) for each in self._evidence.waiting()]
+        return {"evidence": msgspec.to_builtins(deeds), "cursor": cursor}
+
+    async def evidence(self, request: web.Request) -> web.Response:
+        """Give the file that convicts whoever did this: it proves itself to an outsider."""
+        self._require(request, Scope.AUDIT)
+        id_ = _id(request)
+        accused = self._chain.accusation(id_)
+        if accused is None:
+            raise _not_found("evidence", id_)
+        found = await self._in_worker(convictions.conviction, self._chain, accused)
+        text = conviction_json(found, self._genesis.genesis)
+        return web.Response(text=text, content_type="application/json")
 
     # --- the network -------------------------------------------------------------------------
 

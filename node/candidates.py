@@ -13,6 +13,7 @@ from ledger.errors import LedgerError
 from ledger.transaction import Transaction, parse
 from node import clock
 from node.chain import Chain
+from node.evidence import EvidencePool
 from node.mempool import Mempool
 from node.metrics import Metrics
 from node.signatures import VerifiedSignatures
@@ -64,12 +65,13 @@ class Candidates:
         *,
         chain: Chain,
         mempool: Mempool,
+        evidence: EvidencePool,
         signatures: VerifiedSignatures,
         metrics: Metrics,
         worker: Executor,
         pull: Callable[[int, PullTransactions], bool],
     ) -> None:
-        self._chain, self._mempool = chain, mempool
+        self._chain, self._mempool, self._evidence = chain, mempool, evidence
         self._signatures, self._metrics = signatures, metrics
         self._worker, self._pull = worker, pull
         self._valid: dict[bytes, Candidate] = {}
@@ -139,7 +141,10 @@ class Candidates:
         self, proposer: bytes, round_: int
     ) -> tuple[Candidate, Sequence[tuple[Transaction, Inadmissible]]]:
         """Return a block of ours on the last one, and what can be in no block any more."""
-        return await self._in_worker(self._build, proposer, round_)
+        offered = self._evidence.oldest()
+        candidate, skipped = await self._in_worker(self._build, proposer, round_, offered)
+        self._evidence.left_out(offered, candidate.outline.evidence)
+        return candidate, skipped
 
     def execute(
         self, outline: Outline, body: Body, known: Mapping[bytes, Transaction] = NOTHING_KNOWN
@@ -153,7 +158,7 @@ class Candidates:
         return Candidate(outline, executed)
 
     def _build(
-        self, proposer: bytes, round_: int
+        self, proposer: bytes, round_: int, evidence: Sequence[bytes]
     ) -> tuple[Candidate, Sequence[tuple[Transaction, Inadmissible]]]:
         with self._metrics.execute_seconds.time():
             calls = max(MIN_BLOCK_CALLS, int(BLOCK_S / self._call_s))
@@ -165,6 +170,7 @@ class Candidates:
                 proposer=proposer,
                 built_round=round_,
                 signatures=self._signatures,
+                evidence=evidence,
             )
             self._learn_pace(executed, clock.monotonic() - began)
         return Candidate(executed.block.outline(), executed), skipped

@@ -14,6 +14,7 @@ from contracts.execute import Executed
 from ledger.block import Outline
 from ledger.encoding import decode, encode
 from ledger.errors import Malformed, Mismatch
+from ledger.keys import SIGNATURE_BYTES
 from ledger.transaction import Transaction, parse
 from node import budget, clock
 from node.admission import Admission, Refused
@@ -21,6 +22,7 @@ from node.answers import Answers
 from node.budget import Budgets
 from node.catchup import Catchup, Held
 from node.chain import Chain
+from node.evidence import EvidencePool, Telling
 from node.health import Health, PullHealth
 from node.link import Channel, Link, Transactions
 from node.log import Log
@@ -41,6 +43,7 @@ from node.sync import (
     PullHead,
     PullMempool,
     PullTransactions,
+    Told,
     parse_pull,
     parse_reply,
 )
@@ -109,6 +112,7 @@ class Exchange:
         chain: Chain,
         mempool: Mempool,
         admission: Admission,
+        evidence: EvidencePool,
         machine: Machine,
         signatures: VerifiedSignatures,
         roster: Roster,
@@ -117,7 +121,7 @@ class Exchange:
     ) -> None:
         self._chain, self._mempool, self._admission = chain, mempool, admission
         self._roster = roster
-        self._machine, self._signatures = machine, signatures
+        self._machine, self._signatures, self._evidence = machine, signatures, evidence
         self._worker, self._log = worker, log
         self.catchup = Catchup(
             height=lambda: chain.height,
@@ -133,6 +137,7 @@ class Exchange:
             chain=chain, mempool=mempool, source=machine, budgets=self._budgets, worker=worker
         )
         self._waiting_since = 0.0
+        self._telling = Telling(evidence)
         self.network: Network | None = None
         self.checkup: Checkup | None = None
 
@@ -165,7 +170,8 @@ class Exchange:
         return {key: last + 1 for key, last in self.catchup.claims.items()}
 
     def committed(self, executed: Executed) -> None:
-        """Learn of a block of ours: it may change who the peers are."""
+        """Learn of a block of ours: it may change who the peers are, and records evidence."""
+        self._evidence.recorded(executed.accusations)
         if self.network is not None and self._roster.has_changed(executed):
             self.network.set_peers(self._roster.peers())
 
@@ -209,6 +215,7 @@ class Exchange:
         last, sent, height = b"", 0.0, 0
         while True:
             await asyncio.sleep(STATUS_ACTIVE_S)
+            self._telling.tell(self.links, self.heights())
             moving, height = height != self._chain.height, self._chain.height
             idle = clock.monotonic() - sent > STATUS_IDLE_S
             self._offer_mempool(moving=moving)
@@ -244,6 +251,7 @@ class Exchange:
     def unlinked(self, link: Link) -> None:
         """Learn that a peer is gone."""
         self.catchup.unlinked(link.peer.node_key)
+        self._telling.forget(link.peer.node_key)
         self._machine.peer_lost()
 
     async def received(self, link: Link, channel: Channel, payload: bytes) -> None:
@@ -325,6 +333,11 @@ class Exchange:
                     self.checkup.take(link, health)
             case Blocks(first, records):
                 self.catchup.came(link.peer.node_key, first, records)
+            case Told(evidence):
+                for data in evidence:  # of a signature's length each, at the most
+                    cost = len(data) // SIGNATURE_BYTES * budget.SIGNATURE_S
+                    self._budgets.of(link.peer.node_key).spend(cost)
+                    await self._evidence.heard(data, self._worker)
 
     def _answer(self, link: Link, payload: bytes) -> None:
         match parse_pull(payload):

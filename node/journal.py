@@ -32,6 +32,7 @@ MAX_BATCH_BYTES: Final = 64 << 20  # many blocks of the largest size
 UNKNOWN_FENCE: Final = U63_MAX  # of a journal that was lost: nothing is signed until it is bounded
 _HEAD_BYTES: Final = 8  # length, CRC32C
 _SALT_BYTES: Final = 8
+_IDENTITY_BYTES: Final = 64  # chain id, consensus key
 
 
 class Kind(IntEnum):
@@ -260,6 +261,12 @@ class Journal:
     def _checksum(self, payload: bytes) -> bytes:
         checksum: int = google_crc32c.value(self._salt + payload)
         return checksum.to_bytes(4)
+
+
+def read_kept(directory: Path) -> list[bytes]:
+    """Return the promises that are kept for ever in `directory`, whoever's journal it is."""
+    kept = KeptFile(directory, bytes(_IDENTITY_BYTES)).read()
+    return [decode(item, Record).data for item in kept]
 
 
 def _doubt(path: Path, records: Sequence[Record]) -> str:

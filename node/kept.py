@@ -19,8 +19,8 @@ _HEAD_BYTES: Final = 8  # length, CRC32C
 class KeptFile:
     """An append-only file of bytes, made when the first are appended."""
 
-    def __init__(self, directory: Path, identity: bytes) -> None:
-        self._path, self._head = directory / FILE_NAME, MAGIC + identity
+    def __init__(self, directory: Path, identity: bytes, name: str = FILE_NAME) -> None:
+        self._path, self._head = directory / name, MAGIC + identity
         self._descriptor = -1
 
     def append(self, items: Sequence[bytes]) -> None:
@@ -29,6 +29,17 @@ class KeptFile:
             self._descriptor = self._opened()
         write_all(self._descriptor, b"".join(_framed(item) for item in items))
         os.fdatasync(self._descriptor)
+
+    def replace(self, items: Sequence[bytes]) -> None:
+        """Let the file hold `items` and nothing else, or what it held before; raise OSError."""
+        self.close()
+        scratch = self._path.with_name(self._path.name + ".new")
+        with scratch.open("wb") as file:
+            file.write(self._head + b"".join(_framed(item) for item in items))
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(self._path)
+        sync_directory(self._path.parent)
 
     def read(self) -> list[bytes]:
         """Return all items, each once; a torn last one was never promised and is left out."""

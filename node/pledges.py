@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Final, TypeVar
 
-from consensus import promises
+from consensus import messages, promises
 from consensus.messages import Prepare, Proposal, Statement, signing_bytes
 from consensus.promises import Promise
 from ledger.block import Block
@@ -145,6 +145,13 @@ class Pledges:
         with self._metrics.journal_seconds.time():
             await self._on_disk(self._journal.append, records)
 
+    async def kept_proposals(self) -> list[bytes]:
+        """Return the encoded proposals of rounds above 0 that this validator made or prepared."""
+        if self._journal is None:
+            return []
+        loop = asyncio.get_running_loop()
+        return proposals_of(await loop.run_in_executor(self._disk, self._journal.kept))
+
     # --- what others know of us -----------------------------------------------------------------
 
     def unheard(self) -> list[bytes]:
@@ -255,3 +262,15 @@ class Pledges:
 
     async def _on_disk(self, doing: Callable[[T], None], argument: T) -> None:
         await asyncio.get_running_loop().run_in_executor(self._disk, doing, argument)
+
+
+def proposals_of(kept: Iterable[bytes]) -> list[bytes]:
+    """Return the encoded proposals in encoded promises, each once, as exports carry them."""
+    found: dict[bytes, None] = {}
+    for data in kept:
+        match promises.decode(data):
+            case promises.Said(Proposal() as proposal) | promises.Kept(proposal):
+                found[messages.encode(proposal)] = None
+            case _:
+                pass
+    return list(found)

@@ -50,6 +50,7 @@ from node.candidates import Candidate, Candidates, require_timely
 from node.catchup import Held
 from node.chain import Chain
 from node.errors import NodeError
+from node.evidence import EvidencePool
 from node.exchange import Exchange
 from node.log import Log
 from node.mempool import Mempool
@@ -94,15 +95,15 @@ class Replica:
         chain: Chain,
         pledges: Pledges,
         mempool: Mempool,
+        evidence: EvidencePool,
         signatures: VerifiedSignatures,
         metrics: Metrics,
         log: Log,
         worker: Executor,
     ) -> None:
         self._chain, self._pledges = chain, pledges
-        self._mempool, self._signatures = mempool, signatures
-        self._metrics, self._log = metrics, log
-        self._worker = worker
+        self._mempool, self._evidence, self._signatures = mempool, evidence, signatures
+        self._metrics, self._log, self._worker = metrics, log, worker
         self.standing = Standing(chain, pledges, metrics, log)
         self._events: deque[Event | Held | _Review | _Foreign] = deque()
         self._come = asyncio.Event()  # there are events
@@ -116,6 +117,7 @@ class Replica:
         self._candidates = Candidates(
             chain=chain,
             mempool=mempool,
+            evidence=evidence,
             signatures=signatures,
             metrics=metrics,
             worker=worker,
@@ -290,6 +292,7 @@ class Replica:
             [promise for output in outputs for promise in output.promises],
             lambda block_id: self._known(block_id).executed.block,
         )
+        await self._evidence.found([each for output in outputs for each in output.evidence])
         decided = outputs[-1].decided
         if decided is not None:
             candidate = self._known(decided.block_id)
@@ -297,9 +300,6 @@ class Replica:
         for output in outputs:
             for outgoing in output.messages:
                 self.exchange.send(outgoing.message, outgoing.to)
-            for evidence in output.evidence:
-                self._metrics.evidence.labels(type(evidence).__name__).inc()
-                self._log.warning("contradiction", kind=type(evidence).__name__)
             if output.refusal is not None:
                 self._metrics.refused_messages.inc()
                 if self._told.takes(1):  # who floods us does not flood the log
@@ -334,7 +334,7 @@ class Replica:
         if made:
             first.append(Tick())  # say again what may have been lost
         first += [Received(message) for message in heard]
-        self._has_work = len(self._mempool) > 0
+        self._has_work = len(self._mempool) + len(self._evidence) > 0
         first.append(Work(self._has_work))
         for event in reversed(first):
             self._events.appendleft(event)
@@ -553,7 +553,7 @@ class Replica:
             self._put(_Foreign(statement, source))
 
     def _put_work(self) -> None:
-        self._has_work = len(self._mempool) > 0
+        self._has_work = len(self._mempool) + len(self._evidence) > 0
         self._put(Work(self._has_work))
 
     async def _wait_for_room(self) -> None:

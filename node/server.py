@@ -21,8 +21,11 @@ from node.api import Api
 from node.chain import Chain
 from node.checkup import Checkup
 from node.config import Config, Mode
+from node.evidence import FILE_NAME as EVIDENCE_FILE
+from node.evidence import EvidencePool
 from node.exchange import Exchange
 from node.journal import UNKNOWN_FENCE, Journal
+from node.kept import KeptFile
 from node.keystore import NodeKeys
 from node.link import PROTOCOL_VERSION, Hello, Listening
 from node.listener import serve_http
@@ -86,6 +89,8 @@ class Node:
     mempool: Mempool
     admission: Admission
     replica: Replica
+    pledges: Pledges
+    evidence: EvidencePool
     network: Network
     checkup: Checkup
     metrics: Metrics
@@ -98,23 +103,19 @@ def _assemble(
 ) -> Node:
     """Return the parts of a node, knowing each other; `closing` ends them in order."""
     signatures, metrics, mempool = VerifiedSignatures(), Metrics(), Mempool(config.mempool)
-    chain = Chain.open(config.data, genesis.genesis, signatures, engine=config.store_engine)
-    closing.callback(chain.close)
-    if (torn := chain.torn_tail) is not None:
-        log.warning("torn tail of the blocks cut off", height=torn.height, bytes=torn.length)
     key = keys.consensus if config.mode is Mode.VALIDATOR else None
-    journal = None if key is None else _journal(config, key, chain, log)
-    if journal is not None:
-        closing.callback(journal.close)
+    chain, journal, waiting = _open_files(config, key, genesis, signatures, closing, log)
     worker, verifier, disk = (  # last, so that they end before the files are closed
         closing.enter_context(ThreadPoolExecutor(1, name))
         for name in ("worker", "verifier", "disk")
     )
     pledges = Pledges(key, journal, chain, metrics, disk)
+    evidence = EvidencePool.open(chain, waiting, metrics=metrics, log=log, disk=disk)
     replica = Replica(
         chain=chain,
         pledges=pledges,
         mempool=mempool,
+        evidence=evidence,
         signatures=signatures,
         metrics=metrics,
         log=log,
@@ -133,13 +134,47 @@ def _assemble(
         chain=chain,
         mempool=mempool,
         admission=admission,
+        evidence=evidence,
         machine=replica,
         signatures=signatures,
         roster=roster,
         worker=verifier,
         log=log,
     )
-    network = Network(
+    network = _network(config, keys, chain, roster, exchange, log)
+    checkup = Checkup(config.data, keys.node.public, chain, mempool, pledges, replica, network)
+    replica.connect(exchange, admission)
+    evidence.added = lambda: replica.transactions_added(())
+    admission.network, exchange.network, exchange.checkup = network, network, checkup
+    parts = (chain, mempool, admission, replica, pledges, evidence, network, checkup)
+    return Node(*parts, metrics, log, verifier)
+
+
+def _open_files(
+    config: Config,
+    key: SigningKey | None,
+    genesis: SignedGenesis,
+    signatures: VerifiedSignatures,
+    closing: contextlib.ExitStack,
+    log: Log,
+) -> tuple[Chain, Journal | None, KeptFile]:
+    """Return the chain, the journal of a validator, and the file of the evidence that waits."""
+    chain = Chain.open(config.data, genesis.genesis, signatures, engine=config.store_engine)
+    closing.callback(chain.close)
+    if (torn := chain.torn_tail) is not None:
+        log.warning("torn tail of the blocks cut off", height=torn.height, bytes=torn.length)
+    journal = None if key is None else _journal(config, key, chain, log)
+    if journal is not None:
+        closing.callback(journal.close)
+    waiting = KeptFile(config.data, chain.header.chain_id, EVIDENCE_FILE)
+    closing.callback(waiting.close)
+    return chain, journal, waiting
+
+
+def _network(
+    config: Config, keys: NodeKeys, chain: Chain, roster: Roster, exchange: Exchange, log: Log
+) -> Network:
+    return Network(
         seed=keys.node_seed,
         node_key=keys.node.public,
         listen=config.p2p_listen if config.mode is Mode.VALIDATOR else None,
@@ -148,10 +183,6 @@ def _assemble(
         receiver=exchange,
         log=log,
     )
-    checkup = Checkup(config.data, keys.node.public, chain, mempool, pledges, replica, network)
-    replica.connect(exchange, admission)
-    admission.network, exchange.network, exchange.checkup = network, network, checkup
-    return Node(chain, mempool, admission, replica, network, checkup, metrics, log, verifier)
 
 
 def _journal(config: Config, key: SigningKey, chain: Chain, log: Log) -> Journal:

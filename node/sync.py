@@ -7,7 +7,7 @@ import msgspec
 from consensus.messages import Statement
 from contracts.errors import Inadmissible
 from contracts.execute import Executed, Signatures
-from ledger.block import CommittedBlock, Height, Outline
+from ledger.block import MAX_EVIDENCE, CommittedBlock, Evidence, Height, Outline
 from ledger.certificate import CommitCertificate
 from ledger.encoding import U63_MAX, Struct, decode
 from ledger.errors import LedgerError, Mismatch
@@ -86,7 +86,13 @@ class Head(Struct, tag=6):
     newest: Statement | None  # with its own signature: that is all that proves it
 
 
-Reply: TypeAlias = Pulled | Candidate | Blocks | Head | Health
+class Told(Struct, tag=8):
+    """Evidence that waits for a block, which nobody asked for."""
+
+    evidence: Annotated[tuple[Evidence, ...], msgspec.Meta(min_length=1, max_length=MAX_EVIDENCE)]
+
+
+Reply: TypeAlias = Pulled | Candidate | Blocks | Head | Health | Told
 
 
 def parse_pull(payload: bytes) -> Pull:

@@ -185,6 +185,7 @@ U32, U63 = (1 << 32) - 1, (1 << 63) - 1
 ZEROS = bytes(32)
 EVERYONE = b"*" + bytes(15)
 MAGIC = b"depoli/export/1\n"
+KEPT_PROPOSAL = b"\x96\x01"  # begins a record that is no block: it proves nothing of the chain
 MAX_RECORD = (16 << 20) - 1
 
 seal = struct("seal", validator=u(99), signature=b(64))
@@ -992,14 +993,19 @@ class Chain:
         self.last, self.id = founding.header, founding.header_id
         self.council = Council(founding)
         self.offences = set()
-        self.counts = dict.fromkeys(("transactions", "applied", "refused", "offences"), 0)
+        counted = ("transactions", "applied", "refused", "offences", "kept_proposals")
+        self.counts = dict.fromkeys(counted, 0)
 
     def next(self, file):
         """Return the record of the next block, None at the end of the file."""
-        try:
-            return read_record(file)
-        except FalseFact as fact:
-            raise fact.within(f"block {self.last.height + 1}") from None
+        while True:
+            try:
+                record = read_record(file)
+            except FalseFact as fact:
+                raise fact.within(f"block {self.last.height + 1}") from None
+            if record is None or not record.startswith(KEPT_PROPOSAL):
+                return record
+            self.counts["kept_proposals"] += 1
 
     def add(self, record):
         """Refuse the next block for its first false fact; its signatures are queued."""

@@ -28,6 +28,13 @@ class FalseFact(AuditError):
         super().__init__(f"{self.place}: {field}: expected {self.expected}, found {self.found}")
         self.height, self.field = height, field
 
+    def within(self, file: str) -> "FalseFact":
+        """Return the same fact, told of one of several files."""
+        fact = FalseFact(self.field, self.expected, self.found, height=self.height)
+        fact.place = f"{file}: {self.place}"
+        fact.args = (f"{file}: {self}",)
+        return fact
+
     def to_json(self) -> dict[str, Any]:
         """Return the fact as JSON values."""
         return {
@@ -49,6 +56,15 @@ class NoBlocks(AuditError):
         super().__init__(
             f"{directory} does not exist: there are no blocks", hint="name the folder of a node"
         )
+
+
+class NoEvidence(AuditError):
+    """The evidence named is not there."""
+
+    exit_code = 5
+
+    def __init__(self, id_: str) -> None:
+        super().__init__(f"there is no evidence {id_}", hint="depoli evidence list shows all")
 
 
 class OtherChain(AuditError):

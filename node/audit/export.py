@@ -1,24 +1,29 @@
 """Write the chain of a node, running or stopped, into one file that anybody can verify.
 
 An export is `MAGIC`, a record of the signed genesis, and a record of each committed block from
-height 1 (docs/format.md, section 19). It is written beside the file that was asked for and takes
-its place when it is whole; what an interrupted export had read is kept and gone on from.
+height 1; between them stand the proposals that the node kept (docs/format.md, section 19). It is
+written beside the file that was asked for and takes its place when it is whole; what an interrupted
+export had read is kept and gone on from.
 """
 
 import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from consensus import messages
+from consensus.errors import ConsensusError
+from consensus.messages import Proposal
 from contracts.genesis import SignedGenesis
 from ledger.block import CommittedBlock, Header
 from ledger.encoding import decode, encode
 from ledger.errors import LedgerError
 from ledger.segments import Segments
 from node.audit.errors import BadStream, NoBlocks, OtherChain
-from node.audit.records import MAGIC, Records, frame
+from node.audit.records import MAGIC, Records, frame, is_proposal
 from node.audit.report import Progress
 
 Show = Callable[[Progress], None]
@@ -31,6 +36,7 @@ class Writer:
         self._path, self._partial = path, path.with_name(path.name + ".partial")
         self.chain_id = genesis.chain_id
         self._tip: Header | None = None
+        self._proposals: set[bytes] = set()  # SHA-256 of those in the file
         is_copy = not self._partial.exists() and path.exists()
         if is_copy:
             shutil.copyfile(path, self._partial)  # extend what is there
@@ -59,8 +65,19 @@ class Writer:
         """Bytes written."""
         return self._file.tell()
 
+    @property
+    def proposals(self) -> int:
+        """How many kept proposals it holds."""
+        return len(self._proposals)
+
     def append(self, payload: bytes) -> None:
-        """Add the block in `payload`; raise `BadStream` unless it is the next one."""
+        """Add the block in `payload`; raise `BadStream` unless it is the next one.
+
+        Or a kept proposal, where it is not there yet.
+        """
+        if is_proposal(payload):
+            self._append_proposal(payload)
+            return
         try:
             header = decode(payload, CommittedBlock).block.header
         except LedgerError as error:
@@ -73,6 +90,14 @@ class Writer:
             raise OtherChain(f"block {header.height} does not follow block {self._tip.height}")
         self._file.write(frame(payload))
         self._tip = header
+
+    def _append_proposal(self, payload: bytes) -> None:
+        proposal = parse_proposal(payload)
+        if proposal.outline.header.chain_id != self.chain_id:
+            raise OtherChain("a kept proposal is of another one")
+        if (digest := sha256(payload).digest()) not in self._proposals:
+            self._file.write(frame(payload))
+            self._proposals.add(digest)
 
     def finish(self) -> None:
         """Put the whole file in its place."""
@@ -92,12 +117,25 @@ class Writer:
             records, end = Records(self._file), len(beginning)
             with suppress(LedgerError):
                 for payload in records:
-                    self._tip = decode(payload, CommittedBlock).block.header
+                    if is_proposal(payload):
+                        self._proposals.add(sha256(payload).digest())
+                    else:
+                        self._tip = decode(payload, CommittedBlock).block.header
                     end = len(beginning) + records.offset
         self._file.truncate(end)
         self._file.seek(end)
         if end == 0:
             self._file.write(beginning)
+
+
+def parse_proposal(payload: bytes) -> Proposal:
+    """Return the proposal in a record, or raise `BadStream`. Nothing of it is verified."""
+    try:
+        found = messages.decode(payload)
+    except ConsensusError as error:
+        raise BadStream(str(error)) from None
+    assert isinstance(found, Proposal)  # by the tag with which it begins
+    return found
 
 
 def copy_blocks(writer: Writer, directory: Path, show: Show) -> None:

@@ -9,46 +9,82 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import aiohttp
+import msgspec
 
 from ledger.errors import LedgerError
+from ledger.receipt import MAX_JSON_LENGTH
 from node.audit.errors import BadStream, Refused, Unreachable
 from node.audit.export import Show, Writer
 from node.audit.records import split_frames
 from node.audit.report import Progress
+from node.audit.words import Deed
 
 MAX_GENESIS_BYTES: Final = 4 << 20
+MAX_LIST_BYTES: Final = 16 << 20
 _CHUNK_BYTES: Final = 256 << 10
 _LINE_SILENT_S: Final = 60  # a node that says nothing for so long is gone
 
 
+class _Page(msgspec.Struct):
+    """A part of a list."""
+
+    evidence: list[Deed]
+    cursor: int | None
+
+
 async def fetch_chain(session: aiohttp.ClientSession, url: str, writer: Writer, show: Show) -> None:
-    """Append what the node at `url` has now.
+    """Append what the node at `url` has now: its blocks, and the proposals that it kept.
 
     Raises `BadStream`, `OtherChain`, `Refused`, `Unreachable`; what was read until then is kept.
     """
     async with _get(session, f"{url}/v1/chain?from={writer.height + 1}") as response:
-        last, buffer = response.headers.get("Depoli-Height", ""), b""
-        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-            try:
-                payloads, buffer = split_frames(buffer + chunk)
-            except LedgerError as error:
-                raise BadStream(str(error)) from None
-            for payload in payloads:
-                writer.append(payload)
-                show(Progress(writer.height, writer.size))
-    if buffer or str(writer.height) != last:
+        last = response.headers.get("Depoli-Height", "")
+        await _append_all(response, writer, show)
+    if str(writer.height) != last:
         raise BadStream(f"it ends after block {writer.height} of {last or 'an unknown number'}")
+    async with _get(session, f"{url}/v1/proposals") as response:
+        await _append_all(response, writer, show)
+
+
+async def _append_all(response: aiohttp.ClientResponse, writer: Writer, show: Show) -> None:
+    buffer = b""
+    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+        try:
+            payloads, buffer = split_frames(buffer + chunk)
+        except LedgerError as error:
+            raise BadStream(str(error)) from None
+        for payload in payloads:
+            writer.append(payload)
+            show(Progress(writer.height, writer.size))
+    if buffer:
+        raise BadStream(f"it ends within a record, after block {writer.height}")
+
+
+async def fetch_evidence(session: aiohttp.ClientSession, url: str) -> list[Deed]:
+    """Return what evidence the node at `url` has. Raises as above."""
+    deeds: list[Deed] = []
+    cursor: int | None = 0
+    while cursor is not None:
+        text = await _fetch_document(session, f"{url}/v1/evidence?cursor={cursor}", MAX_LIST_BYTES)
+        try:
+            page = msgspec.json.decode(text, type=_Page)
+        except (msgspec.DecodeError, RecursionError):
+            raise BadStream("it sent no list of evidence") from None
+        if page.cursor is not None and page.cursor <= cursor:
+            raise BadStream("its list of evidence turns in a circle")
+        deeds += page.evidence
+        cursor = page.cursor
+    return deeds
+
+
+async def fetch_conviction(session: aiohttp.ClientSession, url: str, id_: bytes) -> bytes:
+    """Return the file of evidence that the node at `url` makes. Raises as above."""
+    return await _fetch_document(session, f"{url}/v1/evidence/{id_.hex()}", MAX_JSON_LENGTH)
 
 
 async def fetch_genesis(session: aiohttp.ClientSession, url: str) -> bytes:
     """Return the genesis document that the node at `url` serves, as JSON. Raises as above."""
-    async with _get(session, f"{url}/v1/genesis") as response:
-        content = await response.content.read(MAX_GENESIS_BYTES + 1)
-        while content and not response.content.at_eof() and len(content) <= MAX_GENESIS_BYTES:
-            content += await response.content.read(MAX_GENESIS_BYTES + 1)
-    if len(content) > MAX_GENESIS_BYTES:
-        raise BadStream("its genesis document is too long")
-    return content
+    return await _fetch_document(session, f"{url}/v1/genesis", MAX_GENESIS_BYTES)
 
 
 def open_session(token: str) -> aiohttp.ClientSession:
@@ -56,6 +92,16 @@ def open_session(token: str) -> aiohttp.ClientSession:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_LINE_SILENT_S)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return aiohttp.ClientSession(headers=headers, timeout=timeout)
+
+
+async def _fetch_document(session: aiohttp.ClientSession, url: str, limit: int) -> bytes:
+    async with _get(session, url) as response:
+        content = await response.content.read(limit + 1)
+        while content and not response.content.at_eof() and len(content) <= limit:
+            content += await response.content.read(limit + 1)
+    if len(content) > limit:
+        raise BadStream(f"what it sends for {url} is too long")
+    return content
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """The records of an export: the framing of the segment files, behind a line that names the format.
 
-A record is u32 length, u32 CRC32C of the payload, payload; integers are big-endian.
+A record is u32 length, u32 CRC32C of the payload, payload; integers are big-endian. It holds a
+block, or a proposal of a round above 0 that a validator kept: no block begins as a proposal does.
 """
 
 from collections.abc import Iterator
@@ -13,11 +14,17 @@ from ledger.segments import MAX_RECORD_BYTES
 
 MAGIC: Final = b"depoli/export/1\n"
 _FRAME_BYTES: Final = 8
+_PROPOSAL: Final = b"\x96\x01"  # an array of six, the first of which is the tag of a proposal
 
 
 def frame(payload: bytes) -> bytes:
     """Return `payload` as a record."""
     return len(payload).to_bytes(4) + _checksum(payload) + payload
+
+
+def is_proposal(payload: bytes) -> bool:
+    """Return whether this is the record of a kept proposal, not of a block."""
+    return payload.startswith(_PROPOSAL)
 
 
 def split_frames(data: bytes) -> tuple[list[bytes], bytes]:

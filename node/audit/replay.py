@@ -40,7 +40,7 @@ from ledger.hashing import Hash
 from ledger.transaction import parse
 from ledger.validators import ValidatorSet
 from node.audit.errors import FalseFact
-from node.audit.records import Records
+from node.audit.records import Records, is_proposal
 from node.audit.report import Activity, Progress, Report, outcome_name
 from node.audit.signatures import Ahead, Job
 from node.audit.state import Memory
@@ -69,7 +69,7 @@ def verify_export(
     with path.open("rb") as file, Ahead(workers) as ahead:
         replay = Replay(genesis, ahead)
         found = contains is None or replay.header.hash == contains
-        for payload, done in _read_ahead(file, replay):
+        for payload, done in read_ahead(file, replay):
             replay.add(payload)
             found = found or replay.header.hash == contains
             show(Progress(replay.header.height, done, total, replay.report.entries))
@@ -103,6 +103,30 @@ class Replay:
         """The header of the last block."""
         return self._chain.header
 
+    @property
+    def chain_id(self) -> bytes:
+        """The id of the chain."""
+        return self._chain.header.chain_id
+
+    @property
+    def validators(self) -> ValidatorSet:
+        """Who votes on the next block."""
+        return self._chain.validators
+
+    def require_decided(self, committed: CommittedBlock) -> None:
+        """Raise `FalseFact` unless a quorum decided this block on the last one, valid or not."""
+        header, height = committed.block.header, self.header.height + 1
+        with naming(height):
+            for field, expected, found in (
+                ("chain_id", self.chain_id, header.chain_id),
+                ("height", height, header.height),
+            ):
+                if expected != found:
+                    raise Mismatch(field, expected, found)
+        self._verify_certificate(
+            committed.certificate, header, self.validators, height, "certificate"
+        )
+
     def prepare(self, payload: bytes) -> None:
         """Have the signatures of a later block verified ahead, as far as they can be guessed."""
         try:
@@ -125,13 +149,13 @@ class Replay:
     def add(self, payload: bytes) -> None:
         """Verify and execute the next block; raise `FalseFact`."""
         height, validators = self.header.height + 1, self._chain.validators
-        with _naming(height):
+        with naming(height):
             committed = decode(payload, CommittedBlock, kind="record")
             header, body = committed.block.header, committed.block.body
             self._verify_place(header, body)
         executed = self._execute(header, body)
         _verify_outcomes(executed, committed.outcomes)
-        with _naming(height):
+        with naming(height):
             executed.verify_header(header)
         self._verify_certificate(committed.certificate, header, validators, height, "certificate")
         self._memory.apply(executed.changes)
@@ -197,7 +221,7 @@ class Replay:
         place: str,
     ) -> None:
         """Raise `FalseFact` unless a quorum of `validators` committed the block of `header`."""
-        with _naming(height, place):
+        with naming(height, place):
             for field, expected, found in (
                 ("height", header.height, certificate.height),
                 ("block", header.hash, certificate.block_id),
@@ -244,12 +268,12 @@ def _verify_outcomes(executed: Executed, found: tuple[Outcome, ...]) -> None:
         raise FalseFact("outcomes", len(executed.entries), len(found), height=height)
 
 
-def _read_ahead(file: BinaryIO, replay: Replay) -> Iterator[tuple[bytes, int]]:
+def read_ahead(file: BinaryIO, replay: Replay) -> Iterator[tuple[bytes, int]]:
     """Yield blocks and where in the file they end, each some time after `replay` prepared it."""
     records = Records(file)
     waiting: deque[tuple[bytes, int]] = deque()
     held = 0
-    with _naming(None):
+    with naming(None):
         records.read_magic()
         genesis = next(records, None)
         if genesis != encode(replay.genesis):
@@ -258,13 +282,15 @@ def _read_ahead(file: BinaryIO, replay: Replay) -> Iterator[tuple[bytes, int]]:
     while True:
         while failure is None and held < _AHEAD_BYTES:
             try:
-                with _naming(replay.header.height + len(waiting) + 1):
+                with naming(replay.header.height + len(waiting) + 1):
                     payload = next(records, None)
             except FalseFact as fact:
                 failure = fact  # to be told when all before it is known to be true
                 break
             if payload is None:
                 break
+            if is_proposal(payload):
+                continue  # no fact of the chain: it counts when a fork is judged, if it is true
             replay.prepare(payload)
             waiting.append((payload, records.offset))
             held += len(payload)
@@ -279,7 +305,7 @@ def _read_ahead(file: BinaryIO, replay: Replay) -> Iterator[tuple[bytes, int]]:
 
 
 @contextmanager
-def _naming(height: int | None, place: str = "") -> Iterator[None]:
+def naming(height: int | None, place: str = "") -> Iterator[None]:
     """Turn what the record's own checks raise into the `FalseFact` that it is."""
     try:
         yield

@@ -1,27 +1,25 @@
 """`depoli audit`: take the chain away in one file, and verify it from genesis."""
 
 import asyncio
-import sys
-import time
 from pathlib import Path
-from typing import Final
 
 import click
 
-from contracts.genesis import SignedGenesis
-from contracts.genesis_json import MAX_BYTES, parse_signed_json
+from contracts.genesis_json import parse_signed_json
+from node.audit.conviction import to_json
 from node.audit.errors import FalseFact
 from node.audit.export import Writer, copy_blocks
+from node.audit.fork import Fork, compare
 from node.audit.replay import verify_export
-from node.audit.report import Progress, Report, when
+from node.audit.report import Report, when
+from node.cli import forks
+from node.cli.auditor import FILE, Meter, load_genesis, read_bearer
 from node.cli.output import emit, fields, is_json, json_option, table
 from node.config import load_config
 from node.errors import Exit, Usage
-from node.files import read_public, read_secret
-
-_FILE: Final = click.Path(path_type=Path, dir_okay=False)
-_MAX_TOKEN_BYTES: Final = 4 << 10
-_REDRAW_S: Final = 0.5
+from node.files import replace
+from node.journal import read_kept
+from node.pledges import proposals_of
 
 
 @click.group()
@@ -31,11 +29,11 @@ def audit() -> None:
 
 @audit.command()
 @click.option("--node", "url", metavar="URL", help="A running node's API.")
-@click.option("--token-file", type=_FILE, help="A token that may read the whole chain.")
+@click.option("--token-file", type=FILE, help="A token that may read the whole chain.")
 @click.option(
     "--data", type=click.Path(path_type=Path, file_okay=False), help="A stopped node's folder."
 )
-@click.option("-o", "--output", required=True, type=_FILE, help="The file to write or extend.")
+@click.option("-o", "--output", required=True, type=FILE, help="The file to write or extend.")
 @json_option
 @click.pass_context
 def export(
@@ -48,23 +46,18 @@ def export(
     """Write the chain into one file; what an interrupted export had read is kept."""
     if (url is None) == (data is None):
         raise Usage("name one source", hint="--node URL --token-file FILE, or --data FOLDER")
-    show = _Meter("exported")
+    show = Meter("exported")
     if url is not None:
-        token = ""
-        if token_file is not None:
-            hint = "an operator of the node makes one with the scope audit"
-            token = (
-                read_secret(token_file, limit=_MAX_TOKEN_BYTES, hint=hint)
-                .decode("ascii", "replace")
-                .strip()
-            )
+        token = read_bearer(token_file)
         height, size = asyncio.run(_fetch(url.rstrip("/"), token, output, show))
     else:
         assert data is not None
         config = load_config(data)
-        genesis = _load_genesis(config.genesis)
+        genesis = load_genesis(config.genesis)
         with Writer(output, genesis) as writer:
             copy_blocks(writer, config.data / "segments", show)
+            for proposal in proposals_of(read_kept(config.data / "journal")):
+                writer.append(proposal)
             height, size = writer.height, writer.size
             writer.finish()
     show.end()
@@ -74,9 +67,9 @@ def export(
 
 
 @audit.command()
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 @click.option(
-    "--genesis", required=True, type=_FILE, help="The signed genesis that you hold yourself."
+    "--genesis", required=True, type=FILE, help="The signed genesis that you hold yourself."
 )
 @click.option(
     "--header", metavar="HEX", help="A block id you know; the export must contain this block."
@@ -90,11 +83,11 @@ def verify(
     context: click.Context, file: Path, genesis: Path, header: str | None, jobs: int | None
 ) -> int:
     """Execute the chain in FILE again from genesis; stop at the first false fact."""
-    show = _Meter("verified")
+    show = Meter("verified")
     wanted = None if header is None else _parse_id(header)
     try:
         report = verify_export(
-            file, _load_genesis(genesis), contains=wanted, workers=jobs, show=show
+            file, load_genesis(genesis), contains=wanted, workers=jobs, show=show
         )
     except FalseFact as fact:
         show.end()
@@ -107,35 +100,53 @@ def verify(
     return Exit.OK
 
 
-class _Meter:
-    """A line on a terminal's standard error that says how far and how fast."""
+@audit.command()
+@click.argument("first", type=FILE)
+@click.argument("second", type=FILE)
+@click.option(
+    "--genesis", required=True, type=FILE, help="The signed genesis that you hold yourself."
+)
+@click.option(
+    "--also", multiple=True, type=FILE, help="Another export, for the proposals that it kept."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A folder for one file of evidence each.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(1, 256), help="Processes; as many as cores if not said."
+)
+@json_option
+@click.pass_context
+def fork(
+    context: click.Context,
+    first: Path,
+    second: Path,
+    genesis: Path,
+    also: tuple[Path, ...],
+    output: Path | None,
+    jobs: int | None,
+) -> int:
+    """Compare two exports; where they fork, name who contradicted himself."""
+    show = Meter("compared")
+    signed = load_genesis(genesis)
+    exports = first, second
+    found = compare(exports, signed, also=also, workers=jobs, show=show)
+    show.end()
+    told = forks.to_json(found, exports, signed.genesis)
+    if isinstance(found, Fork) and output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        for shown, conviction in zip(told["evidence"], found.convictions, strict=True):
+            path = output / f"{shown['id']}.json"
+            replace(path, to_json(conviction, signed.genesis).encode())
+            shown["file"] = str(path)
+    emit(context, told, lambda: forks.in_words(told))
+    return Exit.VERIFICATION_FAILED if isinstance(found, Fork) else Exit.OK
 
-    def __init__(self, verb: str) -> None:
-        self._verb = verb
-        self._start = self._shown = time.monotonic()
-        self._is_drawn = False
 
-    def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if now - self._shown < _REDRAW_S or not sys.stderr.isatty():
-            return
-        self._shown, self._is_drawn = now, True
-        seconds = now - self._start
-        text = f"{self._verb} block {progress.height:,}, {progress.done / 1e6:,.1f} MB"
-        if progress.calls:
-            text += f", {progress.calls / seconds:,.0f} calls/s"
-        if progress.total > progress.done > 0:
-            left = seconds * (progress.total - progress.done) / progress.done
-            text += f", {left:,.0f} s left"
-        click.echo(f"\r\x1b[K{text}", nl=False, err=True)
-
-    def end(self) -> None:
-        """Take the line away."""
-        if self._is_drawn:
-            click.echo("\r\x1b[K", nl=False, err=True)
-
-
-async def _fetch(url: str, token: str, output: Path, show: _Meter) -> tuple[int, int]:
+async def _fetch(url: str, token: str, output: Path, show: Meter) -> tuple[int, int]:
     from node.audit.fetch import fetch_chain, fetch_genesis, open_session  # noqa: PLC0415
 
     async with open_session(token) as session:
@@ -145,11 +156,6 @@ async def _fetch(url: str, token: str, output: Path, show: _Meter) -> tuple[int,
             height, size = writer.height, writer.size
             writer.finish()
     return height, size
-
-
-def _load_genesis(path: Path) -> SignedGenesis:
-    hint = "take it from your own organisation, not from who gave you the export"
-    return parse_signed_json(read_public(path, limit=MAX_BYTES, hint=hint))
 
 
 def _parse_id(text: str) -> bytes:

@@ -29,6 +29,7 @@ _NOUNS: Final = {
     "settlement": "Settle a batch of accepted claims, and confirm it.",
     "receipt": "Export and verify the proof that an entry is on the chain.",
     "audit": "Export the chain and verify it from genesis.",
+    "evidence": "List, export and verify what convicts a validator of contradicting itself.",
 }
 _SYSTEM_HINTS: Final = {
     errno.EADDRINUSE: "stop what listens there, or choose another port in config.toml",

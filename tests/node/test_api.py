@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from consensus.evidence import encode as encode_evidence
 from contracts.calls import (
     Call,
     ClaimAccept,
@@ -32,6 +33,7 @@ from ledger.transaction import Transaction, created_id
 from node import testnet
 from node.admission import MAX_BATCH
 from node.api import MAX_BODY_BYTES
+from node.audit.conviction import verify_json
 from node.audit.records import split_frames
 from node.findings import Verdict, from_json
 from node.listener import serve_http
@@ -51,6 +53,7 @@ from tests.node.cluster import (
     transaction_of,
     until,
 )
+from tests.node.evil import double_vote
 
 FEDERATION = ALONE[0]  # runs the node
 PAYER = OBSERVER  # an insurer
@@ -364,7 +367,11 @@ PATHS = (
     "/v1/genesis",
     "/v1/chain",
     "/v1/diagnosis",
+    "/v1/proposals",
+    "/v1/evidence",
+    f"/v1/evidence/{ID}",
 )
+WHOLE = {"/v1/chain", "/v1/proposals", "/v1/evidence", f"/v1/evidence/{ID}"}  # to auditors alone
 OPEN = {"/v1/status", "/v1/validators", "/v1/members", "/v1/genesis"}  # to every token
 
 
@@ -393,7 +400,7 @@ def test_a_token_opens_what_its_scopes_say(tmp_path: Path) -> None:
                 for token, allowed in (
                     ("operator", OPEN | {"/v1/diagnosis"}),
                     ("sender", OPEN | {f"/v1/transactions/{ID}"}),
-                    ("reader", set(PATHS) - {"/v1/chain", "/v1/diagnosis"}),
+                    ("reader", set(PATHS) - (WHOLE | {"/v1/diagnosis"})),
                 ):
                     answer = await door.get(path, token)
                     assert (answer.status != 403) == (path in allowed), (path, token)
@@ -521,6 +528,45 @@ def test_blocks_are_shown_and_their_transactions_to_who_reads_all(tmp_path: Path
                 assert (await door.get(f"/v1/blocks/{height}")).status == 404
             for height in ("x", "-1", "9" * 40):
                 assert (await door.get(f"/v1/blocks/{height}")).status == 400
+
+    run(show())
+
+
+def test_evidence_is_listed_in_words_and_given_as_a_file(tmp_path: Path) -> None:
+    async def show() -> None:
+        async with served(tmp_path) as door:
+            genesis, node = door.genesis, door.node.running
+            assert (await door.get("/v1/evidence")).json == {"evidence": [], "cursor": None}
+            pieces = [double_vote(genesis, FEDERATION, height) for height in (1, 2)]
+            for number, data in enumerate(pieces, 1):
+                await node.evidence.heard(data, node.verifier)
+                await until(lambda n=number: node.chain.height == n, "no block")  # type: ignore[misc]
+            first = (await door.get("/v1/evidence?limit=1")).json
+            second = (await door.get(f"/v1/evidence?cursor={first['cursor']}")).json
+            assert second["cursor"] is None
+            deeds = [*first["evidence"], *second["evidence"]]
+            words = "federation signed two different commits at height {}, round 0"
+            assert [deed["says"] for deed in deeds] == [words.format(h) for h in (1, 2)]
+            for deed, data in zip(deeds, pieces, strict=True):
+                text = (await door.get(f"/v1/evidence/{deed['id']}")).body.decode()
+                found = verify_json(text, genesis.genesis)
+                assert encode_evidence(found.evidence) == data
+                assert found.recorded is not None
+                assert found.recorded.height == deed["recorded"]["height"]
+            assert (await door.get(f"/v1/evidence/{ID}")).status == 404
+            assert (await door.get("/v1/evidence?cursor=x")).status == 400
+
+    run(show())
+
+
+def test_what_waits_is_listed_behind_what_is_recorded(tmp_path: Path) -> None:
+    async def show() -> None:
+        async with served(tmp_path, runs=False) as door:  # it makes no blocks
+            node = door.node.running
+            await node.evidence.heard(double_vote(door.genesis, FEDERATION, 1), node.verifier)
+            (deed,) = (await door.get("/v1/evidence")).json["evidence"]
+            assert (deed["recorded"], deed["organisation"]) == (None, FEDERATION)
+            assert (await door.get(f"/v1/evidence/{deed['id']}")).status == 404
 
     run(show())
 

@@ -1,7 +1,7 @@
 """Exports: whole or kept as a beginning, from a running node and from a stopped one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from consensus import messages
 from contracts.genesis_json import parse_signed_json, signed_json
 from ledger.encoding import encode
 from ledger.segments import Segments
@@ -16,8 +17,10 @@ from node.audit.errors import AuditError, BadStream, NoBlocks, OtherChain, Refus
 from node.audit.export import Writer, copy_blocks
 from node.audit.fetch import fetch_chain, fetch_genesis, open_session
 from node.audit.records import frame, split_frames
+from node.audit.replay import verify_export
 from node.audit.report import Progress
 from tests.chainmaker import Chain, export_of, found, story
+from tests.node.audit.forked import Speakers
 
 CHAIN = story()
 BLOCKS = [encode(block) for block in CHAIN.blocks]
@@ -121,8 +124,12 @@ def test_frames_are_split_wherever_they_are_cut() -> None:
 
 
 @asynccontextmanager
-async def serve(chain: Answer, genesis: Answer) -> AsyncIterator[str]:
+async def serve(chain: Answer, genesis: Answer, kept: Sequence[bytes] = ()) -> AsyncIterator[str]:
+    async def proposals(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"".join(map(frame, kept)))
+
     app = web.Application()
+    app.router.add_get("/v1/proposals", proposals)
     app.router.add_get("/v1/chain", chain)
     app.router.add_get("/v1/genesis", genesis)
     runner = web.AppRunner(app)
@@ -156,8 +163,8 @@ async def genesis_of_chain(_: web.Request) -> web.StreamResponse:
     return web.Response(text=signed_json(CHAIN.genesis), content_type="application/json")
 
 
-async def fetch(path: Path, chain: Answer, shown: str = "right") -> int:
-    async with serve(chain, genesis_of_chain) as url, open_session(shown) as session:
+async def fetch(path: Path, chain: Answer, shown: str = "right", kept: Sequence[bytes] = ()) -> int:
+    async with serve(chain, genesis_of_chain, kept) as url, open_session(shown) as session:
         genesis = parse_signed_json(await fetch_genesis(session, url))
         with Writer(path, genesis) as writer:
             await fetch_chain(session, url, writer, show)
@@ -171,6 +178,34 @@ def test_a_running_node_is_exported_and_gone_on_from(tmp_path: Path) -> None:
     assert asyncio.run(fetch(path, stream_of(BLOCKS))) == 8
     assert asyncio.run(fetch(path, stream_of(BLOCKS))) == 8
     assert path.read_bytes() == WHOLE
+
+
+def proposals() -> list[bytes]:
+    """Return proposals that a validator of this chain could have kept."""
+    signing = Speakers(CHAIN)
+    changes = [signing.change(i, 1) for i in range(3)]
+    made = [signing.proposal(CHAIN.blocks[0], round_, changes, None) for round_ in (1, 2)]
+    return [messages.encode(proposal) for proposal in made]
+
+
+def test_kept_proposals_are_part_of_an_export_each_once(tmp_path: Path) -> None:
+    path = tmp_path / "e"
+    first, second = proposals()
+    asyncio.run(fetch(path, stream_of(BLOCKS[:4]), kept=[first]))
+    asyncio.run(fetch(path, stream_of(BLOCKS), kept=[first, second]))
+    parts = [WHOLE, frame(first), frame(second)]
+    assert sorted(path.read_bytes()) == sorted(b"".join(parts))
+    report = verify_export(path, CHAIN.genesis, workers=1)
+    assert report.header == CHAIN.state.header
+    with Writer(path, CHAIN.genesis) as writer:
+        assert writer.proposals == 2
+
+
+def test_a_proposal_that_is_none_or_of_another_chain_is_refused(tmp_path: Path) -> None:
+    with Writer(tmp_path / "e", CHAIN.genesis) as writer, pytest.raises(BadStream):
+        writer.append(b"\x96\x01")
+    with Writer(tmp_path / "f", found(others=())) as writer, pytest.raises(OtherChain):
+        writer.append(proposals()[0])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""What the commands for auditors share: their own genesis, a token, and a line of progress."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+
+from contracts.genesis import SignedGenesis
+from contracts.genesis_json import MAX_BYTES, parse_signed_json
+from node.audit.report import Progress
+from node.files import read_public, read_secret
+
+FILE: Final = click.Path(path_type=Path, dir_okay=False)
+_MAX_TOKEN_BYTES: Final = 4 << 10
+_REDRAW_S: Final = 0.5
+
+
+def load_genesis(path: Path) -> SignedGenesis:
+    """Return the genesis that the auditor holds; raise as `files.read_public` and `BadGenesis`."""
+    hint = "take it from your own organisation, not from who gave you the export"
+    return parse_signed_json(read_public(path, limit=MAX_BYTES, hint=hint))
+
+
+def read_bearer(path: Path | None) -> str:
+    """Return the bearer token in a file, none where no file is named."""
+    if path is None:
+        return ""
+    hint = "an operator of the node makes one with the scope audit"
+    return read_secret(path, limit=_MAX_TOKEN_BYTES, hint=hint).decode("ascii", "replace").strip()
+
+
+class Meter:
+    """A line on a terminal's standard error that says how far and how fast."""
+
+    def __init__(self, verb: str) -> None:
+        self._verb = verb
+        self._start = self._shown = time.monotonic()
+        self._is_drawn = False
+
+    def __call__(self, progress: Progress) -> None:
+        """Draw the line again, where it was not drawn just now."""
+        now = time.monotonic()
+        if now - self._shown < _REDRAW_S or not sys.stderr.isatty():
+            return
+        self._shown, self._is_drawn = now, True
+        seconds = now - self._start
+        text = f"{self._verb} block {progress.height:,}, {progress.done / 1e6:,.1f} MB"
+        if progress.calls:
+            text += f", {progress.calls / seconds:,.0f} calls/s"
+        if progress.total > progress.done > 0:
+            left = seconds * (progress.total - progress.done) / progress.done
+            text += f", {left:,.0f} s left"
+        click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+
+    def end(self) -> None:
+        """Take the line away."""
+        if self._is_drawn:
+            click.echo("\r\x1b[K", nl=False, err=True)

@@ -1,0 +1,64 @@
+"""What the API shows of evidence: deeds in words, and files that convict whoever did them."""
+
+from consensus.evidence import decode
+from contracts import eras
+from contracts.genesis import Genesis
+from ledger.block import CommittedBlock
+from ledger.receipt import Change
+from node.audit.conviction import Conviction, Decision, convict, standing_of
+from node.audit.words import Deed, deed_of
+from node.chain import Accused, Chain
+from node.evidence import Waiting
+
+
+def recorded_deeds(
+    chain: Chain, genesis: Genesis, *, after: tuple[int, int], limit: int
+) -> tuple[list[Deed], tuple[int, int] | None]:
+    """Return what stands in the chain above a cursor, and the next cursor, None at the end."""
+    page = chain.accusations(after=after, limit=limit)
+    deeds = [
+        deed_of(
+            decode(block.block.body.evidence[each.index]), each.member, genesis, block.block.header
+        )
+        for each in page
+        for block in (chain.block(each.included),)
+    ]
+    return deeds, page[-1].cursor if len(page) == limit else None
+
+
+def waiting_deed(waiting: Waiting, genesis: Genesis) -> Deed:
+    """Return what stands in no block yet."""
+    return deed_of(decode(waiting.data), waiting.accusation.member, genesis, recorded=None)
+
+
+def conviction(chain: Chain, accused: Accused) -> Conviction:
+    """Return the conviction for an offence that stands in the chain."""
+    block = chain.block(accused.included)
+    evidence = block.block.body.evidence
+    validators = chain.validators_at(accused.height)
+    assert validators is not None  # of a height that is decided
+    data = evidence[accused.index]
+    return convict(
+        decode(data),
+        validators,
+        _decision(chain.block(accused.height)),
+        changes_below(chain, accused.included),
+        standing_of(data, evidence, _decision(block)),
+    )
+
+
+def changes_below(chain: Chain, height: int) -> tuple[Change, ...]:
+    """Return the blocks below `height` after which others voted."""
+    state = chain.state.state
+    changes: list[Change] = []
+    for number in range(1, eras.latest(state).number + 1):
+        era = eras.era(state, number)
+        if era.from_height - 1 >= height:
+            break
+        block = chain.block(era.from_height - 1)
+        changes.append(Change(block.block.header, block.certificate, era.validators))
+    return tuple(changes)
+
+
+def _decision(committed: CommittedBlock) -> Decision:
+    return Decision(committed.block.header, committed.certificate)
