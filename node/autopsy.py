@@ -10,6 +10,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from contracts.genesis import SignedGenesis
 from ledger.errors import LedgerError, StoreLocked
@@ -18,15 +19,16 @@ from ledger.lock import DirectoryLock
 from node import ceremony
 from node.config import Config, Mode
 from node.errors import NodeError
-from node.findings import Diagnosis, Finding, Gravity, Verdict
+from node.findings import Diagnosis, Finding, Gravity, Verdict, by_gravity
 from node.health import LEAST_FREE_BYTES, free_bytes
 from node.initialise import JOURNAL_FOLDER, NotInGenesis, find_ours
 from node.journal import Journal
 from node.keystore import NodeKeys, load_node_keys
 from node.phrases import printable, sentence_of, size
 from node.process import NoAnswer, Process, request
+from node.tokens import parse_tokens
 
-_LOG_LINES = 50
+LOG_LINES: Final = 3  # at the end: what ended it, and what to do about that
 
 
 def examine(config: Config, no_answer: NoAnswer) -> Diagnosis:
@@ -34,15 +36,16 @@ def examine(config: Config, no_answer: NoAnswer) -> Diagnosis:
     runs = _is_locked(config.data)
     found = list(_while_it_runs(config, no_answer) if runs else _while_it_does_not(config))
     if runs:
-        summary = "This node runs, but does not answer."
-    else:
-        summary = "This node does not run."
-        mend = "mend what is said below, then start it" if found else "start it"
-        evidence = [str(no_answer), *_last_words(config)]
-        found.insert(
-            0, _finding("not-running", summary, evidence, f"{mend}: depoli node run, or systemctl")
-        )
-    return Diagnosis(Verdict.DOWN, summary, tuple(found))
+        return Diagnosis(Verdict.DOWN, "This node runs, but does not answer.", tuple(found))
+    grave = any(finding.gravity is Gravity.STOPS for finding in found)
+    down = _finding(
+        "not-running",
+        f"No process has {config.data} open.",
+        [str(no_answer), *_last_words(config)],
+        f"{'mend what is said below, then start it' if grave else 'start it'}: depoli node run, or "
+        "systemctl; under systemd its log is in the journal of its unit",
+    )
+    return Diagnosis(Verdict.DOWN, "This node does not run.", by_gravity([down, *found]))
 
 
 def _while_it_runs(config: Config, no_answer: NoAnswer) -> Iterator[Finding]:
@@ -72,6 +75,10 @@ def _while_it_does_not(config: Config) -> Iterator[Finding]:
         genesis = ceremony.load_genesis(config.genesis)
     except (NodeError, LedgerError, OSError) as error:
         yield _refused("genesis", "The genesis cannot be used.", error)
+    try:
+        parse_tokens(config.tokens)
+    except (NodeError, OSError) as error:
+        yield _refused("tokens", "The tokens of the HTTP API cannot be read.", error)
     if keys is not None and genesis is not None:
         yield from _keys(keys, genesis)
         if config.mode is Mode.VALIDATOR and keys.consensus is not None:
@@ -100,7 +107,14 @@ def _keys(keys: NodeKeys, genesis: SignedGenesis) -> Iterator[Finding]:
     try:
         find_ours(genesis.genesis.members, keys)
     except NotInGenesis as error:
-        yield _refused("keys-of-nobody", "The keys are not those of one member.", error)
+        yield _finding(
+            "keys-of-nobody",
+            "The keys are not those of a founder.",
+            [str(error)],
+            "nothing, where this node joined later or has changed its keys; else put the seeds "
+            "back that belong to the registered keys",
+            gravity=Gravity.NOTE,
+        )
 
 
 def _journal(data: Path, identity: bytes) -> Iterator[Finding]:
@@ -164,8 +178,8 @@ def _is_locked(data: Path) -> bool:
 
 def _last_words(config: Config) -> list[str]:
     """Return what the log ends with that is an error."""
-    lines = Process("", config.home).tail(_LOG_LINES)
-    return [f"its log ends: {printable(said)}" for said in filter(None, map(_error, lines[-3:]))]
+    said = [*filter(None, map(_error, Process("", config.home).tail(LOG_LINES)))]
+    return [f"its log ends: {printable(each)}" for each in said[-1:]]
 
 
 def _error(line: str) -> str:
@@ -182,7 +196,9 @@ def _error(line: str) -> str:
 
 
 def _refused(cause: str, what: str, error: Exception) -> Finding:
-    return _finding(cause, what, [str(error)], getattr(error, "hint", "") or "see the reason")
+    hint = getattr(error, "hint", "") or "mend what the reason names"
+    shown = (printable(str(error)),)
+    return Finding(Gravity.STOPS, cause, what, ("this node",), shown, printable(hint))
 
 
 def _finding(

@@ -15,7 +15,7 @@ from node.phrases import size, span
 from node.process import NoAnswer, Process
 
 WIDTH: Final = 80
-LABEL_CHARACTERS: Final = 18
+LABEL_CHARACTERS: Final = 16
 DEFAULT: Final = "/var/lib/depoli"
 _HEADINGS: Final = {
     Gravity.STOPS: ("Why", "red"),
@@ -79,7 +79,7 @@ def told(diagnosis: Diagnosis) -> str:
             parts.append(click.style(heading, bold=True, fg=colour) + "\n" + "\n\n".join(blocks))
     if diagnosis.rows:
         parts.append(_table(diagnosis.rows))
-        parts.append("\n".join(_legend(diagnosis)))
+        parts.append("\n".join(_filled("", line) for line in _legend(diagnosis)))
     return "\n\n".join(parts)
 
 
@@ -102,7 +102,7 @@ def _filled(head: str, text: str) -> str:
 
 
 def _table(rows: Sequence[Row]) -> str:
-    headings = ("node", "link", "height", "round", "votes", "clock", "version", "disk free")
+    headings = ("node", "link", "height", "round", "votes", "clock", "version", "free")
     return table(headings, [_cells(row) for row in rows])
 
 
@@ -139,4 +139,4 @@ def _legend(diagnosis: Diagnosis) -> Iterator[str]:
             f"votes in round {diagnosis.round}, which {diagnosis.leader} leads: "
             "P prepared, C committed, →n wants round n"
         )
-    yield "height is the one a node decides; clock is how far it is ahead of most"
+    yield "height: that a node decides; clock: ahead of most; free: on the disk of its data"

@@ -282,7 +282,7 @@ def test_a_disk_that_is_nearly_full_is_named_and_then_the_one_that_is_full(
             code, own = doctor(net, D)
             assert code == 13
             assert causes(own) == {"not-running", "disk"}
-            assert "No space left on device" in " ".join(own.findings[0].evidence)
+            assert "No space left on device" in " ".join(of(own, "not-running")[0].evidence)
             (data / "filling").unlink()
 
 
@@ -397,7 +397,7 @@ def test_a_node_that_hangs_is_told_from_one_that_is_down(net: FaultNetwork) -> N
     code, own = doctor(net, D)
     assert (code, own.verdict) == (13, Verdict.DOWN)
     assert causes(own) == {"not-running"}
-    assert "Connection refused" in own.findings[0].evidence[0]
+    assert "Connection refused" in of(own, "not-running")[0].evidence[0]
 
 
 def test_two_nodes_with_one_key_are_named(net: FaultNetwork, tmp_path: Path) -> None:
