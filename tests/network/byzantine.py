@@ -172,7 +172,7 @@ class Liar:
         self._parts = parts
         exchange = parts.replica.exchange
         honest_answer, honest_take = exchange._answer, exchange._take_message
-        honest_blocks, honest_hello = exchange._reply_blocks, parts.network._hello
+        honest_blocks, honest_hello = exchange.answers.reply_blocks, parts.network._hello
 
         def send(message: Message, to: int | None) -> None:
             """Say to each peer what the lie makes of a message."""
@@ -210,7 +210,7 @@ class Liar:
             said = honest_hello()
             return replace(said, height=said.height + AHEAD) if self.keeps_blocks else said
 
-        exchange._reply_blocks = reply_blocks  # type: ignore[method-assign]
+        exchange.answers.reply_blocks = reply_blocks  # type: ignore[method-assign]
         parts.network._hello = hello
         exchange.send = send  # type: ignore[method-assign]
         exchange._answer = answer  # type: ignore[method-assign]

@@ -114,7 +114,7 @@ class Node:
             tokens=self.data / "tokens.toml",
             data=self.data,
             p2p_listen=self.cluster.ports[self.label],
-            peers={label: self.cluster.ports[label] for label in self.cluster.labels},
+            peers={label: self.cluster.way(self.label, label) for label in self.cluster.labels},
             api_listen=Address("127.0.0.1", 1),
             admin_listen=Address("127.0.0.1", 1),
             mempool=Limits(),
@@ -211,6 +211,8 @@ class Cluster:
         self.genesis = make_genesis(labels, **parameters)
         everyone = (*labels, OBSERVER)
         self.ports = dict(zip(everyone, testnet._free_ports(len(everyone)), strict=True))
+        (self.nowhere,) = testnet._free_ports(1)  # nothing listens there
+        self.cut: list[set[str]] = []  # pairs of nodes that no wire joins
         self.nodes = {label: Node(self, label) for label in everyone}
         for label in labels:
             self.begin_journal(label)
@@ -225,6 +227,11 @@ class Cluster:
 
     def __getitem__(self, label: str) -> Node:
         return self.nodes[label]
+
+    def way(self, label: str, other: str) -> Address:
+        """Return where one node looks for another: nowhere, where their wire is cut."""
+        is_cut = {label, other} in self.cut
+        return self.nowhere if is_cut else self.ports[other]
 
     def begin_journal(self, label: str) -> None:
         """Make the journal of a validator that never signed, as `node init` does."""
@@ -247,7 +254,11 @@ class Cluster:
         validators = [node for node in self.up if node.label in self.labels]
 
         def is_linked(node: Node) -> bool:
-            others = [each for each in validators if each is not node]
+            others = [
+                each
+                for each in validators
+                if each is not node and {each.label, node.label} not in self.cut
+            ]
             links = node.running.network.links
             return all(key_of(each.label, Role.TLS).public in links for each in others)
 

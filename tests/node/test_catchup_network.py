@@ -19,8 +19,8 @@ from ledger.keys import Role
 from node import catchup, exchange
 from node.answers import Answers
 from node.link import Link
-from node.sync import Blocks
-from tests.chainmaker import key_of
+from node.sync import Blocks, verified_block
+from tests.chainmaker import key_of, upheaval
 from tests.node.cluster import LABELS, Cluster, Node, prescription, run, until
 
 BLOCKS = 150
@@ -257,5 +257,51 @@ def test_nobody_is_avoided_for_ever_a_liar_that_repents_is_enough(
             await full.until_height(BLOCKS, [late])
             assert avoided(late).keys() <= set(LABELS)
             assert avoided(late)
+
+    run(follow())
+
+
+def test_the_validators_change_within_the_ranges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catchup._Standing, "size", 2)
+    monkeypatch.setattr(catchup, "MAX_BLOCKS", 2)  # so that ranges begin on both sides of changes
+    made = upheaval()  # they join, leave, are replaced and change keys
+    last = len(made.blocks)
+    cluster = Cluster(tmp_path)
+    cluster.genesis = made.genesis
+    full, late = [cluster[label] for label in ("federation", "operator")], cluster["insurer-b"]
+    for node in (*full, late):  # whose node keys are in force to the end
+        shutil.rmtree(node.data)
+        cluster.begin_journal(node.label)
+    for node in full:
+        parts = node.assemble()
+        for block in made.blocks:
+            taken = verified_block(parts.chain, encode(block), parts.replica._signatures)
+            assert taken is not None
+            parts.chain.commit(*taken)
+        node.parts = None
+        node._closing.close()
+
+    async def follow() -> None:
+        asked: set[str] = set()
+        for node in full:
+            node.start()
+
+            async def count(link: Link, first: int, last: int, node: Node = node) -> None:
+                asked.add(node.label)
+                await honest(node)(link, first, last)
+
+            answers(node, count)
+        late.start()
+        try:
+            await cluster.until_height(last, [late])
+            assert late.running.chain.header == made.state.header
+            assert late.running.chain.state.validators == made.state.validators
+            assert asked == {"federation", "operator"}
+            assert avoided(late) == {}
+        finally:
+            for node in cluster.up:
+                await node.stop()
 
     run(follow())
