@@ -71,6 +71,7 @@ RULES: Final = ("decide", "commit", "prepare", "amplify", "enter", "propose")
 BASE_TIMEOUT_MS: Final = 1000  # above batch interval + build + dissemination + validation
 MAX_DOUBLINGS: Final = 6  # a round never takes more than 64 times the base timeout
 NOBODY_ABSENT: Final = Turns()
+NOTHING: Final = Output()  # what most events lead to
 _NO_SIGNATURE: Final = bytes(64)
 
 
@@ -358,6 +359,9 @@ class Core:
         return False
 
     def _take(self, message: Proposal | Prepare | Commit | RoundChange | Decided) -> bool:
+        pulls = isinstance(message, RoundChange) and not self._work
+        if not (pulls or isinstance(message, Decided)) and self._book.holds(message):
+            return False  # most of what is heard is said again
         try:
             require(message, self._context)
         except (NotLeader, UnknownSigner):
@@ -376,7 +380,7 @@ class Core:
         if isinstance(message, Proposal):
             self._outlines.setdefault(message.block_id, message.outline)
             return True
-        if isinstance(message, RoundChange) and not self._work:
+        if pulls:
             self._ask((Pull, message.signer), Pull(message.signer))
         return new
 
@@ -581,6 +585,10 @@ class _Draft:
         self.refusal: ConsensusError | None = None
 
     def output(self) -> Output:
+        if not (self.promises or self.messages or self.asks or self.evidence) and not (
+            self.decided or self.timer or self.refusal
+        ):
+            return NOTHING
         return Output(
             tuple(self.promises),
             self.decided,

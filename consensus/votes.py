@@ -120,6 +120,14 @@ class Book:
         is_near = message.round <= self._base + 1
         return message.round >= oldest and (is_near or message.round > max(rounds, default=-1))
 
+    def holds(self, message: Signed) -> bool:
+        """Return whether just this was taken in before, and is still held."""
+        signers = self._slots[type(message)]
+        if message.signer >= len(signers):
+            return False
+        held = signers[message.signer].get(message.round)
+        return held is message or held == message
+
     def conflicts(self, statement: Statement) -> tuple[Evidence, ...]:
         """Return what `statement` and the messages that are held prove against its signer."""
         found = []

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SCARCITY = 0.6
 RECENT = 100  # packets that may be replayed
 ANCIENT = 50  # and so many of all that were ever sent
-CUT_FOR_EVER_MS = 1500  # how long a message takes that must go round a link that is cut
+CUT_FOR_EVER_MS = 4000  # how long a message takes that must go round a link that is cut
 KINDS = ("Proposal", "Prepare", "Commit", "RoundChange", "Decided", "Status", "Block")
 
 

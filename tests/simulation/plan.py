@@ -65,6 +65,8 @@ class Plan:
             fanout=rng.choice([2, 2, 2, 99]),
             observers=observers,
         )
+        if plan.faults.cut:
+            plan.fanout = 99
         if forkable:
             plan.heights, plan.chaos_ms, plan.crash = 2, CHAOS_MS, plan.crash / 10
             if rng.random() < 0.8:  # what forks a chain most easily

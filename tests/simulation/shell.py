@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from consensus import promises
-from consensus.core import Core
+from consensus.core import NOTHING, Core
 from consensus.errors import ConsensusError
 from consensus.interface import (
     Ask,
@@ -50,6 +50,7 @@ MAX_TICK_MS = 8000  # of long rounds: nothing is in a hurry then
 MIN_INTERVAL_MS = 20
 SAFE_HEIGHTS = 2  # above the highest decided one: as far as a lost journal may have signed
 UNKNOWN = 1 << 40
+MEASURED_EVERY = 64  # events: how often the memory of a machine is looked at
 START = bytes(32)  # the state before the first block
 
 
@@ -157,6 +158,8 @@ class Shell:
         self.event = event
         round_ = self.core.round
         output = self.core.handle(event)
+        if output is NOTHING and self.world.events % MEASURED_EVERY:
+            return None
         self.world.inspect(self, output, round_)
         try:
             self._carry_out(output)
@@ -426,7 +429,9 @@ class Shell:
         if self.life != life:
             return
         world = self.world
-        patience = min(MAX_TICK_MS, TICK_MS << max(0, self.core.wish - 1))
+        patience = TICK_MS
+        if not world.plan.faults.cut:  # round a cut, what is said travels by ticks
+            patience = min(MAX_TICK_MS, TICK_MS << max(0, self.core.wish - 1))
         world.after(patience + world.rng.randint(-100, 100), self._tick, life)
         self.handle(Tick())
         if not self.up:

@@ -41,7 +41,7 @@ from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle, Violation
 from tests.simulation.packets import Packet
 from tests.simulation.plan import Plan
-from tests.simulation.shell import START, TICK_MS, Shell
+from tests.simulation.shell import MEASURED_EVERY, START, TICK_MS, Shell
 from tests.simulation.trace import Trace
 
 __all__ = ["Plan", "World"]
@@ -441,7 +441,7 @@ class World:
 
     def inspect(self, shell: Shell, output: Output, round_before: int) -> None:
         """Look at what one event led to."""
-        if not self.events & 63:
+        if self.events % MEASURED_EVERY == 0:
             n = len(self.validators(shell.height))
             if len(shell.core) > MEMORY_PER_VALIDATOR * n:
                 raise Violation("L10", f"{len(shell.core)} things held for {n} validators")
@@ -488,6 +488,9 @@ class World:
     def decided(self, shell: Shell, outline: Outline, certificate: CommitCertificate) -> None:
         if shell.honest:
             self.note(f"{shell.peer} decides height {certificate.height} in {certificate.round}")
+            below = shell.chain[-2].header.state_digest if len(shell.chain) > 1 else START
+            if outline.header.state_digest != self.executed(below, outline.leaves):
+                raise Violation("L7", f"{shell.peer} decides another state than it comes to")
             is_first = certificate.height not in self.oracle.decided
             self.oracle.decides(outline.header, certificate)
             if is_first:
