@@ -305,7 +305,7 @@ class Chain:
             proof=proof,
             header=header,
             certificate=committed.certificate,
-            changes=self._changes(header.height),
+            changes=self.changes(header.height),
         )
 
     def concerned(self, entry: Entry) -> tuple[bytes, ...]:
@@ -354,7 +354,7 @@ class Chain:
             executed = self.execute(committed.block.body, committed.block.header, signatures)
             self._apply(executed, committed.certificate)
 
-    def _changes(self, height: int) -> tuple[Change, ...]:
+    def changes(self, height: int) -> tuple[Change, ...]:
         """Return the changes of validators that were announced below `height`, from genesis on."""
         for number in range(len(self._known_changes) + 1, eras.latest(self._reader).number + 1):
             era = eras.era(self._reader, number)

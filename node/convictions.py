@@ -1,10 +1,8 @@
 """What the API shows of evidence: deeds in words, and files that convict whoever did them."""
 
 from consensus.evidence import decode
-from contracts import eras
 from contracts.genesis import Genesis
 from ledger.block import CommittedBlock
-from ledger.receipt import Change
 from node.audit.conviction import Conviction, Decision, convict, standing_of
 from node.audit.words import Deed, deed_of
 from node.chain import Accused, Chain
@@ -42,22 +40,9 @@ def conviction(chain: Chain, accused: Accused) -> Conviction:
         decode(data),
         validators,
         _decision(chain.block(accused.height)),
-        changes_below(chain, accused.included),
+        chain.changes(accused.included),
         standing_of(data, evidence, _decision(block)),
     )
-
-
-def changes_below(chain: Chain, height: int) -> tuple[Change, ...]:
-    """Return the blocks below `height` after which others voted."""
-    state = chain.state.state
-    changes: list[Change] = []
-    for number in range(1, eras.latest(state).number + 1):
-        era = eras.era(state, number)
-        if era.from_height - 1 >= height:
-            break
-        block = chain.block(era.from_height - 1)
-        changes.append(Change(block.block.header, block.certificate, era.validators))
-    return tuple(changes)
 
 
 def _decision(committed: CommittedBlock) -> Decision:

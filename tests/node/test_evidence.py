@@ -12,8 +12,9 @@ import pytest
 from consensus import messages
 from consensus.evidence import DoubleVote, decode, encode, judge, offence_key
 from consensus.messages import Message, Prepare
-from contracts.calls import PrescriptionCommit
+from contracts.calls import PrescriptionCommit, Rotating, ValidatorRotate
 from ledger.errors import LedgerError
+from ledger.keys import SigningKey
 from node import evidence as pools
 from node.chain import Chain
 from node.evidence import FILE_NAME, EvidencePool
@@ -21,9 +22,18 @@ from node.kept import KeptFile
 from node.log import Level, Log
 from node.metrics import Metrics
 from node.signatures import VerifiedSignatures
-from tests import chainmaker
+from tests import chainmaker, changes
 from tests.chainmaker import member_of, some_bytes
-from tests.node.cluster import LABELS, Cluster, Node, prescription, run, running, until
+from tests.node.cluster import (
+    LABELS,
+    Cluster,
+    Node,
+    prescription,
+    run,
+    running,
+    transaction_of,
+    until,
+)
 from tests.node.evil import crossed, double_prepare, signature
 
 EVIL = LABELS[2]
@@ -133,6 +143,39 @@ def test_what_one_node_hears_of_an_old_deed_comes_onto_every_chain(tmp_path: Pat
             await cluster.until_level()
             for node in cluster.up:
                 assert in_blocks(node) == [data]
+
+    run(test())
+
+
+def test_a_deed_outlives_the_keys_and_the_height_that_it_was_done_with(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cluster:
+            first, genesis = cluster[LABELS[0]], cluster.genesis
+            await first.commit(prescription(genesis, 1))
+            await cluster.until_level()
+            await cluster[EVIL].stop()  # its keys are changed; the other three are a quorum
+            names = ("consensus", "checkpoint", "node")
+            keys = tuple(SigningKey(some_bytes("new", name)) for name in names)
+            assert len(keys) == 3
+            change = Rotating(member_of(EVIL), changes.public(keys))
+            header = first.running.chain.header
+            proved = changes.prove(genesis.chain_id, change, header.height, header.hash, keys)
+            rotated = transaction_of(genesis, EVIL, ValidatorRotate(change, proved))
+            (done,) = await first.commit(rotated)
+            assert [outcome.code for outcome in done.outcomes] == [0]
+            for number in (2, 3):  # it takes effect two heights later
+                await first.commit(prescription(genesis, number))
+            await cluster.until_level()
+            chain = first.running.chain
+            assert chain.validators_at(1) != chain.state.validators
+            new = double_prepare(genesis, EVIL, chain.height + 1)
+            with pytest.raises(LedgerError):  # by keys that are none of this height
+                await EvidencePoolView(first).hear(new)
+            old = double_prepare(genesis, EVIL, 1)
+            await EvidencePoolView(first).hear(old)
+            await until_recorded(cluster.up, 1)
+            await cluster.until_level()
+            assert {tuple(in_blocks(node)) for node in cluster.up} == {(old,)}
 
     run(test())
 

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consensus import messages
 from contracts.calls import MarkLock, cost_of, parse_call
 from contracts.genesis_json import signed_json
 from contracts.parameters import Parameters
@@ -34,6 +35,7 @@ from node.audit.replay import verify_export
 from tests.chainmaker import Chain, export_of, found, some_bytes, story
 from tests.edwards import BASE, ORDER, TORSION, add, challenge, encoded, multiply
 from tests.forgeries import Forgery, forgeries
+from tests.node.audit.forked import Speakers
 
 SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "recheck.py"
 CHAIN = story()
@@ -72,6 +74,18 @@ def test_a_true_chain_is_accepted(genesis: Path, tmp_path: Path) -> None:
     assert told["header"] == CHAIN.state.header.hash
     assert told["transactions"] == 14
     assert told["applied"] + told["refused"] == CHAIN.state.header.log_size
+
+
+def test_kept_proposals_are_counted_and_are_no_part_of_the_chain(
+    genesis: Path, tmp_path: Path
+) -> None:
+    speakers = Speakers(Chain(CHAIN.genesis))
+    changes = [speakers.change(i, 1) for i in range(3)]
+    kept = frame(messages.encode(speakers.proposal(CHAIN.blocks[0], 1, changes, None)))
+    content = export_of(CHAIN.genesis, CHAIN.blocks[:1]) + kept * 2
+    content += b"".join(frame(encode(block)) for block in CHAIN.blocks[1:]) + kept
+    told = check(tmp_path / "e", content, genesis)
+    assert (told["header"], told["kept_proposals"]) == (CHAIN.state.header.hash, 3)
 
 
 def test_a_chain_whose_validators_missed_turns_is_accepted(genesis: Path, tmp_path: Path) -> None:

@@ -16,7 +16,10 @@ from node.audit.conviction import Decision, convict, standing_of, to_json, verif
 from node.audit.errors import FalseFact, NoEvidence
 from node.audit.recorded import conviction_in, evidence_in
 from node.audit.words import deed_of, sentence
-from tests.chainmaker import Chain, export_of, member_of, story
+from node.chain import Chain as NodeChain
+from node.convictions import conviction as node_conviction
+from node.signatures import VerifiedSignatures
+from tests.chainmaker import Chain, export_of, member_of, story, upheaval
 from tests.consensus.committee import Committee
 
 CHAIN: Final = story()
@@ -42,6 +45,33 @@ def test_what_stands_in_an_export_is_found_and_proves_itself(tmp_path: Path) -> 
         assert verified.recorded == each.header
     with pytest.raises(NoEvidence):
         conviction_in(tmp_path / "e", CHAIN.genesis, bytes(32), workers=1)
+
+
+def test_across_changes_of_validators_those_of_the_height_judge(tmp_path: Path) -> None:
+    chain = upheaval()
+    genesis = chain.genesis.genesis
+    found = evidence_in(chain.export(tmp_path / "e"), chain.genesis, workers=1)
+    node = NodeChain.open(tmp_path / "node", genesis, VerifiedSignatures())
+    for committed in chain.blocks:
+        body, header = committed.block.body, committed.block.header
+        node.commit(node.execute(body, header, VerifiedSignatures()), committed.certificate)
+    changes: set[int] = set()
+    for each in found:
+        conviction = conviction_in(tmp_path / "e", chain.genesis, each.id, workers=1)
+        accused = node.accusation(each.id)
+        assert accused is not None
+        assert node_conviction(node, accused) == conviction  # a node makes the same file
+        verified = verify_json(to_json(conviction, genesis), genesis)
+        assert (verified.member, verified.recorded) == (each.member, each.header)
+        changes.add(len(conviction.changes))
+        for number in range(len(conviction.changes)):  # and no change may be left out
+            fewer = conviction.changes[:number] + conviction.changes[number + 1 :]
+            lacking = msgspec.structs.replace(conviction, changes=fewer)
+            with pytest.raises((LedgerError, ConsensusError)):
+                lacking.verify(chain.chain_id, genesis.validator_set)
+    assert len(found) == 7
+    assert len(changes) > 1
+    node.close()
 
 
 def test_nothing_is_taken_from_an_export_that_lies(tmp_path: Path) -> None:
