@@ -279,7 +279,7 @@ _TEXTS: Final = {
     ),
     Refusal.KEYS_UNCHANGED: "All the keys are those that the validator has.",
     Refusal.KEYS_CHANGED_LATELY: (
-        "The member changed its validator's keys at the time given; once an hour is allowed."
+        "The member changed its validator's keys at the time given; once a day is allowed."
     ),
     Refusal.KEY_UNUSABLE: "The key at the index given is not of the prime-order subgroup.",
     Refusal.KEY_TAKEN: "Somebody registered the key at the index given before.",

@@ -42,7 +42,7 @@ from ledger.validators import (
 EFFECT: Final = 2  # blocks from a change to the first that others sign
 LEAST: Final = 4  # validators: once there, they never become fewer
 MAX_AHEAD_S: Final = 30 * 86_400  # how long an approval may stand
-ROTATION_S: Final = 3_600  # between two changes of keys by one member
+ROTATION_S: Final = 86_400  # between two changes of keys that a member makes alone
 _ROTATED: Final = b"y"  # + member -> u64 time of the block
 
 _ROLES: Final = (Role.CONSENSUS, Role.CHECKPOINT, Role.TLS)
@@ -104,21 +104,26 @@ def leave(context: Context, call: ValidatorLeave) -> Concerned:
 
 
 def replace(context: Context, call: ValidatorReplace) -> Concerned:
-    """Put the sender in another's place, or raise `Refused`. It concerns both, and everyone."""
+    """Put the sender in another's place, or raise `Refused`. It concerns both, and everyone.
+
+    The place may be its own: so it gets other keys sooner than it may change them alone.
+    """
     change, era = call.change, _era(context)
     _require_approvable(context, change, era)
     _require_sender(context, change.member)
     place = _require_place(era, change.leaving)
-    if _place(era, change.member) is not None:
+    is_own = change.leaving == change.member
+    if not is_own and _place(era, change.member) is not None:
         raise Refused(Refusal.ALREADY_VALIDATOR)
     members = era.validators.members
+    before = members[place]
     after = _replaced(members, place, _validator(change.member, change.keys))
     _require_shared(context.state, after)
     kept = _kept_of_newcomer(context, change.keys)
     _require_keys(context, change.keys, kept)
     _require_approvals(context, change, call.approvals, era)
     _require_possession(context, change, change.keys, call.possession)
-    _retire(context, members[place])
+    _retire(context, before, (False, False, not is_own or change.keys.node == before.node_key))
     _register(context, change.keys, kept)
     _begin(context, era, after)
     return _beside(context, change.leaving)

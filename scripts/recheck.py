@@ -902,7 +902,7 @@ class Council:
         out = change.leaving if number == 52 else change.member
         place = places.get(out, len(voters))
         require(number == 50 or out in places, "there is no such validator")
-        if number in (50, 52):
+        if number == 50 or (number == 52 and out != change.member):
             require(change.member not in places, "it is a validator already")
         new = () if number == 51 else (validator.type(change.member, *change.keys),)
         after = voters[:place] + new + voters[place + 1 :]
@@ -918,6 +918,8 @@ class Council:
             self._require_approvals(change, rest[0], voters)
         if number != 51:
             self._require_possession(change, rest[-1])
+        if number == 52 and out == change.member and change.keys.node != voters[place].node_key:
+            self.nodes.discard((out, voters[place].node_key))
         self.term += number != 53
         self.eras.append((head.height + 2, after))
 
@@ -928,7 +930,7 @@ class Council:
         if before:
             require(keys != before, "no key changes")
             since = self.rotated.get(member)
-            require(since is None or head.time >= since + 3600, "it changed its keys lately")
+            require(since is None or head.time >= since + 86_400, "it changed its keys lately")
             self.rotated[member] = head.time
             if keys[2] != before[2]:
                 self.nodes.discard((member, before[2]))

@@ -403,6 +403,7 @@ def upheaval() -> Chain:
     )
     chain.block(work(), built_round=2, committed_in=3)
     chain.block(chain.transaction("operator-b", chain.rotating("operator-b")), seconds=3_600)
-    chain.block(work())
+    own = chain.replacing("operator-b", "operator-b")  # other keys again, with approvals
+    chain.block(work(), chain.transaction("operator-b", own))
     chain.block(work())
     return chain

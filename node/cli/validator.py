@@ -244,7 +244,7 @@ def submit(
 def rotate(context: click.Context, person: Person, folder: Path) -> None:
     """Give our member's validator the keys in a folder; those that are the same are kept.
 
-    It takes no approval, and is possible once an hour. Restart the node with the new folder when
+    It takes no approval, and is possible once a day. Restart the node with the new folder when
     the change is in force.
     """
     keys = _load(folder)

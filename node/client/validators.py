@@ -262,6 +262,8 @@ def describe(change: Change, members: Members) -> str:
             return f"{who} joins the validators"
         case Leaving():
             return f"{who} leaves the validators"
+        case Replacing(leaving=leaving) if leaving == change.member:
+            return f"{who} gives its validator other keys, as the validators approve"
         case Replacing(leaving=leaving):
             return f"{who} takes the place of {members.label_of(leaving)} among the validators"
         case Rotating():

@@ -43,7 +43,7 @@ from tests.changes import Keys, approve, prove, public
 from tests.contracts.world import FAMILIES, VALIDATOR_ROLES, VALIDATORS, World, key_of
 
 replace = msgspec.structs.replace
-HOUR = membership.ROTATION_S
+DAY = membership.ROTATION_S
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Council(World):
 
     @property
     def until(self) -> int:
-        return self.chain.header.time + 600
+        return self.chain.header.time + 2 * DAY
 
     def voters(self) -> list[str]:
         """Return who runs validators at the height after next, in order."""
@@ -117,7 +117,8 @@ class Council(World):
         return ValidatorRotate(change, self.prove(change, keys))
 
     def make(self, sender: str, call: Call, *, after: int = 1) -> Outcome:
-        return self.block(self.transaction(sender, call), after=after).outcomes[0]
+        sent = self.transaction(sender, call, valid_for=after + 600)
+        return self.block(sent, after=after).outcomes[0]
 
 
 def list_of(validator: Validator) -> tuple[bytes, bytes, bytes]:
@@ -184,6 +185,26 @@ def test_one_replaces_another_at_its_place() -> None:
     assert executed.concerned == (concerned,)
 
 
+@pytest.mark.parametrize("keeps_node", [True, False])
+def test_with_approvals_keys_change_again_on_the_same_day(*, keeps_node: bool) -> None:
+    world = Council()
+    assert world.make("insurer", world.rotating("insurer")) == DONE
+    before = world.chain.next_validators.members[2]
+    keys = world.new_keys(keep=before, kept=(2,) if keeps_node else ())
+    executed = world.block(
+        world.transaction("insurer", world.replacing("insurer", "insurer", keys))
+    )
+    assert executed.outcomes == (DONE,)
+    assert executed.concerned == ((world.ids["insurer"], EVERYONE),)
+    assert list_of(world.chain.next_validators.members[2]) == tuple(key.public for key in keys)
+    held = registry.holds(world.state, world.ids["insurer"], Role.TLS, before.node_key)
+    assert held is keeps_node
+    assert not registry.holds(
+        world.state, world.ids["insurer"], Role.CONSENSUS, before.consensus_key
+    )
+    assert (world.voters(), world.term) == (list(VALIDATORS), 1)
+
+
 @pytest.mark.parametrize("kept", [(), (0, 1), (0, 2), (1, 2)], ids=str)
 def test_keys_change_in_place_without_anybodys_leave(kept: tuple[int, ...]) -> None:
     world = Council()
@@ -201,15 +222,15 @@ def test_keys_change_in_place_without_anybodys_leave(kept: tuple[int, ...]) -> N
     assert world.make("shop", pending) == DONE  # what was approved before is good still
 
 
-def test_a_member_changes_its_keys_once_an_hour() -> None:
+def test_a_member_changes_its_keys_once_a_day() -> None:
     world = Council()
     assert world.make("insurer", world.rotating("insurer")) == DONE
     since = world.chain.header.time
     lately = refused(Refusal.KEYS_CHANGED_LATELY, since)
-    assert world.make("insurer", world.rotating("insurer"), after=HOUR - 1) == lately
+    assert world.make("insurer", world.rotating("insurer"), after=DAY - 1) == lately
     assert world.make("mutual", world.rotating("mutual"), after=0) == DONE
     assert world.make("insurer", world.rotating("insurer")) == DONE
-    assert membership.rotated_at(world.state, world.ids["insurer"]) == since + HOUR
+    assert membership.rotated_at(world.state, world.ids["insurer"]) == since + DAY
 
 
 def test_what_concerns_the_validators_concerns_everyone() -> None:
@@ -543,7 +564,8 @@ def test_whatever_is_asked_the_validators_stay_sound(
     batch: list[tuple[str, Call]] = []
 
     def close() -> None:
-        executed = world.block(*(world.transaction(*each) for each in batch), after=HOUR)
+        sent = [world.transaction(*each, valid_for=DAY) for each in batch]
+        executed = world.block(*sent, after=DAY)
         batch.clear()
         before = history[-1]
         history.append(world.chain.next_validators)
