@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The second opinion: verify a chain or a receipt from what docs/format.md says, and nothing else.
+"""The second opinion: verify a chain, a receipt or evidence by docs/format.md, and nothing else.
 
 It imports none of the node's code and none of the libraries by which the node judges, so that a
 fault shared by node and auditor still shows. It does not execute calls: outcomes are taken as the
@@ -7,6 +7,7 @@ quorum signed them, and the state digest is checked at genesis only.
 
     recheck.py chain EXPORT --genesis GENESIS.json [--header HEX] [--json] [--jobs N]
     recheck.py receipt RECEIPT.json --genesis GENESIS.json [--json]
+    recheck.py evidence EVIDENCE.json --genesis GENESIS.json [--json]
 
 Exit 0: every fact checked is true. Exit 4: the first false fact is named. Needs msgpack and ecdsa.
 """
@@ -1207,35 +1208,47 @@ receipt = struct(
 )  # fmt: skip
 
 
+class Voters:
+    """Who votes, followed from genesis on through the blocks after which others do."""
+
+    def __init__(self, founding):
+        self.chain_id, self.height = founding.chain_id, 0
+        self.members, self.hash = founding.validators, founding.header.validators_hash
+
+    def check(self, head, proof):
+        """Refuse unless a quorum of them signed this block, which is above the last change."""
+        place, signatures = f"block {head.height}", Signatures(1)
+        try:
+            need("chain_id", self.chain_id, head.chain_id)
+            need("validators_hash", self.hash, head.validators_hash)
+            if head.height <= self.height:
+                raise FalseFact("height", f"above {self.height}", head.height)
+            block_id = tagged(b"header", encode(head))
+            check_certificate(
+                proof, head.height, block_id, self.chain_id, self.members, signatures, place
+            )
+            signatures.drain()
+        except FalseFact as fact:
+            raise fact if fact.where.startswith(place) else fact.within(place) from None
+
+    def follow(self, change):
+        """Let those vote whom this block announces."""
+        self.check(change.header, change.certificate)
+        self.hash = tagged(b"validators", encode(change.validators))
+        need("next_validators_hash", self.hash, change.header.next_validators_hash)
+        self.height, self.members = change.header.height, change.validators.members
+
+
 def check_receipt(options):
     """Verify a receipt; return what it proves."""
     founding = read_genesis(options.genesis)
     value = read_json(options.file)
     need("format", "depoli/receipt/1", value.pop("format", None))
     found = receipt(all_from_hex(value), "receipt")
-    signatures, height = Signatures(1), 0
-    voters, voters_hash = founding.validators, founding.header.validators_hash
-    for head, proof, then in (*found.changes, (found.header, found.certificate, None)):
-        place = f"block {head.height}"
-        try:
-            need("chain_id", founding.chain_id, head.chain_id)
-            need("validators_hash", voters_hash, head.validators_hash)
-            if head.height <= height:
-                raise FalseFact("height", f"above {height}", head.height)
-            block_id = tagged(b"header", encode(head))
-            check_certificate(
-                proof, head.height, block_id, founding.chain_id, voters, signatures, place
-            )
-            signatures.drain()
-            if then is not None:
-                height, voters, voters_hash = (
-                    head.height,
-                    then.members,
-                    tagged(b"validators", encode(then)),
-                )
-                need("next_validators_hash", voters_hash, head.next_validators_hash)
-        except FalseFact as fact:
-            raise fact if fact.where.startswith(place) else fact.within(place) from None
+    voters = Voters(founding)
+    for one in found.changes:
+        voters.follow(one)
+    voters.check(found.header, found.certificate)
     if found.entry.height > found.header.height:
         raise FalseFact("height of the entry", f"at most {found.header.height}", found.entry.height)
     if found.entry.height == found.header.height:
@@ -1253,6 +1266,55 @@ def check_receipt(options):
         "time": found.entry.time,
         "outcome": "applied" if code == 0 else f"refused, code {code}",
         "proved_by": f"block {head.height}, {len(found.certificate.seals)} signatures",
+    }
+
+
+# --- Files of evidence (format.md, section 19) ----------------------------------------------------
+
+decision = struct("decision", header=header, certificate=certificate)
+standing = struct("standing", block=decision, index=u(15), count=u(16, 1), proof=seq(b(32), 0, 4))
+conviction = struct(
+    "conviction",
+    evidence=b(1, 65_536), member=b(16), witness=decision, standing=maybe(standing),
+    changes=seq(change, 0, 1024),
+)  # fmt: skip
+
+
+def check_conviction(options):
+    """Verify a file of evidence; return whom it convicts."""
+    founding = read_genesis(options.genesis)
+    value = read_json(options.file)
+    need("format", "depoli/evidence/1", value.pop("format", None))
+    organisation = value.pop("organisation", None)
+    found = conviction(all_from_hex(value), "conviction")
+    witness, held = found.witness, found.standing
+    height, judges, voters = witness.header.height, None, Voters(founding)
+    for one in found.changes:
+        if judges is None and one.header.height >= height:
+            judges = voters.members
+            voters.check(witness.header, witness.certificate)
+        voters.follow(one)
+    if judges is None:
+        judges = voters.members
+        voters.check(witness.header, witness.certificate)
+    if held is not None:
+        head = held.block.header
+        voters.height = max(voters.height, height - 1)
+        voters.check(head, held.block.certificate)
+        leaf = leaf_hash(found.evidence)
+        check_inclusion(head.evidence_root, held.count, held.index, leaf, held.proof)
+    offence, at, member = check_evidence(
+        found.evidence, founding.chain_id, lambda asked: judges if asked == height else None
+    )
+    need("member", member, found.member)
+    need("organisation", founding.labels.get(member, member.hex()), organisation)
+    return {
+        "chain_id": founding.chain_id,
+        "offence": offence,
+        "organisation": organisation,
+        "member": member,
+        "height": at,
+        "stands_in": "no block" if held is None else f"block {held.block.header.height}",
     }
 
 
@@ -1305,7 +1367,9 @@ def main():
     """Read the command line, verify, and say what was found."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, check in (("chain", check_chain), ("receipt", check_receipt)):
+    for name, check in (
+        ("chain", check_chain), ("receipt", check_receipt), ("evidence", check_conviction)
+    ):  # fmt: skip
         one = commands.add_parser(name)
         one.add_argument("file")
         one.add_argument(

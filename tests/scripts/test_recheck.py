@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import nacl.bindings as sodium
 import pytest
 from hypothesis import given
@@ -29,10 +30,12 @@ from ledger.heads import Heads, first
 from ledger.receipt import Receipt, to_json
 from ledger.turns import Turns
 from ledger.validators import MemberId
+from node.audit.conviction import to_json as conviction_json
 from node.audit.errors import FalseFact
+from node.audit.recorded import conviction_in, evidence_in
 from node.audit.records import MAGIC, frame
 from node.audit.replay import verify_export
-from tests.chainmaker import Chain, export_of, found, some_bytes, story
+from tests.chainmaker import Chain, export_of, found, some_bytes, story, upheaval
 from tests.edwards import BASE, ORDER, TORSION, add, challenge, encoded, multiply
 from tests.forgeries import Forgery, forgeries
 from tests.node.audit.forked import Speakers
@@ -205,6 +208,31 @@ def test_a_receipt_is_accepted_and_with_one_change_refused(genesis: Path, tmp_pa
         path.write_text(text[:place] + "1" + text[place + 1 :])
         with pytest.raises(recheck.FalseFact):
             recheck.check_receipt(options)
+
+
+def test_a_file_of_evidence_is_accepted_and_with_one_change_refused(tmp_path: Path) -> None:
+    chain = upheaval()
+    path, genesis, export = tmp_path / "evidence.json", tmp_path / "g", chain.export(tmp_path / "e")
+    genesis.write_text(signed_json(chain.genesis))
+    options = argparse.Namespace(file=path, genesis=genesis)
+    texts: list[str] = []
+    for each in evidence_in(export, chain.genesis, workers=1):
+        conviction = conviction_in(export, chain.genesis, each.id, workers=1)
+        texts.append(conviction_json(conviction, chain.genesis.genesis))
+        path.write_text(texts[-1])
+        told = recheck.check_conviction(options)
+        assert (told["offence"], told["member"]) == (each.id, each.member)
+        assert told["stands_in"] == f"block {each.header.height}"
+        alone = msgspec.structs.replace(conviction, standing=None)
+        path.write_text(conviction_json(alone, chain.genesis.genesis))
+        assert recheck.check_conviction(options)["stands_in"] == "no block"
+    chance = random.Random(5)
+    for text in (texts[0], texts[-1]):
+        digits = [place for place, letter in enumerate(text) if letter in "23456789"]
+        for place in chance.sample(digits, 30):
+            path.write_text(text[:place] + "1" + text[place + 1 :])
+            with pytest.raises(recheck.FalseFact):
+                recheck.check_conviction(options)
 
 
 def test_the_command_line_tells_people_and_programs(genesis: Path, tmp_path: Path) -> None:
