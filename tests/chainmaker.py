@@ -141,7 +141,7 @@ class Chain:
             self.genesis.genesis.members[index].label for index in self.genesis.genesis.validators
         ]
         self.beginning = beginning.header
-        self.voting = {  # by public key
+        self.voting: dict[bytes, SigningKey] = {  # by public key
             key.public: key for key in (key_of(label, Role.CONSENSUS) for label in self.labels)
         }
         self.transactions: list[Transaction] = []

@@ -10,9 +10,12 @@ from typing import get_args
 import msgspec
 import pytest
 
+from consensus.evidence import judge
+from contracts import membership
 from contracts.calls import (
     Call,
     ClaimSubmit,
+    Leaving,
     Leg,
     Mark,
     MarkLock,
@@ -20,6 +23,7 @@ from contracts.calls import (
     PrescriptionCommit,
     Reason,
     cost_of,
+    encode_call,
 )
 from contracts.commitment import H_TAG, H, blinding_from, commit, lock_of, mark_of
 from contracts.documents import CLAIM, PRESCRIPTION, DocumentType
@@ -83,6 +87,8 @@ def example() -> str:
     mark = mark_of(secret, Leg.COMPLEMENTARY, Part.LENSES, 0)
     blinding = blinding_from(some_bytes("one", 1) + some_bytes("one", 2))
     seal = first.certificate.seals[0]
+    rotation = chain.rotating("federation")
+    leaving = Leaving(member_of("federation"), 0, second.block.header.time + 3_600)
     values: list[tuple[str, bytes | int]] = [
         (
             "seed of the federation's transaction key",
@@ -121,6 +127,26 @@ def example() -> str:
         ("its signature by the federation", seal.signature),
         ("hash of the CommitCertificate", first.certificate.hash),
         ("refused Outcome in block 2", encode(second.outcomes[0])),
+        ("Rotating: other keys of the federation's validator", encode(rotation.change)),
+        ("its id", membership.change_id(chain.chain_id, rotation.change)),
+        (
+            "signed bytes of its possession, with block 2",
+            membership.possession_bytes(
+                chain.chain_id,
+                rotation.change,
+                second.block.header.height,
+                second.block.header.hash,
+            ),
+        ),
+        ("ValidatorRotate, the call", encode_call(rotation)),
+        ("Leaving: the federation, in term 0", encode(leaving)),
+        ("its id", membership.change_id(chain.chain_id, leaving)),
+        (
+            "signed bytes of an approval of it",
+            membership.approval_bytes(chain.chain_id, leaving),
+        ),
+        ("evidence: the federation committed two blocks at height 1", chain.double_vote(0)),
+        ("its offence", judge(chain.double_vote(0), chain.chain_id, chain.validators_at).offence),
         ("the whole export", export_of(genesis, chain.blocks)),
     ]
     lines: list[str] = []

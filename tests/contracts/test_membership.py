@@ -261,7 +261,7 @@ def resigned(world: Council, call: ValidatorJoin, **fields: object) -> Validator
     """Return a join whose change says something else, approved and proved as it stands."""
     change = replace(call.change, **fields)
     keys = world.known_keys(call)
-    return ValidatorJoin(change, world.approvals(change), world.prove(change, keys))  # type: ignore[arg-type]
+    return ValidatorJoin(change, world.approvals(change), world.prove(change, keys))
 
 
 def stale_block(world: Council) -> tuple[str, Call]:
