@@ -128,6 +128,7 @@ class Checkup:
         state, health = self._chain.state, self.health()
         validators = state.validators
         own = Answer(health, health.clock_ms, 0)
+        passed_over = state.turns.passed_over(len(validators), health.status.height)
         owner = self._owner()
         here = Peer(owner or "this node", self._node_key, None)
         peers = self._network.peers
@@ -148,6 +149,11 @@ class Checkup:
             twins=tuple(
                 Pair(each.label or None, each.places, each.reported_by or None)
                 for each in self._network.twins
+            ),
+            passed_over=tuple(
+                (each.validator, each.until)
+                for each in state.turns.absences
+                if each.validator in passed_over
             ),
         )
 

@@ -7,7 +7,7 @@ from consensus.core import MAX_DOUBLINGS
 from node.findings import Diagnosis, Finding, Gravity, Row, Verdict, by_gravity
 from node.health import Health
 from node.phrases import names, printable, sentence_of, size, span
-from node.situation import CLOCKS, Facts, Seen, Situation
+from node.situation import CLOCKS, STARTING_MS, Facts, Seen, Situation
 from node.troubles import reason_of
 
 
@@ -221,7 +221,11 @@ def check_versions(case: Situation) -> Iterator[Finding]:
 
 def check_cuts(case: Situation) -> Iterator[Finding]:
     """Look whether those that are linked to this node are linked to each other."""
-    asked = [n for n in case.voters.values() if n.said is not None and n is not case.here]
+    asked = [
+        node
+        for node, said in case.heard
+        if node.index is not None and node is not case.here and said.up_ms > STARTING_MS
+    ]
     cut = [
         (one, other)
         for position, one in enumerate(asked)
@@ -255,6 +259,21 @@ def check_heights(case: Situation) -> Iterator[Finding]:
                 "wait: it fetches them from its peers, and votes when it has them",
                 gravity=Gravity.WARNS,
             )
+
+
+def check_turns(case: Situation) -> Iterator[Finding]:
+    """Look for validators that do not propose, because they missed their last turns."""
+    for index, height in case.facts.passed_over:
+        label = case.label(index)
+        yield _finding(
+            case,
+            "passed-over",
+            f"{label} does not propose now: it missed its last turns.",
+            [case.voters[index]] if index in case.voters else [],
+            [f"it has its next turn from height {height} on; the network decides {case.top}"],
+            f"nothing, where {label} is back: its first block ends that",
+            gravity=Gravity.NOTE,
+        )
 
 
 def check_votes(case: Situation) -> Iterator[Finding]:
@@ -295,6 +314,7 @@ CHECKS: Final[tuple[Callable[[Situation], Iterator[Finding]], ...]] = (
     check_versions,
     check_cuts,
     check_heights,
+    check_turns,
     check_votes,
 )
 

@@ -17,6 +17,7 @@ from node.phrases import span
 
 STALLED_TIMEOUTS: Final = 10  # a height that takes as many times the base timeout does not move
 STALLED_WISH: Final = 2  # and in which so high a round is asked for: one leader may well be down
+STARTING_MS: Final = 5_000  # a node that started so lately may not have all its links yet
 CLOCKS: Final = 3  # of fewer nobody can say which is wrong
 
 
@@ -75,6 +76,7 @@ class Facts:
     precision_ms: int  # by which clocks may differ
     node_key_of: str | None  # whose registered node key this node has, None: nobody's
     twins: tuple[Pair, ...] = ()
+    passed_over: tuple[tuple[int, int], ...] = ()  # who has no turn, and at which height it has one
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from tests.network.faultnet import FaultNetwork, new_prescription, until
 A, B, C, D = (label for label, _ in testnet.FOUNDERS)  # D is the one that mostly suffers
 ALTERED = Path(__file__).parent / "altered"
 NOWHERE = "127.0.0.1:1"
-LASTING = {"twin"}  # findings that a node repeats for ten minutes
+LASTING = {"twin", "passed-over"}  # findings of what was: for ten minutes, for some blocks
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,8 @@ def test_where_nothing_waits_the_doctor_says_that_this_is_why(net: FaultNetwork)
     net.submit(A)
     net.until_level()
     code, found = doctor(net, A)
-    assert (code, found.verdict, found.findings) == (0, Verdict.IDLE, ())
+    assert (code, found.verdict) == (0, Verdict.IDLE)
+    assert causes(found) <= LASTING - {"twin"}
     assert [(row.label, row.link) for row in found.rows] == [
         (A, "here"),
         (B, "linked"),
@@ -156,7 +157,6 @@ def test_where_nothing_waits_the_doctor_says_that_this_is_why(net: FaultNetwork)
     ]
     said = told(net, A)
     assert said.startswith("Nothing waits at any node: that is why there is no block since block")
-    assert "Nothing is wrong." in said
     assert all(len(line) <= 80 for line in said.splitlines())
 
 
@@ -257,7 +257,7 @@ def test_another_version_is_named(net: FaultNetwork) -> None:
             process.start()
         found = finds(net, A, "version", [D])
         assert f"{D} runs version 9.9.9, most run" in of(found, "version")[0].what
-        assert causes(found) <= {"version", "fenced"}
+        until(lambda: causes(doctor(net, A)[1]) - LASTING == {"version"}, "it finds more")
         assert [row.version for row in found.rows][3] == "9.9.9"
 
 
@@ -269,8 +269,9 @@ def test_a_disk_that_is_nearly_full_is_named_and_then_the_one_that_is_full(
         data = process.home / DATA_FOLDER
         with small_disk(data):
             process.start()
-            found = finds(net, A, "disk", [D])
-            assert causes(found) <= {"disk", "fenced"}
+            finds(net, A, "disk", [D])
+            passing = LASTING | {"fenced"}  # its journal is a copy
+            until(lambda: causes(doctor(net, A)[1]) - passing == {"disk"}, "it finds more")
             fill(data)
 
             def died() -> bool:

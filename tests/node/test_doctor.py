@@ -316,6 +316,7 @@ def test_a_cut_between_two_others_is_seen_from_a_third() -> None:
     finding = only(diagnose(facts))
     assert (finding.cause, finding.whose) == ("partition", ("operator", "insurer-a"))
     assert finding.evidence == ("no link between operator and insurer-a",)
+    assert diagnose(change(facts, 2, up_ms=1000)).findings == ()  # it has just started
 
 
 # --- keys -----------------------------------------------------------------------------------------
@@ -407,6 +408,17 @@ def test_one_that_is_behind_is_named_and_this_node_says_so_of_itself() -> None:
 
 def test_one_liar_does_not_make_this_node_late() -> None:
     assert diagnose(change(network(), 1, status=status(height=10**9))).findings == ()
+
+
+def test_who_missed_its_turns_is_worth_a_note() -> None:
+    found = diagnose(replace(network(), passed_over=((2, 77),)))
+    finding = only(found)
+    assert (finding.cause, finding.whose, finding.gravity) == (
+        "passed-over",
+        ("insurer-a",),
+        Gravity.NOTE,
+    )
+    assert "from height 77 on" in finding.evidence[0]
 
 
 # --- clocks ---------------------------------------------------------------------------------------
