@@ -123,6 +123,7 @@ class Core:
         self.accepted = restored.accepted  # block prepared in this round
         self.prepared = restored.prepared  # the lock
         self._said = restored.said
+        self._lost = restored.lost
         self._book = Book(height, validators)
         self._book.advance(self.round)
         for message in (*restored.proposals.values(), *restored.said.values()):
@@ -386,7 +387,9 @@ class Core:
 
     def _recognise(self, statement: Statement) -> None:
         """Raise `Impersonated`, and sign nothing more, if I signed this and do not know it."""
-        if statement.signer != self._me or statement.round < self.round - PAST_ROUNDS:
+        if statement.signer != self._me:
+            return
+        if statement.round < max(self._lost, self.round - PAST_ROUNDS):
             return
         kind = Proposal if isinstance(statement, BareProposal) else type(statement)
         said = self._said.get((kind, statement.round))

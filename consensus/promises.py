@@ -12,9 +12,11 @@ from consensus.errors import BadPromises, MalformedMessage
 from consensus.messages import (
     MAX_MESSAGE_BYTES,
     Commit,
+    Height,
     Prepare,
     PreparedCertificate,
     Proposal,
+    Round,
     RoundChange,
     Signed,
 )
@@ -45,7 +47,17 @@ class Kept(Struct, tag=3):
     proposal: Proposal
 
 
-Promise: TypeAlias = Said | Locked | Kept
+class Resumed(Struct, tag=4):
+    """What this validator signed at `height` in rounds below `round` is lost, by a ceremony.
+
+    It signs nothing below that round, and hearing of what it signed there is no alarm.
+    """
+
+    height: Height
+    round: Round
+
+
+Promise: TypeAlias = Said | Locked | Kept | Resumed
 Slot: TypeAlias = tuple[type[Signed], int]  # one content for each kind and round, for ever
 
 
@@ -56,6 +68,7 @@ class Restored:
     round: int = 0  # highest in which it voted or proposed
     wish: int = 0  # highest round change, never below the round
     accepted: Hash | None = None  # prepared in `round`
+    lost: int = 0  # in rounds below this one it may have signed what is not here
     prepared: PreparedCertificate | None = None
     said: dict[Slot, Signed] = field(default_factory=dict)
     proposals: dict[int, Proposal] = field(default_factory=dict)  # own and kept, by round
@@ -85,6 +98,8 @@ def height_of(promise: Promise) -> int:
             return certificate.height
         case Kept(proposal):
             return proposal.height
+        case Resumed(height):
+            return height
         case _:
             assert_never(promise)
 
@@ -113,6 +128,8 @@ def restore(promises: Iterable[Promise], height: int) -> Restored:
                     state.prepared = certificate
             case Kept(proposal):
                 state.proposals[proposal.round] = proposal
+            case Resumed(_, round_):
+                state.lost = max(state.lost, round_)
             case Said(message):
                 _said(state, message)
             case _:
@@ -120,7 +137,7 @@ def restore(promises: Iterable[Promise], height: int) -> Restored:
     if (prepare := state.said.get((Prepare, state.round))) is not None:
         assert isinstance(prepare, Prepare)
         state.accepted = Hash(prepare.block_id)
-    state.wish = max(state.wish, state.round)
+    state.wish = max(state.wish, state.round, state.lost)
     return state
 
 

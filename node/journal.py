@@ -43,13 +43,17 @@ class Kind(IntEnum):
     KEPT = 3  # a promise that outlives its height: a proposal of a round above 0
     FENCE = 4  # nothing at or below this height is signed
     ORIGIN = 5  # an encoded Origin: which file this is
+    RESUMED = 6  # the operators agreed that this validator signs above this height: node.resume
+
+
+_LASTING: Final = {Kind.FENCE, Kind.RESUMED}
 
 
 class Record(Struct):
     """One fact on disk."""
 
     height: Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]
-    kind: Annotated[int, msgspec.Meta(ge=1, le=5)]
+    kind: Annotated[int, msgspec.Meta(ge=1, le=6)]
     data: bytes
 
 
@@ -66,7 +70,8 @@ class Journal:
         self._salt = b""
         self.truncated = 0  # bytes of a torn tail that were left out at opening
         self.doubt = ""  # why what was opened was not provably current
-        self.fence = 0  # the highest height at or below which nothing may be signed
+        self.fence = 0  # the highest height at or below which nothing may be signed, but for:
+        self.resumed: int | None = None  # above this height its operators let it sign again
 
     @classmethod
     def create(cls, directory: Path, identity: bytes, *, fence: int = 0) -> "Journal":
@@ -89,8 +94,10 @@ class Journal:
             return None
         journal = cls(directory, identity)
         journal._load(max(journal._numbers()))  # older ones: a crash came before their deletion
-        fence = [Record(UNKNOWN_FENCE, Kind.FENCE, b"")] if journal.doubt else []
-        journal._begin_file([*fence, *journal._records])
+        if journal.doubt:
+            journal._records = [r for r in journal._records if r.kind != Kind.RESUMED]
+            journal._records.append(Record(UNKNOWN_FENCE, Kind.FENCE, b""))
+        journal._begin_file(journal._records)
         return journal
 
     @staticmethod
@@ -147,7 +154,14 @@ class Journal:
 
     def set_fence(self, height: int) -> None:
         """Bind this validator durably to sign nothing at or below `height`, nor below its own."""
-        self._begin_file([Record(max(height, self._height), Kind.FENCE, b"")])
+        kept = [record for record in self._records if record.kind not in _LASTING]
+        self._begin_file([Record(max(height, self._height), Kind.FENCE, b""), *kept])
+
+    def resume(self, height: int, fence: int, promised: Sequence[bytes]) -> None:
+        """Let this validator sign above `height` again, bound by promises of the next height."""
+        ends = [Record(fence, Kind.FENCE, b""), Record(height, Kind.RESUMED, b"")]
+        self._height = height + 1
+        self._begin_file([*ends, *(Record(height + 1, Kind.PROMISE, data) for data in promised)])
 
     def close(self) -> None:
         """Close the files."""
@@ -157,7 +171,7 @@ class Journal:
             self._descriptor = -1
 
     def _lasting(self) -> list[Record]:
-        return [record for record in self._records if record.kind == Kind.FENCE]
+        return [record for record in self._records if record.kind in _LASTING]
 
     def _numbers(self) -> list[int]:
         return sorted(int(path.stem) for path in self._directory.glob("*.journal"))
@@ -189,7 +203,8 @@ class Journal:
         self._size = len(content)
         self._records = list(records)
         fences = [record.height for record in records if record.kind == Kind.FENCE]
-        self.fence = max(fences, default=0)
+        resumed = [record.height for record in records if record.kind == Kind.RESUMED]
+        self.fence, self.resumed = max(fences, default=0), max(resumed, default=None)
 
     def _load(self, number: int) -> None:
         path = self._path(number)
@@ -202,8 +217,8 @@ class Journal:
         records, end = self._parse(path, content, offset)
         promised = [record for record in records if record.kind in {Kind.PROMISE, Kind.BODY}]
         self._height = max((record.height for record in promised), default=0)
-        fences = [record for record in records if record.kind == Kind.FENCE]
-        self._records = fences + [each for each in promised if each.height == self._height]
+        lasting = [record for record in records if record.kind in _LASTING]
+        self._records = lasting + [each for each in promised if each.height == self._height]
         self._number, self.truncated = number, len(content) - end
         self.doubt = _doubt(path, records)
 

@@ -12,19 +12,31 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Final, TypeVar
 
+import msgspec
+
 from consensus import messages, promises
-from consensus.messages import Prepare, Proposal, Statement, signing_bytes
+from consensus.messages import (
+    UNPREPARED,
+    Prepare,
+    PreparedCertificate,
+    Proposal,
+    RoundChange,
+    Statement,
+    signing_bytes,
+)
 from consensus.promises import Promise
 from ledger.block import Block
 from ledger.encoding import decode, encode
 from ledger.errors import LedgerError
-from ledger.keys import SigningKey, verify
+from ledger.hashing import NO_HASH
+from ledger.keys import SIGNATURE_BYTES, SigningKey, verify
 from node.chain import Chain
 from node.journal import UNKNOWN_FENCE, Journal, Kind, Record
 from node.metrics import Metrics
 from node.sync import Head
 
 SAFE_HEIGHTS: Final = 2  # above the highest decided one: as far as a lost journal may have signed
+SECOND_ROUND: Final = 2  # of the second height after a ceremony: nobody had come so far there
 QUIET_HEIGHTS: Final = 1  # above a fence: what is heard of our own there is not of our past
 
 
@@ -107,12 +119,17 @@ class Pledges:
             return None
         return index, self._key.sign
 
-    def restore(self) -> tuple[list[Promise], list[Block]]:
+    async def restore(self) -> tuple[list[Promise], list[Block]]:
         """Return what was promised for the open height, and the blocks that it was promised for."""
         self._bodies.clear()
-        if self._journal is None or self.signer() is None:
+        signer = self.signer()
+        if self._journal is None or signer is None:
             return [], []
         height = self._chain.height + 1
+        if self._journal.resumed == height - 2 and not self._journal.promises(height):
+            # Before the ceremony it may have signed here too, in the rounds below this one.
+            opening = opened_above(self._chain, SECOND_ROUND, *signer)
+            await self.make_durable(opening, self._no_block)
         made = [promises.decode(data) for data in self._journal.promises(height)]
         blocks = [decode(data, Block) for data in self._journal.bodies(height)]
         self._bodies.update(block.header.hash for block in blocks)
@@ -218,12 +235,18 @@ class Pledges:
         self._proved.clear()
         await self._on_disk(self._journal.set_fence, UNKNOWN_FENCE)
 
+    @staticmethod
+    def _no_block(block_id: bytes) -> Block:
+        raise AssertionError(f"no block is promised: {block_id.hex()}")
+
     # --- small things ---------------------------------------------------------------------------
 
     @property
     def _first(self) -> int:
         """The first height that the fence allows."""
         assert self._journal is not None
+        if self._journal.resumed is not None:
+            return self._journal.resumed + 1
         return self._journal.fence + 1 + (QUIET_HEIGHTS if self._journal.fence else 0)
 
     def _has_unknown_fence(self) -> bool:
@@ -274,3 +297,23 @@ def proposals_of(kept: Iterable[bytes]) -> list[bytes]:
             case _:
                 pass
     return list(found)
+
+
+def opened_above(
+    chain: Chain,
+    round_: int,
+    me: int,
+    sign: Callable[[bytes], bytes],
+    lock: PreparedCertificate | None = None,
+) -> list[Promise]:
+    """Return the promises of the open height of one who asks for `round_` and lost what is below.
+
+    `lock` is the highest that anybody is known to have, and counts as its own.
+    """
+    header = chain.header
+    claim = (UNPREPARED, NO_HASH) if lock is None else (lock.round, lock.block_id)
+    change = RoundChange(header.height + 1, round_, *claim, lock, me, bytes(SIGNATURE_BYTES))
+    signature = sign(signing_bytes(change, header.chain_id))
+    said = promises.Said(msgspec.structs.replace(change, signature=signature))
+    locked: list[Promise] = [] if lock is None else [promises.Locked(lock)]
+    return [promises.Resumed(header.height + 1, round_), *locked, said]

@@ -325,7 +325,7 @@ class Replica:
         self._under_way.clear()
         self._fetching.clear()
         self._set_timer(CancelTimer())
-        made, blocks = self._pledges.restore()
+        made, blocks = await self._pledges.restore()
         self._core = self._new_core(made)
         first: list[Event] = [await self._judge_again(block) for block in blocks]
         if self.is_fenced:

@@ -198,6 +198,68 @@ def token_new(
     )
 
 
+@node.group()
+def resume() -> None:
+    """Let validators go on where too many journals were lost: see docs/operator.md first."""
+
+
+@resume.command()
+@click.option("--config", required=True, type=_FILE, help="config.toml, or the node's folder.")
+@click.option("--output", "out", required=True, type=_FILE, help="New file for the testimony.")
+@json_option
+@click.pass_context
+def testify(context: click.Context, config: Path, out: Path) -> None:
+    """Sign what is on the disk of our validator, which stands still, for the other operators."""
+    from node.keystore import load_node_keys  # noqa: PLC0415
+    from node.resume import testify as write  # noqa: PLC0415  (brings the whole node)
+
+    settings = load_config(config)
+    key = load_node_keys(settings.keys, Mode.VALIDATOR).consensus
+    assert key is not None  # validators have one
+    made = write(settings, key, out)
+    result = {
+        "testimony": str(out),
+        "height": made.height,
+        "block": made.block_id,
+        "journal_is_current": made.is_current,
+        "round": made.round,
+        "locked": made.lock is not None,
+    }
+    emit(context, result, lambda: fields(result))
+
+
+@resume.command()
+@click.option("--config", required=True, type=_FILE, help="config.toml, or the node's folder.")
+@click.option(
+    "--agreed-height",
+    required=True,
+    type=int,
+    help="The block from which all operators agreed, by voice, to go on.",
+)
+@click.argument("testimonies", required=True, nargs=-1, type=_FILE)
+@json_option
+@click.pass_context
+def confirm(
+    context: click.Context, config: Path, agreed_height: int, testimonies: tuple[Path, ...]
+) -> None:
+    """Let our validator, whose journal was lost, sign again: with one testimony of each."""
+    from node.keystore import load_node_keys  # noqa: PLC0415
+    from node.resume import resume as go_on  # noqa: PLC0415
+
+    settings = load_config(config)
+    key = load_node_keys(settings.keys, Mode.VALIDATOR).consensus
+    assert key is not None  # validators have one
+    made = go_on(settings, key, testimonies, agreed_height)
+    result = {
+        "height": made.height,
+        "block": made.block_id,
+        "first_round": made.round,
+        "locked": made.lock is not None,
+        "resuming": list(made.resuming),
+    }
+    emit(context, result, lambda: f"{fields(result)}\n\nStart it once all of these have done so.")
+
+
 def _parse_peer(text: str) -> tuple[str, Address]:
     label, equals, address = text.partition("=")
     if not equals or not label:

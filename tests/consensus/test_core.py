@@ -31,7 +31,7 @@ from consensus.interface import (
     Work,
 )
 from consensus.messages import Commit, Message, Prepare, Proposal, Status
-from consensus.promises import Kept, Locked, Said
+from consensus.promises import Kept, Locked, Resumed, Said
 from ledger.block import Outline
 from ledger.hashing import NO_HASH
 from ledger.turns import Absence, Turns
@@ -390,6 +390,18 @@ def test_my_own_signature_that_i_never_promised_silences_me() -> None:
     assert outputs[-1].timer is None
     outputs = hear(core, *(C.commit(i, ID) for i in (1, 2, 3)), ok(given=True))
     assert outputs[-1].decided is not None
+
+
+def test_what_i_signed_before_my_operators_let_me_resume_is_no_alarm() -> None:
+    lost = (C.prepare(ME, ID), C.commit(ME, ID), C.change(ME, 2), C.change(1, 1, C.prepared(ID)))
+    core = C.core(ME, (Resumed(HEIGHT, 3), Said(C.change(ME, 3))))
+    assert [output.refusal for output in hear(core, *lost)] == [None] * len(lost)
+    outputs = hear(core, C.proposal(), ok(), C.change(1, 3), C.change(2, 3), Tick())
+    assert core.round == 3
+    assert C.change(ME, 3) in said(outputs)
+    assert not any(isinstance(message, Prepare) for message in said(outputs))
+    [output] = hear(core, C.prepare(ME, ID, 3))
+    assert isinstance(output.refusal, Impersonated)
 
 
 def test_my_own_signature_comes_back_unharmed() -> None:

@@ -14,6 +14,7 @@ from consensus.promises import (
     Kept,
     Locked,
     Promise,
+    Resumed,
     Said,
     decode,
     encode,
@@ -36,9 +37,10 @@ SAMPLES: tuple[Promise, ...] = (
     Locked(LOCK),
     Kept(AGAIN),
 )
+EVERY: tuple[Promise, ...] = (*SAMPLES, Resumed(HEIGHT, 3))
 
 
-@pytest.mark.parametrize("promise", SAMPLES, ids=range(len(SAMPLES)))
+@pytest.mark.parametrize("promise", EVERY, ids=range(len(EVERY)))
 def test_a_promise_survives_its_encoding(promise: Promise) -> None:
     assert decode(encode(promise)) == promise
     assert height_of(promise) == HEIGHT
@@ -85,6 +87,12 @@ def test_the_round_is_the_highest_voted_in_and_the_wish_is_never_below_it() -> N
 def test_the_highest_lock_counts() -> None:
     higher = C.prepared(ID, 2)
     assert restore((Locked(higher), Locked(LOCK)), HEIGHT).prepared == higher
+
+
+def test_who_resumed_signs_nothing_below_its_round() -> None:
+    assert restore([Resumed(HEIGHT, 3)], HEIGHT).wish == 3
+    assert restore([Resumed(HEIGHT, 3), Said(C.change(1, 5))], HEIGHT).wish == 5
+    assert restore([Resumed(HEIGHT - 1, 3)], HEIGHT).wish == 0
 
 
 def test_promises_of_other_heights_bind_nothing() -> None:

@@ -1,6 +1,7 @@
 """Validators whose journal is lost, old or copied, as processes: nothing is ever contradicted."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -9,10 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from node import testnet
+from node.cli.main import main
 from node.config import FILE_NAME, load_config
 from node.process import PID_FILE, NoAnswer, Process, request
+from tests.network import faultnet
 from tests.network.faultnet import FaultNetwork, until
 
 
@@ -153,6 +157,48 @@ def test_owner_mode_and_place_of_all_folders_at_once_change_nothing(net: FaultNe
     net.submit(net.labels[0])
     for label, count in before.items():
         assert len(net.logged(label, "journal not current")) == count
+
+
+# --- too few left -----------------------------------------------------------------------------
+
+
+def test_when_too_many_journals_are_lost_their_operators_alone_let_them_go_on(
+    net: FaultNetwork, tmp_path: Path
+) -> None:
+    wiped, intact = net.labels[:2], net.labels[2:]
+    height = net.until_level()
+    for label in wiped:
+        net.process(label).kill()
+    waiting = faultnet.transaction(net.network, net.sender, faultnet.new_prescription())
+    faultnet.post(net.network, intact[0], [waiting.raw], wait_s=1)  # signed, and not decided
+    for label in wiped:
+        shutil.rmtree(load_config(net.process(label).home).data / "journal")
+    net.start(*wiped)
+    for label in wiped:  # they follow, serve and say why they do not vote
+        until(lambda at=label: "nothing below height" in silence(net.process(at)), "it has a fence")  # type: ignore[misc]
+    assert net.heights() == dict.fromkeys(net.labels, height)
+    assert all(net.network.stop().values())
+    testimonies = [str(tmp_path / label) for label in net.labels]
+    for label, path in zip(net.labels, testimonies, strict=True):
+        depoli("resume", "testify", "--config", net.process(label).home, "--output", path)
+    for label in wiped:
+        home = net.process(label).home
+        go_on = ("resume", "confirm", "--config", home, "--agreed-height", height)
+        assert depoli(*go_on, *testimonies[1:], code=6) == ""  # one is missing
+        answer = json.loads(depoli(*go_on, "--json", *testimonies))
+        assert answer["resuming"] == list(wiped)
+    net.start()
+    net.send(intact[0], waiting)
+    for label in net.labels:
+        net.submit(label)
+    assert not any(map(silence, net.network.processes))
+
+
+def depoli(*words: object, code: int = 0) -> str:
+    """Run `depoli node …`; return what it printed."""
+    ended = CliRunner().invoke(main, ["node", *map(str, words)])
+    assert ended.exit_code == code, ended.stderr
+    return ended.stdout
 
 
 # --- two of one -------------------------------------------------------------------------------
