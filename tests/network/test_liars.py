@@ -1,13 +1,19 @@
 """Three honest processes and a validator that lies: the chain goes on, and nothing is lost."""
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from consensus import messages
+from consensus.evidence import culprit, decode, offence_key
 from consensus.messages import Commit, Prepare
 from ledger.encoding import encode
+from node.cli.main import main
 from node.config import load_config
+from node.errors import Exit
 from node.link import MAX_CONSENSUS_BYTES, Channel, Transactions
 from node.process import request
 from scripts import kills
@@ -122,7 +128,9 @@ def test_two_blocks_of_one_leader_do_not_split_the_chain(net: FaultNetwork, liar
         drive(net, voted, together=3)
 
 
-def test_a_vote_for_two_blocks_is_found_by_who_hears_both(net: FaultNetwork, liar: Liar) -> None:
+def test_a_vote_for_two_blocks_is_found_and_stands_on_every_chain(
+    net: FaultNetwork, liar: Liar, tmp_path: Path
+) -> None:
     before = {label: counted(net, label, "depoli_evidence_total") for label in honest(net)}
 
     def is_found() -> bool:  # by each: a vote that comes when the height is over proves nothing
@@ -132,6 +140,36 @@ def test_a_vote_for_two_blocks_is_found_by_who_hears_both(net: FaultNetwork, lia
     with liar.telling(byzantine.two_faced):
         drive(net, is_found)
     assert net.logged(honest(net)[0], "contradiction")[-1]["kind"] in {"DoubleVote", "CrossVote"}
+
+    def stands(label: str) -> list[bytes]:
+        blocks = kills.read_blocks(net.network, label)
+        return [data for each in blocks for data in each.block.body.evidence]
+
+    until(lambda: all(map(stands, honest(net))), "no chain holds the evidence")
+    found = [{offence_key(decode(data)) for data in stands(label)} for label in honest(net)]
+    assert set.intersection(*found)  # who is a block behind will have the rest
+    for data in stands(honest(net)[0]):
+        assert culprit(decode(data)) == liar.index
+    _show_and_export(net, honest(net)[0], net.labels[liar.index], tmp_path)
+
+
+def _show_and_export(net: FaultNetwork, label: str, guilty: str, folder: Path) -> None:
+    """List the evidence of a running node, and take one piece away, by the commands for that."""
+    config = load_config(net.process(label).home)
+    token, file = folder / "token", folder / "evidence.json"
+    token.write_text(kills.token_of(net.network, label))
+    token.chmod(0o600)
+    source = ["--node", f"http://{config.api_listen}", "--token-file", str(token)]
+    trust = ["--genesis", str(config.genesis)]
+    done = CliRunner().invoke(main, ["evidence", "list", *source, *trust, "--json"])
+    assert done.exit_code == Exit.OK, done.output
+    recorded = [deed for deed in json.loads(done.stdout)["evidence"] if deed["recorded"]]
+    assert {deed["organisation"] for deed in recorded} == {guilty}
+    words = ["export", recorded[0]["id"], *source, *trust, "-o", str(file)]
+    done = CliRunner().invoke(main, ["evidence", *words])
+    assert done.exit_code == Exit.OK, done.output
+    done = CliRunner().invoke(main, ["evidence", "verify", str(file), *trust])
+    assert done.stdout.startswith(recorded[0]["says"]), done.output
 
 
 def test_a_body_that_is_kept_back_is_waited_for_no_longer_than_a_round(
