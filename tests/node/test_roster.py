@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from contracts import registry
+from contracts import eras, registry
 from contracts.execute import DirectSignatures, Executed
 from contracts.registry import Key
 from contracts.state import Overlay
@@ -35,6 +35,9 @@ class Desk:
         header = msgspec.structs.replace(state.header, height=height)
         fields = {each: getattr(state, each) for each in state.__dataclass_fields__}
         members = validators or state.validators
+        last = eras.latest(self.state)
+        if members != last.validators:
+            eras.begin(self.state, last.from_height + 1, last.term + 1, members)
         changed = {"header": header, "state": self.state, "validators": members}
         self.chain.state = type(state)(**(fields | changed | {"next_validators": members}))
 
