@@ -1,6 +1,7 @@
 """The door for transactions: into the mempool, and word of what became of them."""
 
 import asyncio
+import random
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from node.signatures import VerifiedSignatures
 MAX_BATCH: Final = 1024
 JUDGED_HERE: Final = 16  # at about 0.1 ms each: fewer cost less than handing them to a thread
 GOSSIP_BYTES: Final = 1 << 20  # of one frame: well below p2p's limit
+RELAYS: Final = 2  # who pass on to validators that are not linked here; one of them may not
 MAX_WAITING: Final = 100_000  # ids that clients wait for
 
 
@@ -229,18 +231,28 @@ class Admission:
     def _gossip(self, admitted: list[Transaction]) -> None:
         if self.network is None:
             return
-        for payload in _frames(admitted):
-            for link in list(self.network.links.values()):
-                link.send_transactions(payload)
+        links, own = self.network.links, self.network.node_key
+        keys = [each.node_key for each in self._state().validators.members]
+        missing = tuple(key for key in keys if key not in links and key != own)
+        able = [key for key in keys if key in links]
+        relays = random.sample(able, min(RELAYS, len(able))) if missing else []
+        for payload in _frames(admitted, ()):
+            for key, link in links.items():
+                if key not in relays:
+                    link.send_transactions(payload)
+        if relays:
+            for payload in _frames(admitted, missing):
+                for key in relays:
+                    links[key].send_transactions(payload)
 
 
-def _frames(admitted: list[Transaction]) -> Iterable[bytes]:
+def _frames(admitted: list[Transaction], relay: tuple[bytes, ...]) -> Iterable[bytes]:
     raws: list[bytes] = []
     size = 0
     for transaction in admitted:
         if len(raws) == MAX_BATCH or (raws and size + len(transaction.raw) > GOSSIP_BYTES):
-            yield encode(Transactions(tuple(raws)))
+            yield encode(Transactions(tuple(raws), relay))
             raws, size = [], 0
         raws.append(transaction.raw)
         size += len(transaction.raw)
-    yield encode(Transactions(tuple(raws)))
+    yield encode(Transactions(tuple(raws), relay))

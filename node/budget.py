@@ -19,6 +19,7 @@ SIGNATURE_S: Final = 200e-6
 MESSAGE_S: Final = 150e-6  # in the machine, with what it changes there
 STATUS_S: Final = 200e-6  # to find what its sender lacks
 TRANSACTION_S: Final = 30e-6  # one looked at in vain: new ones fill the share of their sender
+RELAY_S: Final = 5e-6  # one transaction passed on to one peer
 LOOKUP_S: Final = 2e-6  # one transaction asked for by its leaf
 RECORD_S: Final = 100e-6  # one block read from the disk
 MEMPOOL_S: Final = 5e-3

@@ -17,7 +17,7 @@ from ledger.errors import Malformed, Mismatch
 from ledger.keys import SIGNATURE_BYTES
 from ledger.transaction import Transaction, parse
 from node import budget, clock
-from node.admission import Admission, Refused
+from node.admission import Admission, Pending, Refused
 from node.answers import Answers
 from node.budget import Budgets
 from node.catchup import Catchup, Held
@@ -265,7 +265,7 @@ class Exchange:
             case Channel.CONSENSUS:
                 await self._take_message(link, payload)
             case Channel.TRANSACTIONS:
-                await self._take_transactions(link, decode(payload, Transactions).raws)
+                await self._take_transactions(link, decode(payload, Transactions))
             case Channel.PULL:
                 self._answer(link, payload)
             case Channel.REPLY:
@@ -273,15 +273,21 @@ class Exchange:
             case Channel.HELLO | Channel.NOTICE:
                 raise Mismatch("frame", "no second hello", channel.name)
 
-    async def _take_transactions(self, link: Link, raws: tuple[bytes, ...]) -> None:
+    async def _take_transactions(self, link: Link, told: Transactions) -> None:
         """Admit what a peer forwards; it has verified each, as we do. Raises where it has not."""
-        before = self._mempool.added
+        raws, before = told.raws, self._mempool.added
         results = await self._admission.submit(raws, gossip=False)
         in_vain = max(0, len(raws) - (self._mempool.added - before))
-        self._budgets.of(link.peer.node_key).spend(in_vain * budget.TRANSACTION_S)
+        spent = self._budgets.of(link.peer.node_key)
+        spent.spend(in_vain * budget.TRANSACTION_S)
         for result in results:
             if isinstance(result, Refused) and isinstance(result.error, Malformed | WrongSignature):
                 raise Mismatch("transaction", "one that its sender signed", str(result.error))
+        paired = zip(raws, results, strict=True)
+        waiting = [raw for raw, result in paired if isinstance(result, Pending)]
+        for other in filter(None, map(self.links.get, told.relay)):
+            spent.spend(len(waiting) * budget.RELAY_S)
+            other.send_transactions(encode(Transactions(tuple(waiting))))
 
     async def _take_message(self, link: Link, payload: bytes) -> None:
         try:

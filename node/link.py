@@ -19,7 +19,7 @@ import msgspec
 from ledger.encoding import U63_MAX, Struct, decode, encode
 from ledger.errors import LedgerError, Malformed
 from ledger.transaction import MAX_TRANSACTION_BYTES
-from ledger.validators import Bytes16, Bytes32
+from ledger.validators import MAX_VALIDATORS, Bytes16, Bytes32
 
 PROTOCOL_VERSION: Final = 2
 MAX_FRAME_BYTES: Final = 8 << 20  # a whole block of 4 MiB with its certificate, and room
@@ -128,12 +128,16 @@ Notice: TypeAlias = Ping | Pong | Twin | Refusal
 
 
 class Transactions(Struct):
-    """Transactions, gossiped once by the node they entered at, or pulled."""
+    """Transactions, gossiped once by the node they entered at, or pulled.
+
+    `relay` names peers that their sender is not linked to: who is passes them on, once.
+    """
 
     raws: Annotated[
         tuple[Annotated[bytes, msgspec.Meta(max_length=MAX_TRANSACTION_BYTES)], ...],
         msgspec.Meta(max_length=4096),
     ]
+    relay: Annotated[tuple[Bytes32, ...], msgspec.Meta(max_length=MAX_VALIDATORS)] = ()
 
 
 class BadFrame(LedgerError):

@@ -83,7 +83,7 @@ class Network:
         receiver: Receiver,
         log: Log,
     ) -> None:
-        self._seed, self._node_key, self._listen = seed, node_key, listen
+        self._seed, self.node_key, self._listen = seed, node_key, listen
         self._hello, self._receiver, self._log = hello, receiver, log
         self._peers: dict[bytes, Peer] = {}
         self._learnt: dict[bytes, tuple[str, int]] = {}  # where peers say that they listen
@@ -125,7 +125,7 @@ class Network:
 
     def set_peers(self, peers: Iterable[Peer]) -> None:
         """Talk to these from now on, and to nobody else; links to those who stay stay up."""
-        wanted = {peer.node_key: peer for peer in peers if peer.node_key != self._node_key}
+        wanted = {peer.node_key: peer for peer in peers if peer.node_key != self.node_key}
         before, self._peers = self._peers, wanted
         if before.keys() != wanted.keys():
             self._server_tls, self._client_tls = self._trust(wanted)
@@ -172,7 +172,7 @@ class Network:
             self._dials[key] = self._tasks.create_task(self._dial(key))
 
     async def _dial(self, key: bytes) -> None:
-        failures, is_higher = 0, self._listen is not None and self._node_key > key
+        failures, is_higher = 0, self._listen is not None and self.node_key > key
         while True:
             if not self._missing[key].is_set():
                 failures = 0
@@ -340,7 +340,7 @@ class Network:
             )
         while (known := self.links.get(key)) is not None:
             if known.instance == link.instance:
-                by_lower = self._node_key < key  # whether the lower key's links are those we dial
+                by_lower = self.node_key < key  # whether the lower key's links are those we dial
                 if known.dialled != link.dialled:
                     if known.dialled == by_lower:
                         raise Refused(Reason.DUPLICATE, "there is a better link", by_peer=False)
@@ -449,11 +449,11 @@ class Network:
 
     def _own_twin(self, link: Link, detail: str) -> None:
         """Note that a peer says that another instance of this very node lives."""
-        if self._is_news(self._node_key):
+        if self._is_news(self.node_key):
             self._log.error(
                 "another node runs with our key", told_by=link.peer.label, detail=detail
             )
-        self._twins[self._node_key] = Twins("", (detail,), link.peer.label, clock.monotonic())
+        self._twins[self.node_key] = Twins("", (detail,), link.peer.label, clock.monotonic())
 
     def _is_news(self, key: bytes) -> bool:
         known = self._twins.get(key)

@@ -231,14 +231,18 @@ def test_a_forged_transaction_that_is_forwarded_reaches_no_block(
     made = faultnet.transaction(net.network, net.sender, faultnet.new_prescription())
     forged = made.raw[:-1] + bytes((made.raw[-1] ^ 1,))
     label = honest(net)[0]
-    until(lambda: label in liar.linked, "the liar is not linked")
-    for raw in (forged, made.raw):
-        until(lambda: len(liar.parts.network.links) == 3, "the liar is not linked")
+    told = len(net.logged(label, "peer penalised"))
+    for raw in (made.raw, forged):
+        until(lambda: label in liar.linked, "the liar is not linked")
         payload = encode(Transactions((raw,)))
         liar.throw(len(payload).to_bytes(4) + bytes((Channel.TRANSACTIONS,)) + payload, label)
+        until(
+            lambda: made.id in kills.read_chain(net.network, label),
+            "the good one is not in a block",
+        )
     until(
-        lambda: made.id in kills.read_chain(net.network, label),
-        "the good one is not in a block",
+        lambda: len(net.logged(label, "peer penalised")) > told,
+        "who forwards what its sender did not sign is not penalised",
     )
 
 

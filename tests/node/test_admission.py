@@ -12,13 +12,14 @@ from contracts import errors
 from contracts.calls import PrescriptionCommit, SettlementConfirm
 from ledger.encoding import decode
 from ledger.errors import Malformed
+from ledger.keys import Role
 from ledger.transaction import Transaction
 from node import admission as admissions
 from node.admission import Admission, Pending, Refused
 from node.link import Transactions
 from node.mempool import Limits, Mempool, MempoolFull
 from node.p2p import Network
-from tests.chainmaker import some_bytes
+from tests.chainmaker import key_of, some_bytes
 from tests.node.cluster import (
     ALONE,
     Cluster,
@@ -47,6 +48,7 @@ class Peers:
 
     def __init__(self) -> None:
         self.links = {b"one": Peer(), b"two": Peer()}
+        self.node_key = key_of(ALONE[0], Role.TLS).public
 
     def told(self) -> list[bytes]:
         one, two = (

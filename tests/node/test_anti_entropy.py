@@ -1,7 +1,9 @@
 """Two nodes that no wire joins, for ever: what one says or has reaches the other by the others."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from ledger.keys import Role
@@ -12,9 +14,9 @@ A, B, C, D = LABELS
 
 
 @asynccontextmanager
-async def cut(folder: Path) -> AsyncIterator[Cluster]:
+async def cut(folder: Path, **parameters: int) -> AsyncIterator[Cluster]:
     """A cluster whose nodes may all sign; A and B know no way to each other."""
-    async with Cluster(folder) as cluster:
+    async with Cluster(folder, LABELS, **parameters) as cluster:
         cluster.cut.append({A, B})
         for label in LABELS:
             cluster[label].start()
@@ -41,6 +43,20 @@ def test_nobody_stops_where_two_never_speak(tmp_path: Path) -> None:
             assert len(leaders(cluster[A])) >= 3
 
     run(go_on())
+
+
+def test_a_transaction_of_one_is_work_of_the_other_at_once(tmp_path: Path) -> None:
+    async def pass_on() -> None:
+        async with cut(tmp_path, min_interval_ms=3000) as cluster:
+            for here, there in ((A, B), (B, A)):
+                made, heard = prescription(cluster.genesis, here), cluster[there].running
+                commit = asyncio.create_task(cluster[here].commit(made))
+                await until(partial(heard.mempool.__contains__, made.id), "it does not come")
+                # Not by a round change, after which it would be pulled.
+                assert [node.running.replica.status().wish for node in cluster.up] == [0] * 4
+                await commit
+
+    run(pass_on())
 
 
 def test_three_of_four_decide_though_two_of_them_never_speak(tmp_path: Path) -> None:

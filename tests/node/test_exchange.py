@@ -251,6 +251,20 @@ def test_gossiped_transactions_are_admitted_and_who_forwards_bad_ones_is_dropped
     run(gossip())
 
 
+def test_transactions_are_passed_on_to_whom_their_sender_cannot_reach(desk: Desk) -> None:
+    async def relay() -> None:
+        good = prescription(desk.cluster.genesis, 1)
+        there, nowhere = desk.other.peer.node_key, bytes(32)
+        told = Transactions((good.raw,), (there, nowhere))
+        await desk.receive(Channel.TRANSACTIONS, encode(told))
+        assert [decode(each, Transactions) for each in desk.other.transactions] == [
+            Transactions((good.raw,))  # and no further
+        ]
+        assert desk.link.transactions == []
+
+    run(relay())
+
+
 def test_transactions_are_given_by_leaf_and_the_mempool_as_a_whole(desk: Desk) -> None:
     async def pull() -> None:
         made = [prescription(desk.cluster.genesis, n) for n in range(3)]
