@@ -177,6 +177,8 @@ class Link:
         self.hello: Hello | None = None
         self.is_handling = False  # a frame of this peer: it has said something
         self._reader, self._writer = reader, writer
+        name = writer.get_extra_info("peername")  # gone when the connection is
+        self.place = f"{name[0]}:{name[1]}" if name else "?"
         self._notices: deque[bytes] = deque(maxlen=MAX_QUEUED_NOTICES)
         self._votes: OrderedDict[object, bytes] = OrderedDict()
         self._vote_bytes = 0
@@ -194,12 +196,6 @@ class Link:
         """Which start of the peer's process this is; the link must be up."""
         assert self.hello is not None
         return self.hello.instance
-
-    @property
-    def place(self) -> str:
-        """Where the other end of the connection is."""
-        name = self._writer.get_extra_info("peername")
-        return f"{name[0]}:{name[1]}" if name else "?"
 
     def send_notice(self, notice: Notice) -> None:
         """Say something about the link."""

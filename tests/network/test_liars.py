@@ -228,8 +228,10 @@ def test_a_bad_frame_ends_the_link_which_comes_back(
 def test_a_forged_transaction_that_is_forwarded_reaches_no_block(
     net: FaultNetwork, liar: Liar
 ) -> None:
-    made = faultnet.transaction(net.network, net.sender, faultnet.new_prescription())
-    forged = made.raw[:-1] + bytes((made.raw[-1] ^ 1,))
+    made, other = (
+        faultnet.transaction(net.network, net.sender, faultnet.new_prescription()) for _ in range(2)
+    )
+    forged = other.raw[:-1] + bytes((other.raw[-1] ^ 1,))
     label = honest(net)[0]
     told = len(net.logged(label, "peer penalised"))
     for raw in (made.raw, forged):
@@ -244,6 +246,7 @@ def test_a_forged_transaction_that_is_forwarded_reaches_no_block(
         lambda: len(net.logged(label, "peer penalised")) > told,
         "who forwards what its sender did not sign is not penalised",
     )
+    assert other.id not in kills.read_chain(net.network, label)
 
 
 def test_a_validator_that_does_not_vote_stops_nothing(net: FaultNetwork, liar: Liar) -> None:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -732,7 +733,8 @@ def test_a_read_frame_is_what_was_written() -> None:
             reader = asyncio.StreamReader()
             reader.feed_data(data)
             reader.feed_eof()
-            link = Link(Peer("p", bytes(32), None), reader, None)  # type: ignore[arg-type]
+            writer = SimpleNamespace(get_extra_info=lambda _: None)
+            link = Link(Peer("p", bytes(32), None), reader, writer)  # type: ignore[arg-type]
             return await link.read()
 
         assert await from_bytes(frame(Channel.REPLY, b"abc")) == (Channel.REPLY, b"abc")
