@@ -12,6 +12,7 @@ from ledger.keys import Role
 from node import clock
 from node.chain import Chain
 from node.config import Address
+from node.evidence import EvidencePool
 from node.health import (
     LEAST_FREE_BYTES,
     MAX_SILENCE_BYTES,
@@ -64,12 +65,14 @@ class Checkup:
         chain: Chain,
         mempool: Mempool,
         pledges: Pledges,
+        evidence: EvidencePool,
         replica: Replica,
         network: Network,
     ) -> None:
         self._data, self._node_key = data, node_key
         self._chain, self._mempool = chain, mempool
-        self._pledges, self._replica, self._network = pledges, replica, network
+        self._pledges, self._evidence = pledges, evidence
+        self._replica, self._network = replica, network
         self._version, self._began = software_version(), clock.monotonic()
         self._questions: dict[bytes, _Question] = {}  # by node key
         self._asking: asyncio.Task[dict[bytes, Answer]] | None = None
@@ -128,6 +131,7 @@ class Checkup:
         state, health = self._chain.state, self.health()
         validators = state.validators
         own = Answer(health, health.clock_ms, 0)
+        offences = self._evidence.offences()
         passed_over = state.turns.passed_over(len(validators), health.status.height)
         owner = self._owner()
         here = Peer(owner or "this node", self._node_key, None)
@@ -149,6 +153,11 @@ class Checkup:
             twins=tuple(
                 Pair(each.label or None, each.places, each.reported_by or None)
                 for each in self._network.twins
+            ),
+            offences=tuple(
+                (index, offences[each.member])
+                for index, each in enumerate(validators.members)
+                if offences[each.member]
             ),
             passed_over=tuple(
                 (each.validator, each.until)

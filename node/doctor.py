@@ -261,6 +261,22 @@ def check_heights(case: Situation) -> Iterator[Finding]:
             )
 
 
+def check_offences(case: Situation) -> Iterator[Finding]:
+    """Look for validators that are proved to have contradicted themselves."""
+    for index, count in case.facts.offences:
+        label = case.label(index)
+        yield _finding(
+            case,
+            "contradiction",
+            f"{label} is proved to have contradicted itself.",
+            [case.voters[index]] if index in case.voters else [],
+            [f"{count} {'offence' if count == 1 else 'offences'}, in blocks or waiting for one"],
+            "see depoli evidence list; its operator looks for a second node with its key, and for "
+            "a journal that was restored. A validator that lies is replaced: depoli validator",
+            gravity=Gravity.WARNS if case.verdict is Verdict.STOPPED else Gravity.NOTE,
+        )
+
+
 def check_turns(case: Situation) -> Iterator[Finding]:
     """Look for validators that do not propose, because they missed their last turns."""
     for index, height in case.facts.passed_over:
@@ -314,6 +330,7 @@ CHECKS: Final[tuple[Callable[[Situation], Iterator[Finding]], ...]] = (
     check_versions,
     check_cuts,
     check_heights,
+    check_offences,
     check_turns,
     check_votes,
 )

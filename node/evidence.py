@@ -82,6 +82,10 @@ class EvidencePool:
         """Return how many pieces wait."""
         return len(self._waiting)
 
+    def offences(self) -> Counter[bytes]:
+        """Return how many offences of each member are proved, in blocks or waiting for one."""
+        return self._recorded + self._held
+
     def waiting(self) -> list[Waiting]:
         """Return all that waits, the oldest first."""
         return list(self._waiting.values())

@@ -142,7 +142,8 @@ def _assemble(
         log=log,
     )
     network = _network(config, keys, chain, roster, exchange, log)
-    checkup = Checkup(config.data, keys.node.public, chain, mempool, pledges, replica, network)
+    known = (chain, mempool, pledges, evidence, replica, network)
+    checkup = Checkup(config.data, keys.node.public, *known)
     replica.connect(exchange, admission)
     evidence.added = lambda: replica.transactions_added(())
     admission.network, exchange.network, exchange.checkup = network, network, checkup

@@ -76,6 +76,7 @@ class Facts:
     precision_ms: int  # by which clocks may differ
     node_key_of: str | None  # whose registered node key this node has, None: nobody's
     twins: tuple[Pair, ...] = ()
+    offences: tuple[tuple[int, int], ...] = ()  # by which validator, how many are proved
     passed_over: tuple[tuple[int, int], ...] = ()  # who has no turn, and at which height it has one
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from consensus.evidence import decode
 from ledger.encoding import encode
 from ledger.errors import Malformed
 from node import checkup as checkups
@@ -15,6 +16,7 @@ from node.findings import Verdict
 from node.health import MAX_VERSION_BYTES, Health, PullHealth, free_bytes, is_set
 from node.sync import parse_pull, parse_reply
 from tests.node.cluster import LABELS, Cluster, prescription, run, running, until
+from tests.node.evil import double_prepare
 
 ME, PEER = LABELS[:2]
 
@@ -44,6 +46,23 @@ def test_every_linked_peer_is_asked_and_answers(tmp_path: Path) -> None:
                 assert node.said.is_validator is (node.index is not None)
             found = diagnose(facts)
             assert (found.verdict, found.findings) == (Verdict.IDLE, ())
+            seen = diagnose(await cluster.observer.running.checkup.facts())
+            assert (seen.verdict, seen.findings) == (Verdict.IDLE, ())
+            assert seen.rows[0].label == cluster.observer.label
+
+    run(test())
+
+
+def test_who_is_proved_to_have_contradicted_itself_is_named(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cluster:
+            deed = double_prepare(cluster.genesis, PEER, 1)
+            await cluster[ME].running.evidence.found([decode(deed)])
+            found = diagnose(await cluster[ME].running.checkup.facts())
+            assert ("contradiction", (PEER,)) in [(f.cause, f.whose) for f in found.findings]
+            await cluster.until_height(1)  # evidence is work
+            found = diagnose(await cluster[LABELS[2]].running.checkup.facts())
+            assert ("contradiction", (PEER,)) in [(f.cause, f.whose) for f in found.findings]
 
     run(test())
 

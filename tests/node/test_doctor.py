@@ -410,6 +410,19 @@ def test_one_liar_does_not_make_this_node_late() -> None:
     assert diagnose(change(network(), 1, status=status(height=10**9))).findings == ()
 
 
+@pytest.mark.parametrize(("count", "words"), [(1, "1 offence,"), (3, "3 offences,")])
+def test_who_contradicted_itself_is_named(count: int, words: str) -> None:
+    finding = only(diagnose(replace(network(), offences=((3, count),))))
+    assert (finding.cause, finding.whose, finding.gravity) == (
+        "contradiction",
+        ("insurer-b",),
+        Gravity.NOTE,
+    )
+    assert finding.evidence[0].startswith(words)
+    stopped = replace(unlink(network(), 1, 2), offences=((3, count),))
+    assert named(diagnose(stopped), "contradiction").gravity is Gravity.WARNS
+
+
 def test_who_missed_its_turns_is_worth_a_note() -> None:
     found = diagnose(replace(network(), passed_over=((2, 77),)))
     finding = only(found)
