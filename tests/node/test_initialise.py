@@ -11,7 +11,14 @@ from node import ceremony
 from node.card import Runs, create_card
 from node.config import Address, Mode, load_config
 from node.files import Exposed, Missing
-from node.initialise import NotInGenesis, OtherSettings, Settings, UnknownPeer, initialise
+from node.initialise import (
+    NotInGenesis,
+    OtherSettings,
+    Settings,
+    UnknownMember,
+    UnknownPeer,
+    initialise,
+)
 from node.journal import Journal
 from node.process import read_token
 from node.tokens import Scope, parse_tokens
@@ -153,3 +160,15 @@ def test_exposed_keys_are_refused(founded: Path, tmp_path: Path) -> None:
 def test_a_missing_genesis_is_refused(founded: Path, tmp_path: Path) -> None:
     with pytest.raises(Missing):
         initialise(tmp_path / "n", tmp_path / "genesis.json", settings(founded / "a"))
+
+
+def test_a_member_that_is_named_may_have_keys_that_are_newer_than_the_genesis(
+    founded: Path, tmp_path: Path
+) -> None:
+    chosen = replace(settings(founded / "stranger"), member="watcher")
+    made = initialise(tmp_path / "n", founded / "genesis.json", chosen)
+    assert made.label == "watcher"
+    with pytest.raises(UnknownMember) as caught:
+        other = replace(chosen, member="stranger")
+        initialise(tmp_path / "m", founded / "genesis.json", other)
+    assert "federation" in caught.value.hint
