@@ -168,7 +168,7 @@ def test_a_member_that_is_named_may_have_keys_that_are_newer_than_the_genesis(
     chosen = replace(settings(founded / "stranger"), member="watcher")
     made = initialise(tmp_path / "n", founded / "genesis.json", chosen)
     assert made.label == "watcher"
+    other = replace(chosen, member="stranger")
     with pytest.raises(UnknownMember) as caught:
-        other = replace(chosen, member="stranger")
         initialise(tmp_path / "m", founded / "genesis.json", other)
     assert "federation" in caught.value.hint
