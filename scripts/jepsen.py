@@ -15,6 +15,7 @@ import queue
 import random
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -453,6 +454,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keep the network's files and logs here")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the nodes end with it
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="depoli-jepsen-"))

@@ -18,6 +18,7 @@ import os
 import random
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -560,6 +561,7 @@ def main() -> None:
     options = parse()
     if options.commit:
         sys.exit(run_at(options.commit))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the nodes end with it
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="depoli-kills-"))

@@ -142,12 +142,12 @@ class Liar:
         return [link.peer.label for link in list(self.parts.network.links.values())]
 
     def throw(self, frame: bytes, to: str) -> None:
-        """Write bytes to a peer in the place of a frame."""
+        """Write bytes to a peer in the place of a frame, where it is linked."""
 
         async def write() -> None:
-            links = self.parts.network.links.values()
-            (link,) = [each for each in links if each.peer.label == to]
-            link._writer.write(frame)
+            for link in self.parts.network.links.values():
+                if link.peer.label == to:
+                    link._writer.write(frame)
 
         self._await(write)
 

@@ -1,15 +1,10 @@
 """A short campaign of SIGKILL under load; scripts/kills runs a long one and gives the figures."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from scripts import kills
+from tests.network import campaigns
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SLACK = 3  # the bars are for two cores of one's own; a test shares them
 
 
@@ -18,13 +13,7 @@ def summary() -> dict[str, object]:
     """What a campaign of two kills, of two at once and of one for good found."""
     counts = {"--kills": 2, "--proposers": 1, "--outages": 1, "--outage": 2, "--dead": 3}
     options = [str(word) for pair in counts.items() for word in pair]
-    command = ("scripts/kills.py", "--json", "--seed", "5", *options)
-    ended = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert ended.stdout, ended.stderr
-    found: dict[str, object] = json.loads(ended.stdout)
-    return found
+    return campaigns.ended("kills", "--seed", "5", *options)
 
 
 def test_nothing_that_was_acknowledged_is_lost_or_stands_twice(summary: dict[str, object]) -> None:

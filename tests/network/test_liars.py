@@ -45,6 +45,9 @@ def _honest_at_last(net: FaultNetwork, liar: Liar) -> Iterator[None]:
     height = net.until_level(*honest(net))
     until(lambda: liar.height >= height, "the liar does not keep up")
     net.require_whole(*honest(net))
+    for label in honest(net):
+        deeds = net.ask(label, "/v1/evidence?limit=500")["evidence"]
+        assert {deed["organisation"] for deed in deeds} <= {liar.label}
 
 
 def honest(net: FaultNetwork) -> tuple[str, ...]:
@@ -264,8 +267,10 @@ def test_a_peer_that_keeps_blocks_back_does_not_hold_up_who_catches_up(
     liar.keeps_blocks, liar.lied = True, 0
     for number in range(6):
         net.submit(others[number % 2])
-    net.start(away)
-    goal = net.until_level(*others)
-    net.until_height(goal, away)
+    for other in others:
+        net.proxy.cut(away, other)
+    net.process(away).start()
+    until(lambda: liar.lied > 0, "the liar is not asked, though nobody else is there")
+    net.proxy.heal()
+    net.until_height(net.until_level(*others), away)
     liar.keeps_blocks = False
-    assert liar.lied > 0
