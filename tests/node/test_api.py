@@ -600,6 +600,9 @@ def test_the_network_describes_itself(tmp_path: Path) -> None:
             assert (status["height"], status["hash"]) == (1, header.hash.hex())
             assert (status["round"], status["mempool"], status["log_size"]) == (0, 0, 1)
             assert (status["peers"], status["fenced"], status["ready"]) == ([], False, True)
+            (why,) = status["trouble"].values()  # of the observer, which is not there
+            assert "has to dial" in why
+            assert (status["twins"], status["sync"]) == ([], None)
             validators = (await door.get("/v1/validators", "operator")).json
             assert (validators["height"], validators["quorum"]) == (2, 1)
             assert (validators["leader"], validators["passed_over"]) == (0, [])
