@@ -10,9 +10,9 @@ A shell (node/replica) drives a `Core` of one height like this:
     `Ready()` once min_interval has passed since the parent was decided.
 2.  From a peer: decode, check `message.height`, drop what `core.wants` does not, verify every
     signature that `messages.signatures(message, chain_id, validators of that height)` lists (height
-    h or h + 1), and only then hand in `Received(message, sender)`. A `Status` has no signature: its sender is
-    what the link says. Messages above h + 1 mean that this node is behind: sync. Lower ones may be
-    handed in unverified: they are only answered.
+    h or h + 1), and only then hand in `Received(message, sender)`. A `Status` has no signature: its
+    sender is what the link says. Messages above h + 1 mean that this node is behind: sync. Lower
+    ones may be handed in unverified: they are only answered.
 3.  Take the `Output` in the order of its fields:
         promises   append to the journal (a `Prepare` or `Proposal`: with the block's body), fsync;
         decided    write the block and its certificate, durably; apply it; make the next core;

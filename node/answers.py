@@ -15,7 +15,8 @@ from node.mempool import Mempool
 from node.sync import MAX_BLOCKS, Blocks, Pulled
 
 MEMPOOL_S: Final = 1.0  # a mempool is sent to a peer no more often
-REPLY_BYTES: Final = 4 << 20
+REPLY_BYTES: Final = 4 << 20  # all transactions of a block
+BULK_BYTES: Final = 1 << 20  # of blocks, or of a mempool: who wants more asks again
 MAX_PULLED_CALLS: Final = 4096  # of a mempool: more come with the next blocks
 MAX_UNDER_WAY: Final = 2  # answers that are read from the disk for one peer
 
@@ -50,7 +51,7 @@ class Answers:
             return
         self._mempool_sent[link.peer.node_key] = now
         self._budgets.of(link.peer.node_key).spend(budget.MEMPOOL_S)
-        if raws := _raws(self._mempool.oldest(calls=MAX_PULLED_CALLS, size=REPLY_BYTES)):
+        if raws := _raws(self._mempool.oldest(calls=MAX_PULLED_CALLS, size=BULK_BYTES)):
             link.send_transactions(encode(Transactions(raws)))
 
     def send_blocks(self, link: Link, first: int, last: int) -> None:
@@ -71,7 +72,7 @@ class Answers:
         for height in range(first, top + 1):
             record = await loop.run_in_executor(self._worker, self._chain.record, height)
             size += len(record)
-            if records and size > REPLY_BYTES:
+            if records and size > BULK_BYTES:
                 break
             records.append(record)
         spent = len(records) * budget.RECORD_S + size * budget.BYTE_S

@@ -211,6 +211,12 @@ def rss(process: Process) -> int:
     raise AssertionError
 
 
+def cpu(process: Process) -> float:
+    """Return the processor time that a node has used, in seconds."""
+    fields = Path(f"/proc/{process.pid()}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def journal(process: Process) -> int:
     """Return what a node's journal takes, in bytes."""
     folder = load_config(process.home).data / "journal"
@@ -235,18 +241,22 @@ def run(network: LocalNetwork, seconds: float, pairs: int) -> dict[str, Any]:
     load, figures = Load(network), dict[str, list[float]](quiet=[], flooded=[])
     say("warming up")
     asyncio.run(load.measure(seconds / 2))
+    cost: dict[str, list[float]] = {name: [] for name in figures}  # processor time of a call
     growth: dict[str, int] = dict.fromkeys(figures, 0)  # of all honest nodes
     most, sent, handshakes, links = 0, 0, 0, 0
     context = multiprocessing.get_context("fork")
     for number in range(pairs):
-        before = sum(map(rss, honest))
+        before, used = sum(map(rss, honest)), sum(map(cpu, honest))
         figures["quiet"].append(asyncio.run(load.measure(seconds)))
-        between = sum(map(rss, honest))
+        between, then = sum(map(rss, honest)), sum(map(cpu, honest))
+        cost["quiet"].append((then - used) / seconds / figures["quiet"][-1])
         told = context.Queue()
         evil = context.Process(target=flood, args=(network, label, seconds + 2, told))
         evil.start()
         time.sleep(1)  # until the flood stands
+        used = sum(map(cpu, honest))
         figures["flooded"].append(asyncio.run(load.measure(seconds)))
+        cost["flooded"].append((sum(map(cpu, honest)) - used) / seconds / figures["flooded"][-1])
         most = max(most, *map(waiting, honest))
         added = told.get(timeout=60)
         evil.join()
@@ -260,6 +270,7 @@ def run(network: LocalNetwork, seconds: float, pairs: int) -> dict[str, Any]:
         "calls_per_s_flooded": round(median(figures["flooded"]), 1),
         "ratio": round(ratio, 3),
         "each": {name: [round(each, 1) for each in found] for name, found in figures.items()},
+        "cpu_us_per_call": {name: round(1e6 * median(found), 1) for name, found in cost.items()},
         "frames_sent": sent,
         "links": links,
         "handshakes": handshakes,

@@ -300,9 +300,9 @@ def test_blocks_are_given_as_far_as_they_fit(desk: Desk, monkeypatch: pytest.Mon
         assert await pull(0, 2) == records[:2]
         assert await pull(7, 9) == []
         assert await pull(4, 2) == []
-        monkeypatch.setattr(answers, "REPLY_BYTES", len(records[0]) + len(records[1]))
+        monkeypatch.setattr(answers, "BULK_BYTES", len(records[0]) + len(records[1]))
         assert await pull(1, 6) == records[:2]
-        monkeypatch.setattr(answers, "REPLY_BYTES", 1)
+        monkeypatch.setattr(answers, "BULK_BYTES", 1)
         assert await pull(2, 6) == records[1:2]  # one always, or nobody ever came further
 
     run(ask())
