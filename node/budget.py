@@ -9,16 +9,16 @@ from typing import Final
 
 from node import clock
 
-PEER_SHARE: Final = 0.05  # of a second each second; an honest peer of 25 needs a fifth of it
+PEER_SHARE: Final = 0.03  # of a second each second; an honest peer of 25 needs a third of it
 PEER_BURST_S: Final = 0.25  # hundreds of votes: what a node that was away is told at once
 
 # Prices in seconds, as measured on one core and rounded up.
-FRAME_S: Final = 50e-6
+FRAME_S: Final = 100e-6  # to read it, decode it, and let others have their turn
 BYTE_S: Final = 3e-9  # to read, decode and compare
 SIGNATURE_S: Final = 200e-6
 MESSAGE_S: Final = 150e-6  # in the machine, with what it changes there
 STATUS_S: Final = 200e-6  # to find what its sender lacks
-TRANSACTION_S: Final = 30e-6  # one looked at in vain: new ones fill the share of their sender
+TRANSACTION_S: Final = 10e-6  # one looked at in vain: new ones fill the share of their sender
 RELAY_S: Final = 5e-6  # one transaction passed on to one peer
 LOOKUP_S: Final = 2e-6  # one transaction asked for by its leaf
 RECORD_S: Final = 100e-6  # one block read from the disk
