@@ -1,5 +1,6 @@
 """The ceremony that lets wiped validators sign again: what it takes, and what it refuses."""
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,7 @@ from node.resume import (
     Signed,
 )
 from tests.chainmaker import key_of, some_bytes
-from tests.node.cluster import LABELS, Cluster, Node, prescription, run
+from tests.node.cluster import ALONE, LABELS, Cluster, Node, prescription, run, running, until
 
 WIPED, INTACT = LABELS[:2], LABELS[2:]
 
@@ -252,5 +253,33 @@ def test_all_go_on_and_nothing_is_contradicted(table: Table) -> None:
             await cluster.until_signing()
             assert not any(node.said("contradiction") for node in cluster.up)
             assert not any(node.running.metrics.foreign._value.get() for node in cluster.up)
+
+    run(go_on())
+
+
+def test_a_lone_validator_that_lost_its_journal_has_its_operator_alone(tmp_path: Path) -> None:
+    label = ALONE[0]
+
+    async def lose() -> Cluster:
+        async with running(tmp_path, ALONE) as cluster:
+            await cluster[label].commit(prescription(cluster.genesis, "before"))
+        shutil.rmtree(cluster[label].data / "journal")
+        async with cluster:
+            cluster[label].start()
+            await until(lambda: cluster[label].running.replica.is_fenced, "it votes")
+            assert "not provably the newest" in cluster[label].running.replica.standing.silence
+        return cluster
+
+    cluster = asyncio.run(lose())
+    (cluster[label].data / "genesis.json").write_bytes(signed_json(cluster.genesis).encode())
+    table, key = Table(cluster, tmp_path), key_of(label, Role.CONSENSUS)
+    table.testify(label)
+    resumed = resumes.resume(cluster[label].config(), key, [table.files[label]], 1)
+    assert (resumed.height, resumed.round) == (1, UNKNOWN_ROUND)
+
+    async def go_on() -> None:
+        async with cluster:
+            cluster[label].start()
+            await cluster[label].commit(prescription(cluster.genesis, "after"))
 
     run(go_on())
