@@ -112,7 +112,6 @@ class _History:
         if self.fence:  # a quorum of others tells it
             self.fence = found[0] + 2
             opened.set_fence(self.fence)
-            self.held = (0, [])  # what the fence covers is let go
         return opened
 
     def _turn_a_bit(self) -> None:

@@ -131,8 +131,15 @@ class Wire:
 class Wires:
     """Stands for `node.p2p.Network`: the links that one node has."""
 
-    def __init__(self, *, receiver: Any, hello: Callable[[], Hello], **_: object) -> None:  # noqa: ANN401
-        self.receiver, self.hello = receiver, hello
+    def __init__(
+        self,
+        *,
+        node_key: bytes,
+        receiver: Any,  # noqa: ANN401
+        hello: Callable[[], Hello],
+        **_: object,
+    ) -> None:
+        self.node_key, self.receiver, self.hello = node_key, receiver, hello
         self.links: dict[bytes, Wire] = {}
         self.peers: dict[bytes, Peer] = {}
         self.trouble: dict[bytes, str] = {}
@@ -396,6 +403,7 @@ class Replicas:
         yield patch("node.journal.RESERVED_BYTES", RESERVED_BYTES)
         yield patch("node.journal.secrets.token_bytes", self.rng.randbytes)
         yield patch("node.replica.random.uniform", self.rng.uniform)
+        yield patch("node.admission.random.sample", self.rng.sample)
         yield patch.object(clock, "now_ms", self._now_ms)
         yield patch.object(clock, "monotonic", self.loop.time)
         yield patch.object(keys, "verify", _verify)
