@@ -9,23 +9,25 @@ import ledger.validators
 from consensus import core, evidence, justify, votes
 from consensus.core import Core
 from consensus.errors import ConsensusError
-from consensus.interface import CancelTimer, Output
+from consensus.interface import Built, CancelTimer, Output
 from consensus.justify import Context
 from consensus.messages import (
     UNPREPARED,
     Commit,
     Justification,
+    Message,
     Prepare,
     Proposal,
     RoundChange,
     Status,
 )
 from consensus.promises import Locked, Promise, Restored, restore
-from ledger.block import Header
+from ledger.block import Header, Outline
 from ledger.certificate import Seal
 from ledger.errors import NoQuorum
 from ledger.validators import ValidatorSet, faulty
 from tests.simulation.shell import Shell
+from tests.simulation.world import World
 
 Patches = Sequence[tuple[object, str, Any]]
 
@@ -223,6 +225,39 @@ def _first_set(self: Shell, restored: tuple[Promise, ...]) -> Core:
         world.validators = real
 
 
+class Unjudged(Core):
+    """Proposes whatever its shell built, unjudged."""
+
+    def _offer(self, outline: Outline, justification: Justification | None) -> bool:
+        with patch.object(core, "require_justified", lambda *_: None):
+            return super()._offer(outline, justification)
+
+
+def _build_empty(self: Shell, round_: int) -> None:
+    """A shell that errs: it builds though there is nothing to include."""
+    outline = self.world.block(self.height, round_, self.key, self.head, (), self.now_ms // 1000)
+    self.known[outline.header.hash] = outline
+    self.handle(Built(outline))
+
+
+def _twice(
+    self: votes.Book, kind: type[Prepare | Commit], round_: int, block_id: bytes
+) -> tuple[Seal, ...]:
+    seals = _real_seals(self, kind, round_, block_id)  # type: ignore[type-var]
+    return seals + seals[:1]
+
+
+def _by_another_set(self: World, packet: Message, height: int) -> bool:
+    real = self.validators
+    self.validators = lambda h: real(h + 1)  # type: ignore[assignment]
+    try:
+        return _real_verified(self, packet, height)
+    finally:
+        self.validators = real
+
+
+_real_seals = votes.Book._seals
+_real_verified = World.verified
 _real_carry_out = Shell._carry_out
 _real_core = Shell._core
 
@@ -241,6 +276,7 @@ BAD_CORES: dict[str, type[Core]] = {
     "rejudge": Rejudging,
     "commit_unaccepted": Unlocked,
     "timer_when_idle": Restless,
+    "own_unjudged": Unjudged,
 }
 BAD_PARTS: dict[str, Patches] = {
     "q_f1": [(ledger.validators, "quorum", lambda n: faulty(n) + 1)],
@@ -278,9 +314,12 @@ BAD_PARTS: dict[str, Patches] = {
     "framing": [
         (evidence, "_forgets", lambda commit, change: change.prepared_round < commit.round)
     ],
+    "dup_signers": [(votes.Book, "_seals", _twice)],
+    "cert_of_another_set": [(World, "verified", _by_another_set)],
+    "own_unjudged": [(Shell, "_build", _build_empty)],
     "mixed_rounds": [(votes.Book, "_seals", _seals_of_any_round)],
 }
-MUTANTS = (*BAD_CORES, *BAD_PARTS)
+MUTANTS = tuple(dict.fromkeys((*BAD_CORES, *BAD_PARTS)))
 
 
 @contextmanager
