@@ -74,12 +74,12 @@ async def _sooner_or_later(
     self.__dict__.setdefault("late", set()).add(task)
 
 
-def _no_promises(_: Pledges) -> tuple[list[Promise], list[Block]]:
+async def _no_promises(_: Pledges) -> tuple[list[Promise], list[Block]]:
     return [], []
 
 
-def _no_blocks(self: Pledges) -> tuple[list[Promise], list[Block]]:
-    return _real["restore"](self)[0], []
+async def _no_blocks(self: Pledges) -> tuple[list[Promise], list[Block]]:
+    return (await _real["restore"](self))[0], []
 
 
 def _never(_: Pledges, __: object) -> bool:

@@ -73,6 +73,7 @@ class Plan:
     spoil: str = ""  # what befalls one disk, once
     deaf: str = ""  # a kind of message that one node hardly hears
     rumour: float = 1.0  # chance that a node hears of a transaction by gossip
+    mute: bool = False  # in the end a journal is lost
     chaos_s: float = 12.0
     skew_ms: int = 0
 
@@ -80,9 +81,15 @@ class Plan:
     def draw(cls, seed: int) -> "Plan":
         rng = Random(f"replicas {seed}")
         if seed % 4 == 3:  # what chance alone brings about too seldom
-            delay_s = rng.choice([0.005, 0.005, 0.1])  # a mute one knows what nobody else does
-            spoil = "journal lost"
-            return cls(seed, crash=0.03, delay_s=delay_s, spoil=spoil, rumour=0.0, chaos_s=6.0)
+            return cls(
+                seed,
+                crash=0.03,
+                delay_s=rng.choice([0.005, 0.1]),
+                spoil="journal lost",
+                rumour=0.0,
+                mute=True,
+                chaos_s=6.0,
+            )
         plan = cls(
             seed,
             loss=rng.choice([0.0, 0.0, 0.05, 0.3]),
@@ -454,6 +461,7 @@ class Replicas:
         await self._chaos()
         await self._heal()
         await self._demand_blocks()
+        await self._demand_hearing()
         await self._demand_silence()
         self.oracle.close()
 
@@ -486,6 +494,24 @@ class Replicas:
             for machine in self.machines[:: self.rng.choice([1, -1])]:
                 await self._submit(machine)
             await self._pause(1.0)
+
+    async def _demand_hearing(self) -> None:
+        """Give one node what no other hears of; it may be one that signs nothing for a while.
+
+        That a block takes it is demanded next.
+        """
+        victim = self._victim
+        if self.plan.mute:
+            for other in self.machines:
+                self.unlink(other, victim)
+            victim.stop(lose=False)
+            victim.spoil("journal lost")
+            self._back(victim)
+            await self._pause(2.0)
+        self.rumour = 0.0
+        await self._submit(victim)
+        await self._pause(0.5)
+        self.rumour = 1.0
 
     async def _demand_silence(self) -> None:
         """L10: with nothing to do nobody speaks, no timer runs, no block is made."""
