@@ -31,10 +31,10 @@ from node.admission import MAX_BATCH, Admission, Pending, Refused, Result
 from node.audit.conviction import to_json as conviction_json
 from node.audit.records import frame
 from node.chain import Chain, Committed
-from node.checkup import Checkup
-from node.doctor import diagnose
+from node.doctor.checkup import Checkup
+from node.doctor.diagnosis import diagnose
+from node.doctor.findings import to_json
 from node.evidence import EvidencePool
-from node.findings import to_json
 from node.log import Log
 from node.mempool import Mempool
 from node.pledges import Pledges

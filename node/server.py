@@ -19,8 +19,8 @@ from node.admin import admin_application
 from node.admission import Admission
 from node.api import Api
 from node.chain import Chain
-from node.checkup import Checkup
 from node.config import Config, Mode
+from node.doctor.checkup import Checkup
 from node.evidence import FILE_NAME as EVIDENCE_FILE
 from node.evidence import EvidencePool
 from node.exchange import Exchange

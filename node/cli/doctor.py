@@ -9,9 +9,9 @@ import click
 
 from node.cli.output import emit, json_option, table
 from node.config import load_config
+from node.doctor.findings import Diagnosis, Finding, Gravity, Row, Verdict, from_json, to_json
+from node.doctor.phrases import size, span
 from node.errors import Exit
-from node.findings import Diagnosis, Finding, Gravity, Row, Verdict, from_json, to_json
-from node.phrases import size, span
 from node.process import NoAnswer, Process
 
 WIDTH: Final = 80
@@ -49,7 +49,7 @@ def doctor(context: click.Context, config: Path) -> int:
     try:
         diagnosis = from_json(Process("", settings.home).ask("/v1/diagnosis"))
     except NoAnswer as no_answer:
-        from node.autopsy import examine  # noqa: PLC0415  (brings the contracts)
+        from node.doctor.autopsy import examine  # noqa: PLC0415  (brings the contracts)
 
         diagnosis = examine(settings, no_answer)
     emit(context, to_json(diagnosis), lambda: told(diagnosis))

@@ -16,7 +16,7 @@ from ledger.keys import Role
 from node import ceremony, testnet
 from node.cli.main import main
 from node.config import FILE_NAME, load_config
-from node.findings import Diagnosis, Finding, Verdict, from_json
+from node.doctor.findings import Diagnosis, Finding, Verdict, from_json
 from node.initialise import DATA_FOLDER, GENESIS_FILE, JOURNAL_FOLDER, _begin_journal
 from node.keystore import create_keys, load_keys
 from node.process import Process

@@ -35,7 +35,7 @@ from node.admission import MAX_BATCH
 from node.api import MAX_BODY_BYTES
 from node.audit.conviction import verify_json
 from node.audit.records import split_frames
-from node.findings import Verdict, from_json
+from node.doctor.findings import Verdict, from_json
 from node.listener import serve_http
 from node.mempool import Limits, Mempool
 from node.tokens import Scope

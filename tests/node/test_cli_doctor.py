@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from node import testnet
 from node.cli.doctor import WIDTH, exit_code, told
 from node.cli.main import main
+from node.doctor.findings import Diagnosis, Finding, Gravity, Row, Verdict
 from node.errors import Exit
-from node.findings import Diagnosis, Finding, Gravity, Row, Verdict
 
 LONG = "a label that is longer than any column"
 WORDS = "words that a person reads to the end of the line and beyond it, " * 3

@@ -11,9 +11,10 @@ import pytest
 
 from ledger.keys import Role
 from ledger.lock import DirectoryLock
-from node import autopsy, testnet
+from node import testnet
 from node.config import Config, load_config
-from node.findings import Diagnosis, Gravity, Verdict
+from node.doctor import autopsy
+from node.doctor.findings import Diagnosis, Gravity, Verdict
 from node.initialise import JOURNAL_FOLDER
 from node.keystore import create_keys
 from node.process import LOG_FILE, NoAnswer

@@ -11,8 +11,8 @@ import pytest
 from consensus.messages import Held, Status
 from ledger.hashing import NO_HASH
 from ledger.validators import quorum
-from node.doctor import CHECKS, diagnose
-from node.findings import (
+from node.doctor.diagnosis import CHECKS, diagnose
+from node.doctor.findings import (
     Diagnosis,
     Finding,
     Gravity,
@@ -21,8 +21,8 @@ from node.findings import (
     from_json,
     to_json,
 )
+from node.doctor.situation import Facts, Pair, Seen, Situation
 from node.health import LEAST_FREE_BYTES, Health, bitmap_of, is_set
-from node.situation import Facts, Pair, Seen, Situation
 
 LABELS = ("federation", "operator", "insurer-a", "insurer-b", "e", "f", "g")
 HEIGHT = 42  # that is open

@@ -10,9 +10,9 @@ import pytest
 from consensus.evidence import decode
 from ledger.encoding import encode
 from ledger.errors import Malformed
-from node import checkup as checkups
-from node.doctor import diagnose
-from node.findings import Verdict
+from node.doctor import checkup as checkups
+from node.doctor.diagnosis import diagnose
+from node.doctor.findings import Verdict
 from node.health import MAX_VERSION_BYTES, Health, PullHealth, free_bytes, is_set
 from node.sync import parse_pull, parse_reply
 from tests.node.cluster import LABELS, Cluster, prescription, run, running, until

@@ -11,9 +11,9 @@ from statistics import median_low
 from typing import Final
 
 from ledger.validators import faulty
-from node.findings import Verdict
+from node.doctor.findings import Verdict
+from node.doctor.phrases import span
 from node.health import Health, is_set
-from node.phrases import span
 
 STALLED_TIMEOUTS: Final = 10  # a height that takes as many times the base timeout does not move
 STALLED_WISH: Final = 2  # and in which so high a round is asked for: one leader may well be down

@@ -12,6 +12,7 @@ from ledger.keys import Role
 from node import clock
 from node.chain import Chain
 from node.config import Address
+from node.doctor.situation import Facts, Pair, Seen
 from node.evidence import EvidencePool
 from node.health import (
     LEAST_FREE_BYTES,
@@ -27,7 +28,6 @@ from node.mempool import Mempool
 from node.p2p import Network
 from node.pledges import Pledges
 from node.replica import Replica
-from node.situation import Facts, Pair, Seen
 
 ANSWER_S: Final = 2.0  # then a peer that is linked is called silent
 

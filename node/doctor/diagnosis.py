@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from consensus.core import MAX_DOUBLINGS
-from node.findings import Diagnosis, Finding, Gravity, Row, Verdict, by_gravity
+from node.doctor.findings import Diagnosis, Finding, Gravity, Row, Verdict, by_gravity
+from node.doctor.phrases import names, printable, sentence_of, size, span
+from node.doctor.situation import CLOCKS, STARTING_MS, Facts, Seen, Situation
+from node.doctor.troubles import reason_of
 from node.health import Health
-from node.phrases import names, printable, sentence_of, size, span
-from node.situation import CLOCKS, STARTING_MS, Facts, Seen, Situation
-from node.troubles import reason_of
 
 
 def diagnose(facts: Facts) -> Diagnosis:

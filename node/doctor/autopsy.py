@@ -18,13 +18,13 @@ from ledger.lock import FILE_NAME as LOCK_FILE
 from ledger.lock import DirectoryLock
 from node import ceremony
 from node.config import Config, Mode
+from node.doctor.findings import Diagnosis, Finding, Gravity, Verdict, by_gravity
+from node.doctor.phrases import printable, sentence_of, size
 from node.errors import NodeError
-from node.findings import Diagnosis, Finding, Gravity, Verdict, by_gravity
 from node.health import LEAST_FREE_BYTES, free_bytes
 from node.initialise import JOURNAL_FOLDER, NotInGenesis, find_ours
 from node.journal import Journal
 from node.keystore import NodeKeys, load_node_keys
-from node.phrases import printable, sentence_of, size
 from node.process import NoAnswer, Process, request
 from node.tokens import parse_tokens
 
