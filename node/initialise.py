@@ -109,7 +109,8 @@ def initialise(folder: Path, genesis_file: Path, settings: Settings) -> Initiali
         _require_same(folder / name, expected)
     files.make_folder(folder)
     _settle(folder / GENESIS_FILE, text)
-    if settings.first_start and keys.consensus is not None:
+    is_begun = (folder / FILE_NAME).exists()  # a journal that is gone by now was lost
+    if settings.first_start and not is_begun and keys.consensus is not None:
         _begin_journal(folder / DATA_FOLDER, genesis.chain_id + keys.consensus.public)
     if not (folder / OPERATOR_TOKEN).exists():
         give_token(

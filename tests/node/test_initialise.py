@@ -106,6 +106,16 @@ def test_only_a_first_start_makes_a_journal_that_may_sign(founded: Path, tmp_pat
     assert not (tmp_path / "2" / "data").exists()
 
 
+def test_a_journal_that_was_lost_is_not_begun_again_by_the_same_command(
+    founded: Path, tmp_path: Path
+) -> None:
+    chosen = settings(founded / "a")
+    initialise(tmp_path, founded / "genesis.json", chosen)
+    shutil.rmtree(tmp_path / "data" / "journal")
+    assert not initialise(tmp_path, founded / "genesis.json", chosen).is_new
+    assert not Journal.is_in(tmp_path / "data" / "journal")
+
+
 def test_an_observer_is_made_of_a_node_key_alone(founded: Path, tmp_path: Path) -> None:
     made = initialise(
         tmp_path, founded / "genesis.json", settings(founded / "watcher", Mode.OBSERVER)
