@@ -158,10 +158,15 @@ class Journal:
         self._begin_file([Record(max(height, self._height), Kind.FENCE, b""), *kept])
 
     def resume(self, height: int, fence: int, promised: Sequence[bytes]) -> None:
-        """Let this validator sign above `height` again, bound by promises of the next height."""
+        """Let this validator sign above `height` again, bound by promises of the next height.
+
+        Blocks of that height stay: nobody else may have the one that is locked.
+        """
         ends = [Record(fence, Kind.FENCE, b""), Record(height, Kind.RESUMED, b"")]
         self._height = height + 1
-        self._begin_file([*ends, *(Record(height + 1, Kind.PROMISE, data) for data in promised)])
+        bodies = [Record(height + 1, Kind.BODY, data) for data in self.bodies(height + 1)]
+        bound = [Record(height + 1, Kind.PROMISE, data) for data in promised]
+        self._begin_file([*ends, *bodies, *bound])
 
     def close(self) -> None:
         """Close the files."""

@@ -32,7 +32,7 @@ from node.config import Config
 from node.errors import Rejected, VerificationFailed
 from node.initialise import JOURNAL_FOLDER
 from node.journal import UNKNOWN_FENCE, Journal
-from node.pledges import SAFE_HEIGHTS, opened_above
+from node.pledges import QUIET_HEIGHTS, SAFE_HEIGHTS, opened_above
 
 DOMAIN: Final = b"depoli/testimony/1\0"
 UNKNOWN_ROUND: Final = 100  # where nobody is left who knows how far the rounds had come
@@ -78,12 +78,23 @@ class NothingToResume(Rejected):
 
 
 class Behind(Rejected):
-    """Our chain is not at the block from which all go on."""
+    """A node is not at the block from which all go on."""
 
-    def __init__(self, height: int, wanted: int) -> None:
+    def __init__(self, whose: str, height: int, wanted: int) -> None:
         super().__init__(
-            f"our last block is {height}, and the highest that anybody has is {wanted}",
-            hint="start the node until it has followed, stop it, and testify again",
+            f"{whose} last block is {height}, and the highest that anybody has is {wanted}",
+            hint="start all nodes until it has followed, stop them, and testify again",
+        )
+
+
+class Outdated(Rejected):
+    """Our disk is not as our testimony says: what was signed since would be forgotten."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "what is on our disk is not what we testified: this validator confirmed already, or "
+            "another file is its newest",
+            hint="if it confirmed, start it; else stop all nodes, and let all testify again",
         )
 
 
@@ -118,7 +129,7 @@ class Resumption:
 def testify(config: Config, key: SigningKey, out: Path) -> Testimony:
     """Write what is on our disk to the new file `out`. The node must stand still.
 
-    Raises `StoreLocked` where it runs, `AlreadyThere`, and what its data is refused by.
+    Raises `StoreLocked` where it runs, `AlreadyThere`, `Behind`, and what its data is refused by.
     """
     with _opened(config) as chain:
         made = _testimony(config, key, chain)
@@ -132,7 +143,7 @@ def resume(
 ) -> Resumption:
     """Let our validator sign again above `agreed_height`, as all testimonies show it to be safe.
 
-    Raises `BadTestimony`, `NotAllTestify`, `NothingToResume`, `Behind`, `OtherHeight`.
+    Raises `BadTestimony`, `NotAllTestify`, `NothingToResume`, `Behind`, `OtherHeight`, `Outdated`.
     """
     with _opened(config) as chain:
         validators = chain.state.validators
@@ -140,14 +151,17 @@ def resume(
         found = [_load(path, chain) for path in paths]
         decided = _resumption(chain, found, validators, labels)
         if chain.height != decided.height or chain.header.hash != decided.block_id:
-            raise Behind(chain.height, decided.height)
+            raise Behind("our", chain.height, decided.height)
         if agreed_height != decided.height:
             raise OtherHeight(agreed_height, decided.height)
-        if _testimony(config, key, chain).is_current:
-            raise NothingToResume("the journal of this validator is current: it need not resume")
         me = validators.index_of(key.public)
         if me is None:
             raise NothingToResume("this node is no validator of the next height")
+        ours = _testimony(config, key, chain)
+        if ours.is_current:
+            raise NothingToResume("the journal of this validator is current: it need not resume")
+        if ours not in found:
+            raise Outdated
         made = opened_above(chain, decided.round, me, key.sign, decided.lock)
         identity = chain.header.chain_id + key.public
         folder = config.data / JOURNAL_FOLDER
@@ -182,7 +196,12 @@ def _testimony(config: Config, key: SigningKey, chain: Chain) -> Testimony:
     state, is_current = promises.Restored(), False
     if journal is not None:
         with contextlib.closing(journal):
-            is_current = max(journal.fence, journal.height - 1) <= header.height
+            shown = journal.height - 1  # who signs at a height has the block below it
+            if journal.fence not in {0, UNKNOWN_FENCE}:
+                shown = max(shown, journal.fence - SAFE_HEIGHTS)
+            if shown > header.height:
+                raise Behind("our", header.height, shown)
+            is_current = not journal.fence or journal.fence + QUIET_HEIGHTS <= header.height
             made = map(promises.decode, journal.promises(header.height + 1))
             state = promises.restore(made, header.height + 1)  # of an old one, as far as it goes
     return Testimony(
@@ -222,19 +241,21 @@ def _resumption(
     if missing or len(found) != len(labels):
         raise NotAllTestify(missing, len(found) + len(missing) - len(labels))
     top = max(found, key=lambda each: each.height)
-    ahead = [each for each in found if each.height == top.height]
-    if any(each.block_id != top.block_id for each in ahead):
+    for each in found:  # what it is locked on above its own last block, it did not testify
+        if each.height != top.height:
+            raise Behind(f"{labels[each.validator]}'s", each.height, top.height)
+    if any(each.block_id != top.block_id for each in found):
         raise NothingToResume("validators hold two blocks at one height: the chain is forked")
     current = [each for each in found if each.is_current]
     if len(current) >= validators.quorum:
         raise NothingToResume("a quorum of journals is current: the others wait until it is safe")
-    locks = [each.lock for each in ahead if each.lock is not None]
+    locks = [each.lock for each in found if each.lock is not None]
     lock = max(locks, key=lambda each: each.round, default=None)
-    reached = max(each.round for each in ahead)
+    reached = max(each.round for each in found)
     if lock is not None and chain.height == top.height:
         _verify_lock(chain, lock, reached + _ABOVE)
     resuming = tuple(labels[each.validator] for each in found if not each.is_current)
-    round_ = reached + _ABOVE if current else UNKNOWN_ROUND
+    round_ = max(reached + _ABOVE, 0 if current else UNKNOWN_ROUND)
     return Resumption(top.height, top.block_id, round_, lock, resuming)
 
 

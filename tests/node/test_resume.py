@@ -26,6 +26,7 @@ from node.resume import (
     NotAllTestify,
     NothingToResume,
     OtherHeight,
+    Outdated,
     Resumption,
     Signed,
 )
@@ -145,6 +146,55 @@ def test_where_nobody_knows_how_far_rounds_came_it_begins_far_above(table: Table
     assert table.resume(INTACT[0]).round == UNKNOWN_ROUND
 
 
+def test_a_second_ceremony_of_all_begins_above_the_first(table: Table) -> None:
+    for label in INTACT:
+        shutil.rmtree(table.node(label).data / "journal")
+    for round_ in (UNKNOWN_ROUND, UNKNOWN_ROUND + 2):
+        table.testify()
+        assert table.resume(INTACT[0]).round == round_
+
+
+def test_what_was_signed_since_the_testimony_is_never_forgotten(table: Table) -> None:
+    resumed = table.resume(WIPED[0])
+    with pytest.raises(Outdated, match="not what we testified"):
+        table.resume(WIPED[0])  # the same files once more
+    assert len(promised(table.journal(WIPED[0]), 2)) == 2
+    table.testify()
+    assert table.resume(WIPED[0]).round == resumed.round + 2  # above what it may have signed there
+
+
+def test_the_body_of_a_locked_block_outlives_a_ceremony(table: Table) -> None:
+    """All were copied to other disks while one block was prepared: they alone have it."""
+    identity = table.cluster.genesis.chain_id + key_of(WIPED[0], Role.CONSENSUS).public
+    journal = Journal.create(table.node(WIPED[0]).data / "journal", identity, fence=UNKNOWN_FENCE)
+    locked = promises.encode(promises.Locked(table.lock(1)))
+    journal.append([Record(2, Kind.BODY, b"block"), Record(2, Kind.PROMISE, locked)])
+    journal.close()
+    table.testify()
+    assert table.resume(WIPED[0]).lock == table.lock(1)
+    assert table.journal(WIPED[0]).bodies(2) == [b"block"]
+
+
+def test_who_has_passed_its_fence_but_must_still_look_on_counts_as_lost(table: Table) -> None:
+    identity = table.cluster.genesis.chain_id + key_of(WIPED[0], Role.CONSENSUS).public
+    journal = Journal.create(table.node(WIPED[0]).data / "journal", identity, fence=1)
+    journal.close()
+    table.testify(WIPED[0])
+    assert not table.said(WIPED[0]).is_current
+    assert table.resume(WIPED[0]).resuming == WIPED
+
+
+@pytest.mark.parametrize("fence", [0, 4])
+def test_a_journal_that_shows_a_higher_block_testifies_nothing(table: Table, fence: int) -> None:
+    identity = table.cluster.genesis.chain_id + key_of(WIPED[0], Role.CONSENSUS).public
+    journal = Journal.create(table.node(WIPED[0]).data / "journal", identity, fence=fence)
+    if not fence:
+        journal.append([Record(3, Kind.PROMISE, promises.encode(promises.Resumed(3, 1)))])
+    journal.close()
+    with pytest.raises(Behind, match="the highest that anybody has is 2"):
+        table.testify(WIPED[0])
+
+
 def test_what_an_old_journal_still_holds_counts_too(table: Table) -> None:
     identity = table.cluster.genesis.chain_id + key_of(WIPED[0], Role.CONSENSUS).public
     journal = Journal.create(table.node(WIPED[0]).data / "journal", identity, fence=UNKNOWN_FENCE)
@@ -191,6 +241,11 @@ def somebody_is_ahead(table: Table) -> tuple[Path, ...]:
     return ()
 
 
+def somebody_is_behind(table: Table) -> tuple[Path, ...]:
+    table.change(INTACT[1], height=0, block_id=table.cluster.genesis.chain_id)
+    return ()
+
+
 def a_fork(table: Table) -> tuple[Path, ...]:
     table.change(INTACT[1], block_id=some_bytes("another"))
     return ()
@@ -219,6 +274,7 @@ REFUSED: tuple[tuple[Callable[[Table], tuple[Path, ...]], type[NodeError]], ...]
     (a_lock_that_is_none, NothingToResume),
     (a_lock_with_a_bad_signature, NothingToResume),
     (somebody_is_ahead, Behind),
+    (somebody_is_behind, Behind),
 )
 
 
