@@ -11,7 +11,7 @@ validator has promised signs nothing until its fence is known (docs/decisions/04
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -128,7 +128,7 @@ class Journal:
 
     def kept(self) -> list[bytes]:
         """Return the promises that are kept for ever."""
-        return [decode(item, Record).data for item in self._kept.read()]
+        return _promised(self._kept.read())
 
     def append(self, records: Sequence[Record]) -> None:
         """Make `records`, of one height, durable with one fdatasync; what is kept takes one more.
@@ -285,8 +285,16 @@ class Journal:
 
 def read_kept(directory: Path) -> list[bytes]:
     """Return the promises that are kept for ever in `directory`, whoever's journal it is."""
-    kept = KeptFile(directory, bytes(_IDENTITY_BYTES)).read()
-    return [decode(item, Record).data for item in kept]
+    return _promised(KeptFile(directory, bytes(_IDENTITY_BYTES)).read())
+
+
+def _promised(kept: Iterable[bytes]) -> list[bytes]:
+    """Return the promises in kept records; inside a damaged one anything may look like another."""
+    found: list[bytes] = []
+    for item in kept:
+        with contextlib.suppress(LedgerError):
+            found.append(decode(item, Record).data)
+    return found
 
 
 def _doubt(path: Path, records: Sequence[Record]) -> str:

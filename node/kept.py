@@ -1,18 +1,20 @@
 """Promises that outlive their height, in a file of their own that only grows.
 
 Proposals of rounds above 0 that this validator made or prepared: with two certificates they convict
-whoever forks the chain. Nothing at run time reads them, so they are not held in memory.
+whoever forks the chain. Nothing at run time reads them, so they are not held in memory. Nothing is
+ever cut off: what a crash tore or the disk damaged stays where it is, and is passed over.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import google_crc32c
 
 MAGIC: Final = b"depoli kept 1"
 FILE_NAME: Final = "kept.proposals"
+MAX_ITEM_BYTES: Final = 4 << 20  # more than any message; what claims more is damage
 _HEAD_BYTES: Final = 8  # length, CRC32C
 
 
@@ -34,23 +36,22 @@ class KeptFile:
         """Let the file hold `items` and nothing else, or what it held before; raise OSError."""
         self.close()
         scratch = self._path.with_name(self._path.name + ".new")
-        with scratch.open("wb") as file:
-            file.write(self._head + b"".join(_framed(item) for item in items))
-            file.flush()
-            os.fsync(file.fileno())
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            write_all(descriptor, self._head + b"".join(_framed(item) for item in items))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         scratch.replace(self._path)
         sync_directory(self._path.parent)
 
     def read(self) -> list[bytes]:
-        """Return all items, each once; a torn last one was never promised and is left out."""
-        if not self._path.exists():
+        """Return all whole items, each once; a torn one was never promised."""
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
             return []
-        with self._path.open("rb") as file:
-            file.seek(len(self._head))
-            found: dict[bytes, None] = {}
-            while (item := _next(file)) is not None:
-                found[item] = None
-        return list(found)
+        return list(dict.fromkeys(_items(content, len(self._head))))
 
     def close(self) -> None:
         """Close the file."""
@@ -59,17 +60,11 @@ class KeptFile:
             self._descriptor = -1
 
     def _opened(self) -> int:
-        """Return the file, to append to it; what a crash tore of its last item is cut off."""
-        end = 0
-        if self._path.exists() and self._path.stat().st_size >= len(self._head):
-            with self._path.open("rb") as file:
-                end = file.seek(len(self._head))
-                while _next(file) is not None:
-                    end = file.tell()
+        """Return the file, to append to it behind whatever it ends with."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            os.ftruncate(descriptor, end)
-            if end == 0:
+            if os.fstat(descriptor).st_size < len(self._head):  # nothing was ever appended
+                os.ftruncate(descriptor, 0)
                 write_all(descriptor, self._head)
             os.fsync(descriptor)
             sync_directory(self._path.parent)  # its name too survives a power cut
@@ -96,14 +91,26 @@ def sync_directory(directory: Path) -> None:
 
 
 def _framed(item: bytes) -> bytes:
+    assert len(item) <= MAX_ITEM_BYTES
     length = len(item).to_bytes(4)
+    return length + _checksum(length, item) + item
+
+
+def _items(content: bytes, offset: int) -> Iterator[bytes]:
+    """Yield the whole items from `offset` on; behind a bad one any byte may begin the next."""
+    while offset < len(content):
+        length = content[offset : offset + 4]
+        start = offset + _HEAD_BYTES
+        end = start + int.from_bytes(length)
+        if end <= min(len(content), start + MAX_ITEM_BYTES):
+            item = content[start:end]
+            if _checksum(length, item) == content[offset + 4 : start]:
+                yield item
+                offset = end
+                continue
+        offset += 1
+
+
+def _checksum(length: bytes, item: bytes) -> bytes:
     checksum: int = google_crc32c.value(length + item)  # of the length too: zeros are no item
-    return length + checksum.to_bytes(4) + item
-
-
-def _next(file: BinaryIO) -> bytes | None:
-    head = file.read(_HEAD_BYTES)
-    if len(head) < _HEAD_BYTES:
-        return None
-    item = file.read(int.from_bytes(head[:4]))
-    return item if _framed(item) == head + item else None
+    return checksum.to_bytes(4)

@@ -8,6 +8,7 @@ in which another instance would be heard.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Final, TypeVar
@@ -15,6 +16,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from consensus import messages, promises
+from consensus.errors import ConsensusError
 from consensus.messages import (
     UNPREPARED,
     Prepare,
@@ -288,14 +290,18 @@ class Pledges:
 
 
 def proposals_of(kept: Iterable[bytes]) -> list[bytes]:
-    """Return the encoded proposals in encoded promises, each once, as exports carry them."""
+    """Return the encoded proposals in encoded promises, each once, as exports carry them.
+
+    What is no promise was found where the disk had damaged one.
+    """
     found: dict[bytes, None] = {}
     for data in kept:
-        match promises.decode(data):
-            case promises.Said(Proposal() as proposal) | promises.Kept(proposal):
-                found[messages.encode(proposal)] = None
-            case _:
-                pass
+        with contextlib.suppress(ConsensusError):
+            match promises.decode(data):
+                case promises.Said(Proposal() as proposal) | promises.Kept(proposal):
+                    found[messages.encode(proposal)] = None
+                case _:
+                    pass
     return list(found)
 
 
