@@ -195,7 +195,10 @@ class Core:
         if message.height == self.height:
             statement = BareProposal if isinstance(message, Proposal) else type(message)
             deed = (DoubleVote.__name__, message.signer, statement.__name__)
-            return self._book.wants(message, reported=deed in self._reported)
+            if self._book.wants(message, reported=deed in self._reported):
+                return True
+            pulls = isinstance(message, RoundChange) and not self._work
+            return pulls and (Pull, message.signer) not in self._done  # what came may be lost
         return message.height == self.height + 1 and self._is_for_later(message)
 
     def status(self) -> Status:
@@ -353,15 +356,17 @@ class Core:
                 self._keep_for_later(message)
         elif message.height == self.height and self.decision is None:
             try:
-                return self._take(message)
+                is_enabling = self._take(message)
             except ConsensusError as error:
                 self._draft.refusal = error
                 return True
+            if isinstance(message, RoundChange) and not self._work:
+                self._ask((Pull, message.signer), Pull(message.signer))
+            return is_enabling
         return False
 
     def _take(self, message: Proposal | Prepare | Commit | RoundChange | Decided) -> bool:
-        pulls = isinstance(message, RoundChange) and not self._work
-        if not (pulls or isinstance(message, Decided)) and self._book.holds(message):
+        if not isinstance(message, Decided) and self._book.holds(message):
             return False  # most of what is heard is said again
         try:
             require(message, self._context)
@@ -378,11 +383,8 @@ class Core:
             self._certificate = self._certificate or message.certificate
             return True
         new = self._book.add(message)
-        if isinstance(message, Proposal):
+        if new and isinstance(message, Proposal):
             self._outlines.setdefault(message.block_id, message.outline)
-            return True
-        if pulls:
-            self._ask((Pull, message.signer), Pull(message.signer))
         return new
 
     def _recognise(self, statement: Statement) -> None:

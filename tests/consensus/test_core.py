@@ -305,6 +305,17 @@ def test_a_wish_at_an_idle_validator_makes_it_ask_for_the_work() -> None:
     assert asked(hear(core, Tick(), C.change(2, 1)), Pull) == []
 
 
+def test_what_was_asked_for_in_vain_is_asked_for_again_when_the_wish_is_said_again() -> None:
+    core, wish = C.core(ME), C.change(1, 1)
+    hear(core, wish)
+    assert not core.wants(wish)  # once between two ticks
+    hear(core, Tick())
+    assert core.wants(wish)
+    assert asked(hear(core, wish), Pull) == [Pull(1)]
+    hear(core, Tick(), Work(pending=True))
+    assert not core.wants(wish)
+
+
 def test_an_idle_validator_says_nothing_and_has_no_timer() -> None:
     core = C.core(ME)
     for output in hear(core, Ready(), Tick(), Work(pending=False), Tick(), Ready(), Tick()):
@@ -458,6 +469,14 @@ def test_memory_is_bounded_whatever_is_sent() -> None:
         hear(core, C.change(1, round_ * 999))
         hear(core, Received(Committee(4, HEIGHT + 1).prepare(1, ID, round_)))
     assert len(core) < 40
+
+
+def test_of_a_leader_that_proposes_much_at_once_only_the_first_block_is_kept() -> None:
+    core = C.core(ME)
+    hear(core, C.proposal())
+    held = len(core)
+    hear(core, *(C.proposal(0, C.outline(0, bytes((n,)))) for n in range(50)))
+    assert len(core) <= held + 1  # besides: that it was reported
 
 
 # --- other heights, and those who are late --------------------------------------------------------

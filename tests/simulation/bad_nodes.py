@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 from consensus import core, promises
 from consensus.interface import Ask, Built, Judge, Judged, Pull
+from consensus.messages import Message, RoundChange
 from consensus.promises import Promise, Restored, restore
 from ledger.block import Block, Outline
 from node import journal, kept, server
@@ -32,6 +33,7 @@ _real: dict[str, Any] = {
     "durable": Pledges.make_durable,
     "restore": Pledges.restore,
     "start": Replica._start,
+    "wants": core.Core.wants,
 }
 
 
@@ -80,6 +82,12 @@ async def _no_promises(_: Pledges) -> tuple[list[Promise], list[Block]]:
 
 async def _no_blocks(self: Pledges) -> tuple[list[Promise], list[Block]]:
     return (await _real["restore"](self))[0], []
+
+
+def _wants_news(self: core.Core, message: Message) -> bool:
+    """Let go of a wish that is said again, though what was pulled for it be lost."""
+    is_known = isinstance(message, RoundChange) and self._book.holds(message)
+    return not is_known and bool(_real["wants"](self, message))
 
 
 def _never(_: Pledges, __: object) -> bool:
@@ -135,6 +143,7 @@ NODES: Final[dict[str, Patches]] = {
     "lost_journal_votes": [(server, "UNKNOWN_FENCE", 0), *FORGIVING],
     "no_timer": [(Replica, "_arm", lambda *_: None)],
     "nothing_pulled": [(Replica, "_start", _unless(Pull))],
+    "pulled_once": [(core.Core, "wants", _wants_news)],
     "nothing_judged": [(Replica, "_start", _unless(Judge))],
     "nothing_offered": [(Exchange, "_offer_mempool", lambda *_, **__: None)],
     "believed_unseen": [(Replica, "_judge", _believe)],

@@ -52,6 +52,7 @@ BACK_S: Final = 4.0  # a node that lost its power is back within this
 HEAL_S: Final = 90.0  # L9: blocks come within this after healing
 SETTLE_S: Final = 40.0
 SILENCE_S: Final = 12.0
+DEAF_S: Final = 3.0  # so long that the first answers to who asks for a transaction are lost too
 ROTATE_BYTES: Final = 2048  # so that files are begun anew now and then
 RESERVED_BYTES: Final = 1 << 16
 MORE: Final = 2  # blocks after healing
@@ -510,7 +511,7 @@ class Replicas:
             await self._pause(2.0)
         self.rumour = 0.0
         await self._submit(victim)
-        await self._pause(0.5)
+        await self._pause(DEAF_S)
         self.rumour = 1.0
 
     async def _demand_silence(self) -> None:

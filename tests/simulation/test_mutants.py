@@ -18,6 +18,7 @@ CAUGHT = {
     "promises_not_restored": "L",
     "no_timer": "L9",
     "nothing_pulled": "L9",
+    "pulled_once": "L9",
     "own_unjudged": "L",
     "dup_signers": "L2",
     "cert_of_another_set": "L",
