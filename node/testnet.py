@@ -5,6 +5,7 @@ seeds and card), `node/` (where it runs one) and `home/` (where its people use `
 secret is shared between them; what passes are cards, the draft and signatures, in `ceremony/`.
 """
 
+import itertools
 import json
 import random
 import secrets
@@ -12,6 +13,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +37,7 @@ HOST: Final = "127.0.0.1"
 # Below what systems hand out to outgoing connections (Linux: from 32768): else a peer that dials a
 # node that is down could take its port, or reach itself by a simultaneous open.
 PORTS: Final = range(12_000, 32_000)
+SHARE: Final = 500  # of them for one process: what it found stays free until its nodes listen
 FOUNDERS: Final = (
     ("federation", "optician"),
     ("payment-operator", "operator"),
@@ -351,8 +354,9 @@ def _make_home(network: LocalNetwork, organisation: Organisation, used: Organisa
 def _free_ports(count: int) -> list[Address]:
     """Return addresses of this machine on which nothing listens now."""
     found: list[Address] = []
+    _, ports = _share()
     with ExitStack() as held:  # each until all are found, so that none is found twice
-        for port in random.sample(PORTS, len(PORTS)):
+        for port in itertools.islice(ports, SHARE):
             probe = held.enter_context(socket.socket())
             try:
                 probe.bind((HOST, port))
@@ -361,6 +365,20 @@ def _free_ports(count: int) -> list[Address]:
             found.append(Address(HOST, port))
             if len(found) == count:
                 return found
+    raise NoPort
+
+
+@cache
+def _share() -> tuple[socket.socket, Iterator[int]]:
+    """Return a socket, and in turn ports that no other process is given while that is open."""
+    for first in random.sample(PORTS[::SHARE], len(PORTS) // SHARE):
+        guard = socket.socket()
+        try:
+            guard.bind((HOST, first))
+        except OSError:
+            guard.close()
+            continue
+        return guard, itertools.cycle(random.sample(range(first + 1, first + SHARE), SHARE - 1))
     raise NoPort
 
 

@@ -67,6 +67,15 @@ def test_no_two_nodes_listen_on_one_port(network: LocalNetwork) -> None:
         assert set(config.peers.values()) == others
 
 
+def test_ports_that_were_found_are_found_by_nobody_else_before_something_listens() -> None:
+    kept = testnet._share()
+    mine = [*testnet._free_ports(100), *testnet._free_ports(100)]
+    testnet._share.cache_clear()  # as another process begins, while our share is held in `kept`
+    theirs = testnet._free_ports(100)
+    assert len({*mine, *theirs}) == 300
+    kept[0].close()
+
+
 def test_everybody_has_a_home_whose_token_opens_the_right_node(network: LocalNetwork) -> None:
     for organisation in network.organisations:
         home = load_home(organisation.home)
