@@ -20,6 +20,7 @@ from ledger.encoding import U63_MAX, Struct, decode, encode
 from ledger.errors import LedgerError, Malformed
 from ledger.transaction import MAX_TRANSACTION_BYTES
 from ledger.validators import MAX_VALIDATORS, Bytes16, Bytes32
+from node.budget import Budget
 
 PROTOCOL_VERSION: Final = 2
 MAX_FRAME_BYTES: Final = 8 << 20  # a whole block of 4 MiB with its certificate, and room
@@ -29,6 +30,8 @@ MAX_QUEUED_TRANSACTION_BYTES: Final = 16 << 20  # per peer, the oldest are dropp
 MAX_QUEUED_VOTE_BYTES: Final = 8 << 20  # per peer, the oldest are dropped: Status brings them
 MAX_QUEUED_REPLIES: Final = 4
 MAX_QUEUED_NOTICES: Final = 8
+NOTICE_RATE: Final = 5.0  # a second; more wait, with all that comes after them
+NOTICE_BURST: Final = 20.0
 SEND_S: Final = 30  # a peer that takes nothing for so long is disconnected
 LEAVE_S: Final = 1.0  # for the last notice to get through
 PROBE_S: Final = 2.0  # a peer that lives answers within
@@ -176,6 +179,7 @@ class Link:
         self.dialled = dialled  # by us
         self.hello: Hello | None = None
         self.is_handling = False  # a frame of this peer: it has said something
+        self.notices = Budget(NOTICE_RATE, NOTICE_BURST)  # that the peer may send
         self._reader, self._writer = reader, writer
         name = writer.get_extra_info("peername")  # gone when the connection is
         self.place = f"{name[0]}:{name[1]}" if name else "?"

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from ledger.errors import LedgerError
 from node import clock, tls
+from node.budget import Budget
 from node.errors import CannotListen
 from node.link import (
     Channel,
@@ -44,6 +45,8 @@ TURNED_S: Final = 0.002  # for each caller that is turned away
 HIGHER_WAITS_S: Final = 0.5  # for the link that the lower key dials
 TWIN_LOG_S: Final = 60.0  # between two warnings of one pair of twins
 TWIN_FORGOTTEN_S: Final = 600.0  # after it was last seen
+CALL_RATE: Final = 0.5  # a second, of one peer: what it calls more often counts as a stranger's
+CALL_BURST: Final = 20.0
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class Network:
         self._strangers: dict[socket.socket, asyncio.Task[None]] = {}  # who called, oldest first
         self._tasks: asyncio.TaskGroup | None = None
         self._turnstile = Turnstile()
+        self._calls: dict[bytes, Budget] = {}  # of peers, by node key
         self.penalties = Penalties()
         self.links: dict[bytes, Link] = {}  # by node key: one link a peer
         self.trouble: dict[bytes, str] = {}  # why a peer is not linked, as last seen, in words
@@ -188,7 +192,7 @@ class Network:
             try:
                 async with asyncio.timeout(HANDSHAKE_S):
                     reader, writer = await asyncio.open_connection(host, port, ssl=self._client_tls)
-            except (OSError, TimeoutError) as error:
+            except (OSError, UnicodeError) as error:  # the latter: of a name that can be none
                 self.trouble[key] = _words(error, f"{host}:{port}")
             else:
                 ended = await self._serve(reader, writer, dialled=True)
@@ -247,7 +251,7 @@ class Network:
                 reader,
                 writer,
                 dialled=False,
-                greeted=lambda: self._greeted(connection, host),
+                greeted=lambda key: self._greeted(connection, host, key),
             )
         except OSError as error:  # TLS errors too: a scanner, or a node that is none of ours
             self._log.debug("caller refused", error=str(error))
@@ -255,10 +259,14 @@ class Network:
             self._strangers.pop(connection, None)
             connection.close()
 
-    def _greeted(self, connection: socket.socket, host: str) -> None:
-        """Learn that who called is a peer: its handshake was no stranger's."""
+    def _greeted(self, connection: socket.socket, host: str, key: bytes) -> None:
+        """Learn that who called is a peer: its handshake was no stranger's, unless it calls often.
+
+        A handshake costs more than any frame, and no budget of a link counts it.
+        """
         self._strangers.pop(connection, None)
-        self._turnstile.give_back(host)
+        if self._calls.setdefault(key, Budget(CALL_RATE, CALL_BURST)).takes(1):
+            self._turnstile.give_back(host)
 
     # --- a link ------------------------------------------------------------------------------
 
@@ -268,7 +276,7 @@ class Network:
         writer: asyncio.StreamWriter,
         *,
         dialled: bool,
-        greeted: Callable[[], object] = lambda: None,
+        greeted: Callable[[bytes], object] = lambda _: None,
     ) -> Exception | None:
         """Speak with the peer until the link is down; return why it never was up, None if it was.
 
@@ -319,13 +327,13 @@ class Network:
             await link.gone()
         return None if was_up else never
 
-    async def _greet(self, link: Link, greeted: Callable[[], object]) -> None:
+    async def _greet(self, link: Link, greeted: Callable[[bytes], object]) -> None:
         """Exchange hellos; who is called answers once it wants the caller. Raises `Refused`."""
         own = self._hello()
         if link.dialled:
             await link.say_hello(own)
         await link.hear_hello(own)
-        greeted()
+        greeted(link.peer.node_key)
         await self._require_wanted(link)
         if not link.dialled:
             await link.say_hello(own)
@@ -410,6 +418,8 @@ class Network:
                     channel, payload = await link.read()
                 link.is_handling = True
                 if channel is Channel.NOTICE:
+                    await link.notices.wait()
+                    link.notices.spend(1)
                     self._take_notice(link, payload)
                 else:
                     await self._receiver.received(link, channel, payload)
@@ -471,6 +481,8 @@ def _words(error: Exception, place: str) -> str:
             return f"{place} shows a node key that is not a registered one"
         case ssl.SSLError():
             return f"{place} does not speak TLS as we do: {error.reason or error}"
+        case UnicodeError():
+            return f"{place} is no name of a machine"
         case OSError(errno=number) if number is not None and number > 0:
             return f"{place}: {os.strerror(number)}"  # its own text repeats the place
         case _:

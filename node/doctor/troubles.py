@@ -102,7 +102,7 @@ _KNOWN: Final = (  # the first that fits counts
         ),
     ),
     (
-        r"not known$|nodename|resolution|No address associated|has no address",
+        r"not known$|is no name|nodename|resolution|No address associated|has no address",
         Reason(
             "name",
             "the name of its machine is not found",

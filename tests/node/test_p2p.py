@@ -25,6 +25,7 @@ from node.link import (
     Link,
     Listening,
     Peer,
+    Ping,
     Pong,
     Reason,
     Refusal,
@@ -275,6 +276,70 @@ def test_where_a_peer_says_that_it_listens_is_believed_as_far_as_it_makes_sense(
 ) -> None:
     found = Listening(host, 7600).reached_from(called_from)
     assert found == (None if dialled is None else (dialled, 7600))
+
+
+@pytest.mark.parametrize("host", [b"a..b", b"a" * 64])
+def test_a_peer_that_says_it_listens_at_what_is_no_name_ends_nothing(host: bytes) -> None:
+    async def learn() -> None:
+        async with listening("federation", "operator") as node:
+            key = key_of("operator", Role.TLS).public
+            _, writer = await call("operator", "federation", node.address)
+            where = Listening(host, 7600)
+            await say(writer, Hello(PROTOCOL_VERSION, CHAIN, 7, b"l" * 16, b"", where))
+            await until(lambda: node.is_linked("operator"), "no link")
+            writer.close()
+            await until(lambda: "is no name" in node.network.trouble.get(key, ""), "not dialled")
+            _, writer = await call("operator", "federation", node.address)
+            await say(writer)
+            await until(lambda: node.is_linked("operator"), "no link again")
+            writer.close()
+
+    run(learn())
+
+
+def test_what_is_said_of_a_link_again_and_again_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "NOTICE_RATE", 1e-6)
+    monkeypatch.setattr(links, "NOTICE_BURST", 3.0)
+
+    async def flood() -> None:
+        async with listening("federation", "operator", "insurer-a") as node:
+            reader, writer = await call("operator", "federation", node.address)
+            await say(writer)
+            writer.write(frame(Channel.NOTICE, encode(Ping())) * 100)
+            assert (await read_frame(reader))[0] is Channel.HELLO
+            for _ in range(4):
+                assert parse_notice((await read_frame(reader))[1]) == Pong()
+            writer.write(frame(Channel.PULL, b"after them"))
+            _, other = await call("insurer-a", "federation", node.address)
+            await say(other)
+            other.write(frame(Channel.PULL, b"no flood"))
+            await until(lambda: bool(node.heard.frames), "others wait too")
+            assert node.heard.frames == [("insurer-a", Channel.PULL, b"no flood")]
+            writer.close()
+            other.close()
+
+    run(flood())
+
+
+def test_a_peer_that_calls_again_and_again_counts_as_a_stranger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(p2p, "CALL_RATE", 1e-6)
+    monkeypatch.setattr(p2p, "CALL_BURST", 2.0)
+
+    async def call_often() -> None:
+        async with listening("federation", "operator") as node:
+            forgiven: list[str] = []
+            monkeypatch.setattr(node.network._turnstile, "give_back", forgiven.append)
+            for _ in range(4):
+                _, writer = await call("operator", "federation", node.address)
+                await say(writer)
+                await until(lambda: node.is_linked("operator"), "no link")
+                writer.close()
+                await until(lambda: not node.is_linked("operator"), "it is not missed")
+            assert forgiven == ["127.0.0.1"] * 2
+
+    run(call_often())
 
 
 def test_a_stranger_is_not_let_in() -> None:
