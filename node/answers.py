@@ -12,7 +12,7 @@ from node.budget import Budgets
 from node.chain import Chain
 from node.link import Link, Transactions
 from node.mempool import Mempool
-from node.sync import MAX_BLOCKS, Blocks, Pulled
+from node.sync import MAX_BLOCKS, Blocks, Pulled, Reply
 
 MEMPOOL_S: Final = 1.0  # a mempool is sent to a peer no more often
 REPLY_BYTES: Final = 4 << 20  # all transactions of a block
@@ -39,10 +39,16 @@ class Answers:
         self._mempool_sent: dict[bytes, float] = {}  # when a peer was last sent our mempool
         self._under_way: dict[asyncio.Task[None], bytes] = {}  # for whom
 
+    def send(self, link: Link, reply: Reply) -> None:
+        """Send an answer, at the cost of who asked."""
+        payload = encode(reply)
+        self._budgets.of(link.peer.node_key).spend(len(payload) * budget.BYTE_S)
+        link.send_reply(payload)
+
     def send_transactions(self, link: Link, leaves: Iterable[bytes]) -> None:
         """Send those transactions that are known here, if any is."""
         if raws := _raws(map(self._source.transaction, leaves)):
-            link.send_reply(encode(Pulled(raws)))
+            self.send(link, Pulled(raws))
 
     def send_mempool(self, link: Link) -> None:
         """Send what waits longest, unless this peer had it within the second."""
@@ -75,9 +81,8 @@ class Answers:
             if records and size > BULK_BYTES:
                 break
             records.append(record)
-        spent = len(records) * budget.RECORD_S + size * budget.BYTE_S
-        self._budgets.of(link.peer.node_key).spend(spent)
-        link.send_reply(encode(Blocks(first, tuple(records))))
+        self._budgets.of(link.peer.node_key).spend(len(records) * budget.RECORD_S)
+        self.send(link, Blocks(first, tuple(records)))
 
 
 def _raws(found: Iterable[Transaction | None]) -> tuple[bytes, ...]:

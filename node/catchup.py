@@ -129,7 +129,7 @@ class Catchup:
             return
         before = self._stated.get(key, 0)
         self._claims[key] = self._stated[key] = last
-        if last < before:
+        if last < before and not (self._of(key).is_liar and self._avoided.left(key)):
             self._avoid(key, f"its height fell from {before} to {last}", lies=True)
 
     def unlinked(self, key: bytes) -> None:
@@ -138,24 +138,31 @@ class Catchup:
             known.pop(key, None)
         self.check()
 
-    def came(self, key: bytes, first: int, records: tuple[bytes, ...]) -> None:
-        """Take blocks that a peer sent; what it was not asked for only if it is the next block."""
+    def came(self, key: bytes, first: int, records: tuple[bytes, ...]) -> bool:
+        """Take blocks that a peer sent; what it was not asked for only if it is the next block.
+
+        Returns whether this node asked for them, or can use them.
+        """
         now, standing = clock.monotonic(), self._of(key)
-        asked = self._asked.get(key)
+        asked, late = self._asked.get(key), standing.late
+        due = [each.last for each in (asked, late) if each is not None and each.first == first]
         if asked is not None and asked.first == first:
             del self._asked[key]
             self._learn_pace(key, asked, len(records), now)
-        elif (late := standing.late) is not None and late.first == first:
-            asked, standing.late = late, None
-        elif not (len(records) == 1 and first == self._height() + 1 and self._taking is None):
-            return
+        elif due:
+            standing.late = None
+        elif len(records) == 1 and first == self._height() + 1 and self._taking is None:
+            due = [first]
+        else:
+            return False
         if not records:
             claimed = self._claims.get(key, 0)
             self._claims[key] = min(claimed, first - 1)
             self._avoid(key, f"it claims {claimed} blocks and has no block {first}", lies=True)
-        elif first not in self._held and (asked is None or len(records) <= 1 + asked.last - first):
-            self._held[first] = Held(key, first, records)
+        elif first not in self._held:
+            self._held[first] = Held(key, first, records[: 1 + max(due) - first])
         self.check()
+        return True
 
     def taken(self, fault: str | None) -> None:
         """Learn that the blocks handed out are executed, or at which fault that ended."""

@@ -112,23 +112,25 @@ class EvidencePool:
             except LedgerError as error:  # too long, or a fault of ours: it must convict nobody
                 self._log.error("evidence does not hold", kind=kind, reason=str(error))
 
-    async def heard(self, data: bytes, judging: Executor) -> None:
+    async def heard(self, data: bytes, judging: Executor) -> bool:
         """Keep what a peer sent, unless it is known, or of a height that is not open here.
 
-        Raises `LedgerError` where it convicts nobody: then the peer lied.
+        Returns whether it had to be judged. Raises `LedgerError` where it convicts nobody: then
+        the peer lied.
         """
         try:
             evidence = decode(data)
         except ConsensusError as error:
             raise Malformed("evidence", str(error)) from None
         if height_of(evidence) > self._chain.height + 1 or self._knows(offence_key(evidence)):
-            return
+            return False
         loop = asyncio.get_running_loop()
         waiting = await loop.run_in_executor(judging, self._judged, data)
         try:
             await self._add(waiting)
         except OSError as error:
             self._log.error("evidence not on disk", reason=str(error))
+        return True
 
     def recorded(self, accusations: Iterable[Accusation]) -> None:
         """Learn what the last block recorded: it waits no longer."""

@@ -1,7 +1,7 @@
 """What this node says to its peers and hears from them: votes, transactions, blocks, heights."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Final, Protocol, TypeVar
 
@@ -17,9 +17,9 @@ from ledger.errors import Malformed, Mismatch
 from ledger.keys import SIGNATURE_BYTES
 from ledger.transaction import Transaction, parse
 from node import budget, clock
-from node.admission import Admission, Pending, Refused
+from node.admission import Admission, Pending, Refused, Result
 from node.answers import Answers
-from node.budget import Budgets
+from node.budget import Budget, Budgets
 from node.catchup import Catchup, Held
 from node.chain import Chain
 from node.evidence import EvidencePool, Telling
@@ -258,9 +258,7 @@ class Exchange:
         """Take a frame of a peer. Raises `LedgerError`: the link is closed."""
         spent = self._budgets.of(link.peer.node_key)
         await spent.wait()
-        spent.spend(budget.FRAME_S)
-        if channel is not Channel.REPLY:  # which we asked for
-            spent.spend(len(payload) * budget.BYTE_S)
+        spent.spend(budget.FRAME_S + len(payload) * budget.BYTE_S)
         match channel:
             case Channel.CONSENSUS:
                 await self._take_message(link, payload)
@@ -283,11 +281,20 @@ class Exchange:
         for result in results:
             if isinstance(result, Refused) and isinstance(result.error, Malformed | WrongSignature):
                 raise Mismatch("transaction", "one that its sender signed", str(result.error))
-        paired = zip(raws, results, strict=True)
-        waiting = [raw for raw, result in paired if isinstance(result, Pending)]
-        for other in filter(None, map(self.links.get, told.relay)):
-            spent.spend(len(waiting) * budget.RELAY_S)
-            other.send_transactions(encode(Transactions(tuple(waiting))))
+        self._pass_on(results, told.relay, spent)
+
+    def _pass_on(self, results: Sequence[Result], relay: Iterable[bytes], spent: Budget) -> None:
+        """Give what waits to peers that its sender is not linked to."""
+        links = [self.links[key] for key in dict.fromkeys(relay) if key in self.links]
+        if not links:
+            return
+        # As it waits here: with its id another, false signature may have come.
+        held = (self._mempool.get(each.id) for each in results if isinstance(each, Pending))
+        raws = tuple(dict.fromkeys(each.raw for each in held if each is not None))
+        payload = encode(Transactions(raws))
+        for link in links if raws else ():
+            spent.spend(len(raws) * budget.RELAY_S + len(payload) * budget.BYTE_S)
+            link.send_transactions(payload)
 
     async def _take_message(self, link: Link, payload: bytes) -> None:
         try:
@@ -325,25 +332,28 @@ class Exchange:
         return True
 
     async def _take_reply(self, link: Link, payload: bytes) -> None:
+        spent = self._budgets.of(link.peer.node_key)
         match parse_reply(payload):
             case Pulled(raws):
-                self._budgets.of(link.peer.node_key).spend(len(raws) * budget.TRANSACTION_S)
+                spent.spend(len(raws) * budget.TRANSACTION_S)
                 for raw in raws:
                     self._machine.take_transaction(parse(raw))
             case Head() as head:
+                spent.spend(budget.SIGNATURE_S)
                 self._machine.take_head(link.peer.node_key, head)
             case Candidate(outline):
+                spent.spend(len(outline.leaves) * budget.LOOKUP_S)
                 self._machine.take_candidate(outline)
             case Health() as health:
                 if self.checkup is not None:
                     self.checkup.take(link, health)
             case Blocks(first, records):
-                self.catchup.came(link.peer.node_key, first, records)
+                if self.catchup.came(link.peer.node_key, first, records):
+                    spent.spend(-len(payload) * budget.BYTE_S)  # it serves us
             case Told(evidence):
                 for data in evidence:  # of a signature's length each, at the most
-                    cost = len(data) // SIGNATURE_BYTES * budget.SIGNATURE_S
-                    self._budgets.of(link.peer.node_key).spend(cost)
-                    await self._evidence.heard(data, self._worker)
+                    if await self._evidence.heard(data, self._worker):
+                        spent.spend(len(data) // SIGNATURE_BYTES * budget.SIGNATURE_S)
 
     def _answer(self, link: Link, payload: bytes) -> None:
         match parse_pull(payload):
@@ -352,17 +362,17 @@ class Exchange:
                 self.answers.send_transactions(link, leaves)
             case PullCandidate(block_id):
                 if (outline := self._machine.candidate(block_id)) is not None:
-                    link.send_reply(encode(Candidate(outline)))
+                    self.answers.send(link, Candidate(outline))
             case PullBlocks(first, last):
                 self.answers.send_blocks(link, first, last)
             case PullHealth():
                 if self.checkup is not None:
                     self._budgets.of(link.peer.node_key).spend(budget.STATUS_S)
-                    link.send_reply(encode(self.checkup.health()))
+                    self.answers.send(link, self.checkup.health())
             case PullHead():
                 header = self._chain.header
                 newest = self._machine.standing.newest_of(link.peer.node_key)
-                link.send_reply(encode(Head(header.height, header.hash, newest)))
+                self.answers.send(link, Head(header.height, header.hash, newest))
             case PullMempool():
                 self.answers.send_mempool(link)
 

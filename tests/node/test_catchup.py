@@ -260,6 +260,9 @@ def test_a_height_that_falls_is_named(desk: Desk) -> None:
     desk.news()
     desk.claim(B=20)
     assert desk.warnings() == [("B", "its height fell from 50 to 20")]
+    for height in (50, 20, 50, 20):
+        desk.claim(B=height)
+    assert len(desk.warnings()) == 1  # while it is avoided for that, once
     desk.catchup.unlinked(B)
     desk.claim(B=10)  # another start of it may have less
     assert len(desk.warnings()) == 1
@@ -319,9 +322,39 @@ def test_a_link_that_dies_frees_what_it_was_asked_for(desk: Desk) -> None:
 
 def test_more_than_was_asked_for_is_not_taken(desk: Desk) -> None:
     desk.claim(A=10)
-    desk.news()
+    assert desk.news() == [("A", 1, 10)]
     desk.answer(A, 1, 11)
-    assert desk.taking == []
+    assert desk.execute().last == 10  # to drop all of it would be to ask the quickest for ever
+    assert desk.news() == []
+
+
+def test_a_late_answer_may_be_longer_than_what_was_asked_for_since(desk: Desk) -> None:
+    desk.claim(A=10_000)
+    assert desk.news() == [("A", 1, 32)]
+    desk.clock[0] += module.PATIENCE_S
+    desk.catchup.check()
+    desk.clock[0] += module.AVOIDED_S
+    desk.catchup.check()
+    assert ("A", 1, 16) in desk.news()
+    desk.answer(A, 1, 32)
+    assert desk.execute().last == 32
+
+
+def test_the_next_block_is_taken_from_who_is_asked_for_others(desk: Desk) -> None:
+    desk.claim(A=10)
+    desk.height = 20  # by votes
+    desk.claim(A=10)
+    assert desk.catchup.came(A, 21, (b"block",))
+    assert desk.execute().first == 21
+    assert desk.warnings() == []
+
+
+def test_what_nobody_asked_for_is_told_from_what_serves(desk: Desk) -> None:
+    desk.claim(A=10)
+    assert not desk.catchup.came(A, 50, (b"block",))
+    assert not desk.catchup.came(B, 1, (b"block",) * 2)
+    assert desk.catchup.came(B, 1, (b"block",))
+    assert desk.catchup.came(A, 1, (b"block",) * 10)
 
 
 def test_progress_is_told_now_and_then(desk: Desk) -> None:

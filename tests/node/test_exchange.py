@@ -14,7 +14,7 @@ from ledger.certificate import KIND_COMMIT, CommitCertificate, Seal, vote_signin
 from ledger.encoding import decode, encode
 from ledger.errors import LedgerError
 from ledger.keys import Role
-from node import answers
+from node import answers, budget
 from node.catchup import FIRST_RANGE, Held
 from node.exchange import Exchange
 from node.link import Channel, Hello, Link, Peer, Transactions
@@ -263,6 +263,49 @@ def test_transactions_are_passed_on_to_whom_their_sender_cannot_reach(desk: Desk
         assert desk.link.transactions == []
 
     run(relay())
+
+
+def test_a_false_signature_is_not_passed_on_with_the_id_of_what_waits(desk: Desk) -> None:
+    async def frame() -> None:
+        good = prescription(desk.cluster.genesis, 1)
+        await desk.receive(Channel.TRANSACTIONS, encode(Transactions((good.raw,))))
+        forged = bytearray(good.raw)
+        forged[-1] ^= 1
+        relay = (desk.other.peer.node_key,) * 3
+        told = Transactions((bytes(forged), good.raw), relay)
+        await desk.receive(Channel.TRANSACTIONS, encode(told))
+        assert [decode(each, Transactions) for each in desk.other.transactions] == [
+            Transactions((good.raw,))  # what would have cost us the link does not get there
+        ]
+
+    run(frame())
+
+
+def test_what_is_asked_for_and_what_nobody_asked_for_is_at_the_cost_of_the_peer(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.clock.monotonic", lambda: 1000.0)
+
+    async def cost(channel: Channel, payload: bytes) -> float:
+        spent = desk.exchange._budgets.of(desk.link.peer.node_key)
+        before = spent.left
+        await desk.receive(channel, payload)
+        return before - spent.left
+
+    async def ask() -> None:
+        made = [prescription(desk.cluster.genesis, n) for n in range(100)]
+        raws = tuple(each.raw for each in made)
+        await desk.receive(Channel.TRANSACTIONS, encode(Transactions(raws)))
+        asked = encode(PullTransactions(tuple(each.leaf for each in made)))
+        assert await cost(Channel.PULL, asked) > sum(map(len, raws)) * budget.BYTE_S
+        junk = encode(Blocks(7, (bytes(1 << 20),)))
+        assert await cost(Channel.REPLY, junk) > (1 << 20) * budget.BYTE_S
+        desk.exchange.catchup.heard(desk.link.peer.node_key, 9, is_status=True)
+        desk.exchange.catchup.check()
+        wanted = encode(Blocks(1, (bytes(1 << 20),)))
+        assert await cost(Channel.REPLY, wanted) < (1 << 20) * budget.BYTE_S
+
+    run(ask())
 
 
 def test_transactions_are_given_by_leaf_and_the_mempool_as_a_whole(desk: Desk) -> None:
