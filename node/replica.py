@@ -126,7 +126,7 @@ class Replica:
         self._under_way: set[object] = set()
         self._fetching: set[bytes] = set()  # blocks that a quorum vouches for and we lack
         self._has_work = False
-        self._told = Budget(1, 20)  # refusals that are logged: so many a second, and at once
+        self._told = Budget(1, 20)  # lines a second, and at once, of what peers sent in vain
         self._exchange: Exchange | None = None
         self._admission: Admission | None = None
 
@@ -169,8 +169,10 @@ class Replica:
 
     def take_head(self, node_key: bytes, head: sync.Head) -> None:
         """Take how far a peer is, and what it heard of us."""
+        was_asked = node_key in self.standing.unheard()
         self._put_foreign(self.standing.take_head(node_key, head), "told by a peer")
-        self._put(_Review())
+        if was_asked:
+            self._put(_Review())
 
     def not_ready(self) -> list[str]:
         """Return why this node should get no traffic; nothing where it is ready."""
@@ -442,7 +444,8 @@ class Replica:
             try:
                 outline.verify()
             except LedgerError as error:
-                self._log.warning("fetched block is not whole", block=block_id, reason=str(error))
+                if self._told.takes(1):
+                    self._log.warning("fetched block is not whole", reason=str(error))
                 return
             try:
                 candidate = await self._candidates.assemble(outline, 0)

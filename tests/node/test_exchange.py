@@ -21,6 +21,7 @@ from node.link import Channel, Hello, Link, Peer, Transactions
 from node.p2p import Network
 from node.sync import (
     Blocks,
+    Head,
     PullBlocks,
     PullCandidate,
     Pulled,
@@ -376,6 +377,17 @@ def test_blocks_that_came_are_executed_and_the_next_are_asked_for(desk: Desk) ->
         assert desk.ear.lost == 1
 
     run(fall_behind())
+
+
+def test_a_head_that_is_said_again_and_again_gives_the_replica_nothing_to_do(desk: Desk) -> None:
+    async def tell() -> None:
+        replica, header = desk.node.running.replica, desk.node.running.chain.header
+        before = len(replica._events)
+        for _ in range(100):
+            await desk.receive(Channel.REPLY, encode(Head(header.height, header.hash, None)))
+        assert len(replica._events) == before + 1  # the first was wanted
+
+    run(tell())
 
 
 def test_what_a_status_says_is_remembered_and_heard(desk: Desk) -> None:
