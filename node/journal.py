@@ -3,8 +3,8 @@
 Promises bind within a height only. A file holds the promises of some heights, the last of which may
 be open; when it has grown, the next height begins a new file and the older one is deleted, and so
 does every start. A torn tail was never sent and is left out; damage before a good record refuses to
-open. Checksums are salted for each file, so that nobody can put bytes into a block that look like a
-record. The file remembers which file it is (node.origin): what is not provably the newest that this
+open. Each batch begins with the salt of its file, and its checksum is salted too, so that nobody can
+put bytes into a block that look like a batch, or that make a start look at all of them. The file remembers which file it is (node.origin): what is not provably the newest that this
 validator has promised signs nothing until its fence is known (docs/decisions/040).
 """
 
@@ -25,13 +25,13 @@ from node import origin as origins
 from node.kept import KeptFile, sync_directory, write_all
 from node.origin import Origin
 
-MAGIC: Final = b"depoli journal 1"
+MAGIC: Final = b"depoli journal 2"
 ROTATE_BYTES: Final = 8 << 20  # several blocks of the largest size
 RESERVED_BYTES: Final = 12 << 20  # from the beginning, more than a file grows to: node.origin
 MAX_BATCH_BYTES: Final = 64 << 20  # many blocks of the largest size
 UNKNOWN_FENCE: Final = U63_MAX  # of a journal that was lost: nothing is signed until it is bounded
-_HEAD_BYTES: Final = 8  # length, CRC32C
 _SALT_BYTES: Final = 8
+_HEAD_BYTES: Final = _SALT_BYTES + 8  # length, CRC32C
 _IDENTITY_BYTES: Final = 64  # chain id, consensus key
 
 
@@ -248,7 +248,7 @@ class Journal:
     def _framed(self, records: Sequence[Record]) -> bytes:
         payload = encode(tuple(records))
         assert len(payload) <= MAX_BATCH_BYTES
-        return len(payload).to_bytes(4) + self._checksum(payload) + payload
+        return self._salt + len(payload).to_bytes(4) + self._checksum(payload) + payload
 
     def _parse(self, path: Path, content: bytes, offset: int) -> tuple[list[Record], int]:
         """Return the good records and where they end; raise where good ones follow a bad batch."""
@@ -260,18 +260,19 @@ class Journal:
             raise StoreDamaged(str(path), 0, "its beginning is damaged")
         # The batch that a crash tore is the last. Another behind it means that what was once
         # durable has been damaged.
-        for later in range(offset + 1, len(content) - _HEAD_BYTES):
+        later = offset
+        while (later := content.find(self._salt, later + 1)) >= 0:
             if self._batch_at(content, later) is not None:
                 raise StoreDamaged(str(path), offset, "a damaged batch stands before a good one")
         return records, offset
 
     def _batch_at(self, content: bytes, offset: int) -> tuple[tuple[Record, ...], int] | None:
-        length = int.from_bytes(content[offset : offset + 4])
         start = offset + _HEAD_BYTES
-        if not 0 < length <= min(MAX_BATCH_BYTES, len(content) - start):
+        salt, length = content[offset : start - 8], int.from_bytes(content[start - 8 : start - 4])
+        if salt != self._salt or not 0 < length <= min(MAX_BATCH_BYTES, len(content) - start):
             return None
         payload = content[start : start + length]
-        if self._checksum(payload) != content[offset + 4 : start]:
+        if self._checksum(payload) != content[start - 4 : start]:
             return None
         try:
             return decode(payload, tuple[Record, ...], kind="batch"), start + length

@@ -107,8 +107,8 @@ def test_cut_at_any_byte_it_holds_the_batches_before_the_cut(tmp_path: Path) -> 
     whole = path.read_bytes()
     ends, lengths = [HEAD], []
     while ends[-1] < len(whole):
-        lengths.append(int.from_bytes(whole[ends[-1] : ends[-1] + 4]))
-        ends.append(ends[-1] + 8 + lengths[-1])
+        lengths.append(int.from_bytes(whole[ends[-1] + 8 : ends[-1] + 12]))
+        ends.append(ends[-1] + 16 + lengths[-1])
     assert ends[-1] == len(whole)
     assert len(lengths) == 1 + len(batches)  # the first is the fence
     for cut in range(ends[1], len(whole) + 1):
@@ -150,7 +150,7 @@ def test_a_torn_batch_is_cut_off_whatever_part_of_it_reached_the_disk(tmp_path: 
 def test_a_flipped_byte_before_a_good_batch_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, promise(3, b"first"), promise(3, b"second"), promise(3, b"third"))
     whole = path.read_bytes()
-    last = whole.rindex(b"third") - 20
+    last = whole.rindex(b"third") - 28
     for place in range(last):
         damaged = bytearray(whole)
         damaged[place] ^= 1
@@ -186,6 +186,19 @@ def test_bytes_that_look_like_a_batch_do_not_pass_for_one(tmp_path: Path) -> Non
     path.write_bytes(path.read_bytes()[:-1])  # its last batch is torn, and holds the forged ones
     with opened(other) as journal:
         assert journal.promises(1) == []
+
+
+def test_a_torn_block_does_not_keep_a_start_busy_whatever_is_in_it(tmp_path: Path) -> None:
+    """Any four bytes may be a length: without a mark each of them would be summed up."""
+    path = written(tmp_path, promise(1, b"said"), batch(1, (Kind.BODY, b"\0\2\0\0" * (1 << 16))))
+    path.write_bytes(path.read_bytes()[:-1])
+    tried: list[int] = []
+    real = Journal._batch_at
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "_batch_at", lambda *at: (tried.append(at[2]), real(*at))[1])
+        with opened(tmp_path) as journal:
+            assert journal.promises(1) == [b"said"]
+    assert len(tried) < 10
 
 
 def test_rotation_keeps_what_outlives_a_height(

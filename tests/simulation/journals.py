@@ -120,7 +120,8 @@ class _History:
         content = path.read_bytes()
         ends = [HEAD_BYTES]
         while ends[-1] < len(content):
-            ends.append(ends[-1] + 8 + int.from_bytes(content[ends[-1] : ends[-1] + 4]))
+            length = content[ends[-1] + 8 : ends[-1] + 12]
+            ends.append(ends[-1] + 16 + int.from_bytes(length))
         if len(ends) < 3:
             return
         at = self.rng.randrange(HEAD_BYTES, ends[-2])

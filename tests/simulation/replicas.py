@@ -284,10 +284,9 @@ class Machine:
     def durable(self, content: bytes) -> None:
         """Learn what a sync has made durable: batches of records."""
         offset = 0
-        while offset + 8 <= len(content):
-            length = int.from_bytes(content[offset : offset + 4])
-            payload = content[offset + 8 : offset + 8 + length]
-            offset += 8 + length
+        while (start := offset + 16) <= len(content):  # salt, length, checksum
+            offset = start + int.from_bytes(content[start - 8 : start - 4])
+            payload = content[start:offset]
             try:
                 records = decode(payload, tuple[Record, ...], kind="batch")
             except LedgerError:
