@@ -22,7 +22,7 @@ class DirectoryLock:
     """
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = (directory / FILE_NAME).open("ab")
         try:
             if sys.platform == "win32":

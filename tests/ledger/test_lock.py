@@ -23,6 +23,11 @@ def test_a_second_holder_is_refused_and_the_next_let_in(tmp_path: Path) -> None:
     DirectoryLock(directory).release()
 
 
+def test_a_directory_that_it_makes_is_its_owners_alone(tmp_path: Path) -> None:
+    DirectoryLock(tmp_path / "data").release()
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
 def test_another_process_is_refused_and_one_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from ledger.lock import DirectoryLock;"
