@@ -84,9 +84,11 @@ def _reserve(descriptor: int, size: int) -> None:
     if fallocate is None:
         return
     offsets = (ctypes.c_int64(0), ctypes.c_int64(size))
-    if fallocate(descriptor, _KEEP_SIZE, *offsets) != 0:
+    while fallocate(descriptor, _KEEP_SIZE, *offsets) != 0:
         number = ctypes.get_errno()
-        if number not in _UNABLE:
+        if number in _UNABLE:
+            return
+        if number != errno.EINTR:  # by a signal: once more
             raise OSError(number, os.strerror(number))
 
 

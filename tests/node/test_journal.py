@@ -1,6 +1,7 @@
 """The journal on real files: what was durable comes back, what was torn goes, damage is refused."""
 
 import contextlib
+import ctypes
 import errno
 import os
 import shutil
@@ -407,6 +408,29 @@ def test_where_the_file_system_tells_nothing_an_inode_must_do(
     for name, fence in (("live", 0), ("copy", UNKNOWN_FENCE)):
         with opened(tmp_path / name) as journal:
             assert journal.fence == fence
+
+
+@pytest.mark.parametrize(
+    ("numbers", "fails"),
+    [((errno.EINTR, errno.EINTR), False), ((errno.EOPNOTSUPP,), False), ((errno.ENOSPC,), True)],
+)
+def test_room_that_is_not_reserved_at_once_is_asked_for_again_missed_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: tuple[int, ...], *, fails: bool
+) -> None:
+    left = list(numbers)
+
+    class Library:
+        @staticmethod
+        def fallocate(*_: object) -> int:
+            if left:
+                ctypes.set_errno(left.pop(0))
+                return -1
+            return 0
+
+    monkeypatch.setattr(origin, "_libc", Library)
+    with pytest.raises(OSError, match="No space") if fails else contextlib.nullcontext():
+        written(tmp_path, promise(7, b"said"))
+    assert not left
 
 
 def test_a_file_that_does_not_say_which_it_is_is_not_current(
