@@ -3,9 +3,10 @@
 Promises bind within a height only. A file holds the promises of some heights, the last of which may
 be open; when it has grown, the next height begins a new file and the older one is deleted, and so
 does every start. A torn tail was never sent and is left out; damage before a good record refuses to
-open. Each batch begins with the salt of its file, and its checksum is salted too, so that nobody can
-put bytes into a block that look like a batch, or that make a start look at all of them. The file remembers which file it is (node.origin): what is not provably the newest that this
-validator has promised signs nothing until its fence is known (docs/decisions/040).
+open. Each batch begins with the salt of its file, and its checksum is salted too, so that nobody
+can put bytes into a block that look like a batch, or that make a start look at all of them. The
+file remembers which file it is (node.origin): what is not provably the newest that this validator
+has promised signs nothing until its fence is known (docs/decisions/040).
 """
 
 import contextlib
@@ -99,6 +100,18 @@ class Journal:
             journal._records.append(Record(UNKNOWN_FENCE, Kind.FENCE, b""))
         journal._begin_file(journal._records)
         return journal
+
+    @classmethod
+    def examine(cls, directory: Path, identity: bytes) -> str | None:
+        """Return why the journal in `directory` is not provably current, None where there is none.
+
+        Nothing is changed. Raises as `open` does.
+        """
+        if not cls.is_in(directory):
+            return None
+        journal = cls(directory, identity)
+        journal._load(max(journal._numbers()))
+        return journal.doubt
 
     @staticmethod
     def is_in(directory: Path) -> bool:

@@ -5,9 +5,7 @@ Nothing is changed: what a start would mend (a torn tail) is left to the start.
 
 import errno
 import json
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -29,6 +27,10 @@ from node.process import NoAnswer, Process, request
 from node.tokens import parse_tokens
 
 LOG_LINES: Final = 3  # at the end: what ended it, and what to do about that
+_WAITS: Final = (
+    "start it: it signs nothing until the chain is past what it may have signed. Restore no "
+    "journal from a backup"
+)
 
 
 def examine(config: Config, no_answer: NoAnswer) -> Diagnosis:
@@ -118,35 +120,35 @@ def _keys(keys: NodeKeys, genesis: SignedGenesis) -> Iterator[Finding]:
 
 
 def _journal(data: Path, identity: bytes) -> Iterator[Finding]:
-    """Open a copy of the journal: to open it itself would cut off a torn tail."""
     folder = data / JOURNAL_FOLDER
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / JOURNAL_FOLDER
-        try:
-            if folder.is_dir():
-                shutil.copytree(folder, copy)
-            journal = Journal.open(copy, identity)
-        except (LedgerError, OSError, shutil.Error) as error:
-            reason = str(error).replace(str(copy), str(folder))
-            yield _finding(
-                "journal",
-                "The journal of signatures cannot be used.",
-                [reason],
-                "where the keys and the genesis are the right ones, move the journal away and "
-                "start: the node signs nothing until the chain is past what it may have signed",
-            )
-            return
-        if journal is not None:
-            journal.close()
-            return
-    yield _finding(
-        "no-journal",
-        "The journal of signatures is lost.",
-        [f"{folder} holds none"],
-        "start it: it signs nothing until the chain is past what it may have signed. Restore no "
-        "journal from a backup",
-        gravity=Gravity.WARNS,
-    )
+    try:
+        doubt = Journal.examine(folder, identity)
+    except (LedgerError, OSError) as error:
+        yield _finding(
+            "journal",
+            "The journal of signatures cannot be used.",
+            [str(error)],
+            "where the keys and the genesis are the right ones, and the disk can be read, move "
+            f"{folder}/*.journal away and start: the node signs nothing until the chain is past "
+            "what it may have signed",
+        )
+        return
+    if doubt:
+        yield _finding(
+            "journal",
+            "The journal of signatures is not provably the newest.",
+            [f"{folder}: {doubt}"],
+            _WAITS,
+            gravity=Gravity.WARNS,
+        )
+    if doubt is None:
+        yield _finding(
+            "no-journal",
+            "The journal of signatures is lost.",
+            [f"{folder} holds none"],
+            _WAITS,
+            gravity=Gravity.WARNS,
+        )
 
 
 def _port(name: str, host: str, port: int) -> Iterator[Finding]:

@@ -11,12 +11,13 @@ import pytest
 
 from ledger.keys import Role
 from ledger.lock import DirectoryLock
-from node import testnet
+from node import ceremony, testnet
 from node.config import Config, load_config
 from node.doctor import autopsy
 from node.doctor.findings import Diagnosis, Gravity, Verdict
 from node.initialise import JOURNAL_FOLDER
-from node.keystore import create_keys
+from node.journal import Journal
+from node.keystore import create_keys, load_node_keys
 from node.process import LOG_FILE, NoAnswer
 from node.testnet import LocalNetwork
 
@@ -38,7 +39,14 @@ def config(made: LocalNetwork, tmp_path: Path) -> Config:
     text = (home / "config.toml").read_text("utf-8")
     own = tmp_path / "net" / made.validators[0].label / "keys"
     (home / "config.toml").write_text(text.replace(str(settings.keys), str(own)), "utf-8")
-    return load_config(home)
+    config = load_config(home)
+    journal = config.data / JOURNAL_FOLDER
+    shutil.rmtree(journal)  # a copy, which is not current
+    consensus = load_node_keys(config.keys, config.mode).consensus
+    assert consensus is not None
+    identity = ceremony.load_genesis(config.genesis).chain_id + consensus.public
+    Journal.create(journal, identity).close()
+    return config
 
 
 def examined(config: Config) -> Diagnosis:
@@ -152,6 +160,29 @@ def test_a_damaged_journal_is_named_and_left_as_it_is(config: Config) -> None:
     assert [each.cause for each in found.findings] == ["not-running", "journal"]
     assert str(path) in found.findings[1].evidence[0]
     assert digest(config.data) == before
+
+
+def test_a_journal_that_was_copied_is_told_and_left_as_it_is(config: Config) -> None:
+    folder = config.data / JOURNAL_FOLDER
+    shutil.copytree(folder, folder.with_name("copy"))
+    shutil.rmtree(folder)
+    folder.with_name("copy").rename(folder)
+    before = digest(config.data)
+    found = examined(config)
+    assert [each.cause for each in found.findings] == ["not-running", "journal"]
+    assert found.findings[1].gravity is Gravity.WARNS
+    assert "it is a copy" in found.findings[1].evidence[0]
+    assert digest(config.data) == before
+
+
+def test_a_full_disk_does_not_make_a_good_journal_bad(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("node.origin.mark", full)
+    assert causes(config) == ["not-running"]
 
 
 def test_a_journal_that_is_lost_is_told_with_what_will_happen(config: Config) -> None:
