@@ -33,11 +33,11 @@ class NotInGenesis(VerificationFailed):
 
 
 class UnknownPeer(NotFound):
-    """An address is given for somebody who runs no node, or for ourselves."""
+    """An address is given for somebody whom the genesis does not admit, or for ourselves."""
 
     def __init__(self, name: str, known: list[str]) -> None:
         super().__init__(
-            f"{name} is no other member with a node", hint=f"there are: {', '.join(known)}"
+            f"{name} is no other member of this network", hint=f"there are: {', '.join(known[:12])}"
         )
 
 
@@ -93,7 +93,7 @@ def initialise(folder: Path, genesis_file: Path, settings: Settings) -> Initiali
     keys = load_node_keys(settings.keys, settings.mode)
     members = genesis.genesis.members
     ours = find_ours(members, keys) if settings.member is None else _named(members, settings.member)
-    others = [each.label for each in members if each.key(Role.TLS) and each is not ours]
+    others = [each.label for each in members if each is not ours]  # any may run a node by now
     for name in settings.peers:
         if name not in others:
             raise UnknownPeer(name, others)

@@ -43,6 +43,7 @@ REDIAL_S: Final = (0.1, 0.2, 0.5)  # then the last for ever: a quorum may wait f
 REFUSED_S: Final = 5.0  # until who refused us is dialled again
 TURNED_S: Final = 0.002  # for each caller that is turned away
 HIGHER_WAITS_S: Final = 0.5  # for the link that the lower key dials
+_LINKED_FROM: Final = "linked from "  # and the place, at the end of a refusal of a twin
 TWIN_LOG_S: Final = 60.0  # between two warnings of one pair of twins
 TWIN_FORGOTTEN_S: Final = 600.0  # after it was last seen
 CALL_RATE: Final = 0.5  # a second, of one peer: what it calls more often counts as a stranger's
@@ -311,7 +312,7 @@ class Network:
                 if is_news and error.reason is not Reason.PENALTY:
                     self._log.warning("peer refused", peer=peer.label, reason=str(error))
             if error.by_peer and error.reason is Reason.TWIN:
-                self._own_twin(link, error.detail)
+                self._own_twin(link, error.detail.rpartition(_LINKED_FROM)[2])
         except LedgerError as error:
             never = error
             self._note(link, f"dropped: {error}")
@@ -357,7 +358,7 @@ class Network:
                     raise Refused(Reason.DUPLICATE, "there is a link that lives", by_peer=False)
             elif await known.is_alive():
                 self._saw_twins(known, link)
-                detail = f"another instance of this node key is linked from {known.place}"
+                detail = f"another instance of this node key is {_LINKED_FROM}{known.place}"
                 raise Refused(Reason.TWIN, detail, by_peer=False)
             if self.links.get(key) is known:
                 return  # it died and we had not noticed
@@ -440,9 +441,7 @@ class Network:
             case Pong():
                 pass  # that it came is all it says
             case Twin(_, place):
-                self._own_twin(
-                    link, f"another instance of this node key called from {_text(place)}"
-                )
+                self._own_twin(link, _text(place))
             case Refusal(reason, detail):
                 raise Refused(reason, _text(detail), by_peer=True)
 
@@ -457,13 +456,11 @@ class Network:
             self._log.warning("two nodes with one key", peer=known.peer.label, places=list(places))
         self._twins[key] = Twins(known.peer.label, places, "", clock.monotonic())
 
-    def _own_twin(self, link: Link, detail: str) -> None:
+    def _own_twin(self, link: Link, place: str) -> None:
         """Note that a peer says that another instance of this very node lives."""
         if self._is_news(self.node_key):
-            self._log.error(
-                "another node runs with our key", told_by=link.peer.label, detail=detail
-            )
-        self._twins[self.node_key] = Twins("", (detail,), link.peer.label, clock.monotonic())
+            self._log.error("another node runs with our key", told_by=link.peer.label, at=place)
+        self._twins[self.node_key] = Twins("", (place,), link.peer.label, clock.monotonic())
 
     def _is_news(self, key: bytes) -> bool:
         known = self._twins.get(key)

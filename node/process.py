@@ -68,7 +68,8 @@ class NoAnswer(Unreachable):
 
     def __init__(self, address: Address, reason: str) -> None:
         super().__init__(
-            f"no node answers at {address}: {reason}", hint="start it with: depoli node run"
+            f"no node answers at {address}: {reason}",
+            hint="start it with: depoli node run; where it runs, ask: depoli doctor",
         )
 
 
@@ -235,6 +236,8 @@ def request(address: Address, path: str, token: str = "") -> tuple[int, bytes]:
         connection.request("GET", path, headers=headers)
         response = connection.getresponse()
         return response.status, response.read(MAX_ANSWER_BYTES)
+    except TimeoutError:
+        raise NoAnswer(address, f"nothing was said for {ANSWER_S:g} s") from None
     except (OSError, http.client.HTTPException) as error:
         reason = error.strerror if isinstance(error, OSError) else ""
         raise NoAnswer(address, reason or type(error).__name__) from None

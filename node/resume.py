@@ -62,10 +62,10 @@ class NotAllTestify(Rejected):
     """The testimonies are not exactly one of each validator."""
 
     def __init__(self, missing: Sequence[str], strangers: int) -> None:
-        lacking = f"missing: {', '.join(missing)}" if missing else "none is missing"
+        faults = [f"missing: {', '.join(missing)}"] if missing else []
+        faults += [f"{strangers} too many"] if strangers else []
         super().__init__(
-            f"one testimony of each validator is needed, and no other; {lacking}, "
-            f"{strangers} too many",
+            f"one testimony of each validator is needed, and no other; {'; '.join(faults)}",
             hint="each operator makes one with: depoli node resume testify",
         )
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
+from ledger.keys import Role, SigningKey
 from node.card import FAMILIES, FILE_NAME, Card, Runs, create_card, load_card, verify_seeds
 from node.cli.output import emit, fields, json_option
-from node.keystore import FILE_NAMES
+from node.keystore import FILE_NAMES, SUFFIX, read_seed
 
 
 @click.group()
@@ -48,10 +49,25 @@ def new(
 @json_option
 @click.pass_context
 def show(context: click.Context, folder: Path) -> None:
-    """Show the public parts of the keys in FOLDER, after comparing them with the seeds."""
+    """Show the public parts of the keys in FOLDER, after comparing them with the seeds.
+
+    A folder without member.json, as `depoli validator new-keys` makes it, has seeds only.
+    """
+    if not (folder / FILE_NAME).exists() and (found := _seeds_in(folder)):
+        keys = {
+            FILE_NAMES[role]: SigningKey(read_seed(folder / (FILE_NAMES[role] + SUFFIX))).public
+            for role in found
+        }
+        value = {"keys": keys, "folder": str(folder)}
+        emit(context, value, lambda: fields({f"{name} key": key for name, key in keys.items()}))
+        return
     card = load_card(folder)
     verify_seeds(folder, card)
     emit(context, _result(card, folder), lambda: _human(card))
+
+
+def _seeds_in(folder: Path) -> list[Role]:
+    return [role for role, name in FILE_NAMES.items() if (folder / (name + SUFFIX)).exists()]
 
 
 def _result(card: Card, folder: Path) -> dict[str, object]:

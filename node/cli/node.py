@@ -1,11 +1,13 @@
 """`depoli node`: make, run and look at one node."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from node.cli.output import emit, fields, json_option
+from node.cli.output import emit, fields, json_option, moment
 from node.config import Address, Mode, Unfit, load_config, parse_address
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -139,7 +141,7 @@ def status(context: click.Context, config: Path) -> None:
     from node.process import Process  # noqa: PLC0415
 
     value = Process("", load_config(config).home).status()
-    emit(context, value, lambda: fields(value))
+    emit(context, value, lambda: status_text(value))
 
 
 @node.group()
@@ -258,6 +260,28 @@ def confirm(
         "resuming": list(made.resuming),
     }
     emit(context, result, lambda: f"{fields(result)}\n\nStart it once all of these have done so.")
+
+
+def status_text(value: Mapping[str, Any]) -> str:
+    """Return the status for people: what holds several things, in a line for each."""
+    trouble, twins, sync = value["trouble"], value["twins"], value["sync"]
+    shown = {
+        **value,
+        "time": moment(value["time"]),
+        "peers": value["peers"] or "none",
+        "trouble": f"{len(trouble)} not linked" if trouble else "none",
+        "twins": f"{len(twins)} keys with two nodes" if twins else "none",
+        "sync": "none"
+        if sync is None
+        else ", ".join(f"{name} {each}" for name, each in sync.items()),
+        "silence": value["silence"] or "none",
+    }
+    lines = [f"{label}: {why}" for label, why in trouble.items()]
+    for twin in twins:
+        whose = "the key of this node" if twin["label"] is None else f"the key of {twin['label']}"
+        told = "" if twin["told_by"] is None else f", as {twin['told_by']} says"
+        lines.append(f"{whose} is used at {', '.join(twin['places'])}{told}")
+    return "\n".join([fields(shown), *([""] if lines else []), *lines])
 
 
 def _parse_peer(text: str) -> tuple[str, Address]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import click
@@ -68,6 +69,11 @@ def fields(values: Mapping[str, object]) -> str:
     return "\n".join(
         f"{name.ljust(width)}  {_cell(value)}".rstrip() for name, value in values.items()
     )
+
+
+def moment(seconds: int) -> str:
+    """Return unix seconds as people read them."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _cell(value: object) -> str:

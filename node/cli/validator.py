@@ -1,19 +1,20 @@
 """`depoli validator`: who runs validators, and how that and their keys change while they run."""
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from contracts.calls import Approved, Joining, Leaving, Replacing, Rotating
-from contracts.membership import EFFECT, MAX_AHEAD_S
+from contracts.errors import Refusal
+from contracts.membership import EFFECT, LEAST, MAX_AHEAD_S
 from node import files, keystore
-from node.cli.output import emit, fields, json_option, note, table
+from node.cli.output import emit, fields, json_option, moment, note, table
 from node.cli.person import Person, at_home, run, wait_option
 from node.client import validators
-from node.client.client import EraView, ValidatorsView
+from node.client.client import CallOutcome, EraView, ValidatorsView
+from node.client.refusals import refusal
 from node.client.validators import ROLES, Keys, Registrar
 from node.errors import Usage
 
@@ -120,9 +121,9 @@ def propose_join(
     context: click.Context, person: Person, folder: Path, days: int, out: Path
 ) -> None:
     """Propose that our member begins to run a validator with the keys in a folder."""
-    keys = validators.public_keys(_load(folder))
-    term, until = _term(person), _until(days)
-    _propose(context, person, Joining(person.home.member, keys, term, until), out)
+    keys, view = validators.public_keys(_load(folder)), _view(person)
+    change = Joining(person.home.member, keys, view.term, _until(days))
+    _propose(context, person, change, view, out)
 
 
 @validator.command("propose-leave")
@@ -136,8 +137,8 @@ def propose_leave(
     context: click.Context, person: Person, member: str, days: int, out: Path
 ) -> None:
     """Propose that MEMBER (label or id) ceases to run a validator."""
-    change = Leaving(person.members.id_of(member), _term(person), _until(days))
-    _propose(context, person, change, out)
+    leaving, view = person.members.id_of(member), _view(person)
+    _propose(context, person, Leaving(leaving, view.term, _until(days)), view, out)
 
 
 @validator.command("propose-replace")
@@ -153,8 +154,20 @@ def propose_replace(
 ) -> None:
     """Propose that our member takes the place of MEMBER among the validators."""
     keys = validators.public_keys(_load(folder))
-    leaving, term = person.members.id_of(member), _term(person)
-    _propose(context, person, Replacing(leaving, person.home.member, keys, term, _until(days)), out)
+    leaving, view = person.members.id_of(member), _view(person)
+    change = Replacing(leaving, person.home.member, keys, view.term, _until(days))
+    _propose(context, person, change, view, out)
+
+
+@validator.command()
+@click.argument("proposal", type=_FILE)
+@at_home
+@json_option
+@click.pass_context
+def show(context: click.Context, person: Person, proposal: Path) -> None:
+    """Say in words what a proposal does; nothing is signed, and no node is asked."""
+    change = _read_change(person, proposal)
+    emit(context, _described(person, change), lambda: _words(person, change))
 
 
 @validator.command()
@@ -164,14 +177,14 @@ def propose_replace(
 @json_option
 @click.pass_context
 def approve(context: click.Context, person: Person, proposal: Path, out: Path) -> None:
-    """Approve a proposal in our member's name, with its transaction key.
+    """Approve a proposal in our member's name.
 
-    Read first what it says, and compare its id with whoever made it. Only members that run
-    validators count.
+    It is signed with the transaction key. See first what it says (depoli validator show), and
+    compare its id with whoever made it. Only members that run validators count.
     """
     change = _read_change(person, proposal)
     view = _view(person)
-    _require_current(change, view)
+    _require_possible(person, change, view)
     if person.home.member.hex() not in {each.member for each in view.next}:
         raise Usage(
             f"{person.home.label} runs no validator, so its approval does not count",
@@ -209,10 +222,11 @@ def submit(
     change, members = _read_change(person, proposal), person.members
     chain_id = members.genesis.chain_id
     given = [
-        validators.parse_approval(_read(path), chain_id, change, members) for path in approvals
+        validators.parse_approval(_read(path), chain_id, change, members, str(path))
+        for path in approvals
     ]
     view = _view(person)
-    _require_current(change, view)
+    _require_possible(person, change, view)
     ordered = validators.require_quorum(given, view, members)
     keys = None
     if not isinstance(change, Leaving):
@@ -262,7 +276,10 @@ def rotate(context: click.Context, person: Person, folder: Path) -> None:
     note(f"From block {height + EFFECT} on the node must run with the keys in {folder}.")
 
 
-def _propose(context: click.Context, person: Person, change: Approved, out: Path) -> None:
+def _propose(
+    context: click.Context, person: Person, change: Approved, view: ValidatorsView, out: Path
+) -> None:
+    _require_possible(person, change, view)
     files.create(out, validators.change_json(person.members.genesis.chain_id, change))
     emit(
         context,
@@ -288,9 +305,7 @@ def _words(person: Person, change: Approved) -> str:
             "change": shown["change"],
             "member": shown["member"],
             **keys,
-            "good until": datetime.fromtimestamp(change.valid_until, UTC).strftime(
-                "%Y-%m-%d %H:%M:%S UTC"
-            ),
+            "good until": moment(change.valid_until),
             "term": change.term,
         }
     )
@@ -330,7 +345,7 @@ def _read(path: Path) -> bytes:
 
 
 def _read_change(person: Person, path: Path) -> Approved:
-    return validators.parse_change(_read(path), person.members.genesis.chain_id)
+    return validators.parse_change(_read(path), person.members.genesis.chain_id, str(path))
 
 
 def _view(person: Person) -> ValidatorsView:
@@ -341,17 +356,30 @@ def _view(person: Person) -> ValidatorsView:
     return run(ask())
 
 
-def _term(person: Person) -> int:
-    return _view(person).term
-
-
 def _until(days: int) -> int:
     return int(time.time()) + days * _DAY_S - 60  # a little less than the most: clocks differ
 
 
-def _require_current(change: Approved, view: ValidatorsView) -> None:
+def _require_possible(person: Person, change: Approved, view: ValidatorsView) -> None:
+    """Raise `Usage`, `NetworkRefused` for what the chain would refuse, before anybody signs it."""
     if change.term != view.term:
         raise Usage(
             f"the validators changed since this was proposed (term {change.term}, now {view.term})",
             hint="propose it again, and have it approved again",
         )
+    label, voters = person.members.label_of, {bytes.fromhex(each.member) for each in view.next}
+    if not isinstance(change, Joining):
+        leaving = change.member if isinstance(change, Leaving) else change.leaving
+        if leaving not in voters:
+            raise Usage(
+                f"{label(leaving)} runs no validator", hint="depoli validator list shows who does"
+            )
+        voters.discard(leaving)
+    if not isinstance(change, Leaving) and change.member in voters:
+        raise Usage(
+            f"{label(change.member)} runs a validator already",
+            hint="other keys for it: depoli validator rotate",
+        )
+    if isinstance(change, Leaving) and len(voters) == LEAST - 1:
+        few = Refusal.TOO_FEW_VALIDATORS
+        raise refusal(CallOutcome(few, few.name, (len(voters),)), "the change")

@@ -101,9 +101,9 @@ def change_json(chain_id: bytes, change: Approved) -> bytes:
     return msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n"
 
 
-def parse_change(data: bytes, chain_id: bytes) -> Approved:
-    """Return the proposal in a file; raise `NotReadable`, `NotVerified`."""
-    file = _parse(data, _ChangeFile, "a proposed change of validators")
+def parse_change(data: bytes, chain_id: bytes, name: str = "this") -> Approved:
+    """Return the proposal in a file of that name; raise `NotReadable`, `NotVerified`."""
+    file = _parse(data, _ChangeFile, f"{name} is no proposed change of validators")
     _require_chain(file.chain_id, chain_id)
     member, limits = bytes.fromhex(file.member), (file.term, file.valid_until)
     change: Approved
@@ -141,12 +141,14 @@ def approve(sender: Sender, change: Approved) -> bytes:
     return msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n"
 
 
-def parse_approval(data: bytes, chain_id: bytes, change: Approved, members: Members) -> Approval:
+def parse_approval(
+    data: bytes, chain_id: bytes, change: Approved, members: Members, name: str = "this"
+) -> Approval:
     """Return the approval of `change` in a file, its signature verified where the key is known.
 
     Raises `NotReadable`, `NotVerified`.
     """
-    file = _parse(data, _ApprovalFile, "an approval")
+    file = _parse(data, _ApprovalFile, f"{name} is no approval")
     _require_chain(file.chain_id, chain_id)
     if file.change != change_id(chain_id, change).hex():
         raise NotVerified("approval", f"{_name(members, file.member)} approved another change")
@@ -280,11 +282,11 @@ def _name(members: Members, id_: str) -> str:
     return members.label_of(bytes.fromhex(id_))
 
 
-def _parse(data: bytes, type_: type[T], what: str) -> T:
+def _parse(data: bytes, type_: type[T], otherwise: str) -> T:
     try:
         return msgspec.json.decode(data, type=type_)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise NotReadable(f"this is not {what}: {error}") from None
+        raise NotReadable(f"{otherwise}: {error}") from None
 
 
 def _require_chain(found: str, expected: bytes) -> None:

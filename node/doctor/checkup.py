@@ -150,6 +150,11 @@ class Checkup:
             base_timeout_ms=state.parameters.base_timeout_ms,
             precision_ms=state.parameters.clock_precision_ms,
             node_key_of=owner,
+            votes_from=(
+                health.status.height + 1
+                if any(each.node_key == self._node_key for each in state.next_validators.members)
+                else None
+            ),
             twins=tuple(
                 Pair(each.label or None, each.places, each.reported_by or None)
                 for each in self._network.twins

@@ -42,7 +42,9 @@ def check_node_key(case: Situation) -> Iterator[Finding]:
 
 
 def check_alone(case: Situation) -> Iterator[Finding]:
-    """Look whether anybody is linked."""
+    """Look whether anybody is linked. A node whose twin has the links is told of that alone."""
+    if any(reason_of(each.trouble, each.address).cause == "twin" for each in case.facts.nodes):
+        return
     if case.facts.validators > 1 and not any(node.is_linked for node in case.facts.nodes):
         yield _finding(
             case,
@@ -129,10 +131,23 @@ def check_consensus_keys(case: Situation) -> Iterator[Finding]:
             f"{node.label} signs with a consensus key that is not registered for it.",
             [node],
             [f"the key is {owner}"],
-            f"put the consensus.seed back that belongs to the registered key of {node.label} "
-            "(depoli keys show tells which is which), and restart its node",
+            "after depoli validator rotate: stop the node, name the new folder as keys in its "
+            "config.toml, put data/journal aside, and start it. Else put the consensus.seed back "
+            f"that belongs to the registered key of {node.label} (depoli keys show tells which is "
+            "which), and restart",
         )
     if case.here.index is None and case.health.is_validator and case.facts.node_key_of:
+        if case.facts.votes_from is not None:
+            yield _finding(
+                case,
+                "joining",
+                f"This node votes from block {case.facts.votes_from} on.",
+                [case.here],
+                [f"the network decides height {case.top}"],
+                "nothing: an idle network makes these blocks with its next transactions",
+                gravity=Gravity.NOTE,
+            )
+            return
         yield _finding(
             case,
             "no-validator",

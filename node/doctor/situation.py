@@ -75,6 +75,7 @@ class Facts:
     base_timeout_ms: int
     precision_ms: int  # by which clocks may differ
     node_key_of: str | None  # whose registered node key this node has, None: nobody's
+    votes_from: int | None = None  # from which height on it is a validator, where it is none yet
     twins: tuple[Pair, ...] = ()
     offences: tuple[tuple[int, int], ...] = ()  # by which validator, how many are proved
     passed_over: tuple[tuple[int, int], ...] = ()  # who has no turn, and at which height it has one

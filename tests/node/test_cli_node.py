@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from node.cli.main import main
+from node.cli.node import status_text
 from node.config import load_config
 from node.errors import Exit
 from node.process import read_token
@@ -69,6 +70,40 @@ def test_seeds_are_shown_nowhere(founded: Path) -> None:
     )
     for seed in (founded / "a").glob("*.seed"):
         assert seed.read_text().strip() not in said
+
+
+def test_the_keys_of_a_validator_that_joins_later_are_shown_too(tmp_path: Path) -> None:
+    made = asked("validator", "new-keys", tmp_path / "keys")
+    assert asked("keys", "show", tmp_path / "keys") == made
+    assert made["keys"]["node"] in run("keys", "show", tmp_path / "keys").stdout
+    missing = run("keys", "show", tmp_path, code=Exit.NOT_INITIALISED)
+    assert "member.json does not exist" in missing.stderr
+
+
+def test_a_status_is_for_people() -> None:
+    """Who is not linked and which keys are used twice each have a line of their own."""
+    place = "127.0.0.1:1"
+    well = {
+        "height": 7, "time": 1_800_000_000, "peers": ["b"], "trouble": {}, "twins": [],
+        "sync": None, "silence": "",
+    }  # fmt: skip
+    shown = status_text(well)
+    assert "2027-01-15 08:00:00 UTC" in shown
+    assert "trouble  none" in shown
+    ill = well | {
+        "trouble": {"a": f"{place}: Connection refused"},
+        "twins": [
+            {"label": None, "places": [place], "told_by": "a"},
+            {"label": "b", "places": [place, "127.0.0.1:2"], "told_by": None},
+        ],
+        "sync": {"height": 7, "target": 90},
+    }
+    assert status_text(ill).splitlines()[-3:] == [
+        f"a: {place}: Connection refused",
+        f"the key of this node is used at {place}, as a says",
+        f"the key of b is used at {place}, 127.0.0.1:2",
+    ]
+    assert "height 7, target 90" in status_text(ill)
 
 
 def test_people_see_who_founds_the_chain(founded: Path) -> None:

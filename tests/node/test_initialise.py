@@ -38,7 +38,8 @@ def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     create_card(
         folder / "stranger", label="stranger", family="insurer", country="FR", runs=Runs.VALIDATOR
     )
-    members = [folder / label for label in (*FOUNDERS, "watcher")]
+    create_card(folder / "shop", label="shop", family="optician", country="FR", runs=Runs.NOTHING)
+    members = [folder / label for label in (*FOUNDERS, "watcher", "shop")]
     ceremony.write_draft(folder / "draft.json", members, list(FOUNDERS), network="testing")
     signatures = [folder / f"{label}.json" for label in FOUNDERS]
     for label, out in zip(FOUNDERS, signatures, strict=True):
@@ -153,11 +154,19 @@ def test_keys_of_two_members_mixed_are_refused(founded: Path, tmp_path: Path, na
 
 
 @pytest.mark.parametrize("name", ["a", "nobody"])
-def test_a_peer_is_another_member_with_a_node(founded: Path, tmp_path: Path, name: str) -> None:
+def test_a_peer_is_another_member(founded: Path, tmp_path: Path, name: str) -> None:
     chosen = replace(settings(founded / "a"), peers={name: Address("x", 1)})
     with pytest.raises(UnknownPeer) as caught:
         initialise(tmp_path / "n", founded / "genesis.json", chosen)
     assert "federation" in caught.value.hint
+
+
+def test_a_peer_may_be_a_member_that_had_no_node_when_the_chain_began(
+    founded: Path, tmp_path: Path
+) -> None:
+    chosen = replace(settings(founded / "a"), peers={"shop": Address("x", 1)})
+    initialise(tmp_path / "n", founded / "genesis.json", chosen)
+    assert load_config(tmp_path / "n").peers == chosen.peers
 
 
 def test_exposed_keys_are_refused(founded: Path, tmp_path: Path) -> None:

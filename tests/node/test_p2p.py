@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -531,6 +532,7 @@ def test_both_instances_learn_that_the_other_lives() -> None:
                     await until(partial(is_told, each), "it is not told")
                     (twins,) = each.network.twins
                     assert (twins.label, twins.reported_by) == ("", HIGH)
+                    assert re.fullmatch(r"127\.0\.0\.1:\d+", *twins.places)
                     assert "another node runs with our key" in each.log.getvalue()
                 assert one.is_linked(HIGH)
                 key = key_of(HIGH, Role.TLS).public

@@ -127,6 +127,41 @@ def test_who_votes_is_listed_with_its_history(town: Council) -> None:
     assert eras.latest(town.node.world.state).term == listed["term"] == 0
 
 
+def test_what_the_chain_would_refuse_is_not_proposed(town: Council) -> None:
+    keys, out = town.keys("shop"), town.folder / "out.json"
+    for words, name, *args in (
+        ("insurer runs a validator already", "insurer", "join", "--keys", keys),
+        ("insurer runs a validator already", "insurer", "replace", "mutual", "--keys", keys),
+        ("rival runs no validator", "shop", "replace", "rival", "--keys", keys),
+        ("shop runs no validator", "insurer", "leave", "shop"),
+    ):
+        kind, *rest = args
+        said = town.refuses(Exit.USAGE, name, "validator", f"propose-{kind}", *rest, "-o", out)
+        assert words in said
+        assert not out.exists()
+    town.propose("insurer", "replace", "insurer", "--keys", keys)  # other keys, sooner than a day
+
+
+def test_what_a_proposal_does_is_shown_before_anything_is_signed(town: Council) -> None:
+    proposal = town.propose("shop", "join", "--keys", town.keys("shop"))
+    shown = town.once("insurer", "validator", "show", proposal)
+    assert shown["says"] == "shop joins the validators"
+    assert shown["change"] in town.call("insurer", "validator", "show", proposal).stdout
+
+
+def test_of_several_files_the_wrong_one_is_named(town: Council) -> None:
+    keys = town.keys("shop")
+    proposal = town.propose("shop", "join", "--keys", keys)
+    approval, *_ = town.approvals(proposal)
+    said = town.refuses(
+        Exit.USAGE,
+        "shop", "validator", "submit", proposal, approval, proposal, "--keys", keys,
+    )  # fmt: skip
+    assert f"{proposal} is no approval" in said
+    said = town.refuses(Exit.USAGE, "insurer", "validator", "show", approval)
+    assert f"{approval} is no proposed change" in said
+
+
 def test_too_few_approvals_are_told_with_who_is_missing(town: Council) -> None:
     keys = town.keys("shop")
     proposal = town.propose("shop", "join", "--keys", keys)
@@ -173,7 +208,7 @@ def test_mistakes_are_told_before_anything_is_sent(town: Council) -> None:
 
 
 CHANGED = {
-    "no JSON": (lambda _: "no", "not a proposed change"),
+    "no JSON": (lambda _: "no", "is no proposed change"),
     "another chain": (lambda f: f | {"chain_id": "0" * 64}, "the file is of chain"),
     "another member": (lambda f: f | {"member": "0" * 32}, "the file says"),
     "no keys": (lambda f: f | {"keys": None}, "names no keys"),
@@ -182,7 +217,7 @@ CHANGED = {
     ),
     "a negative term": (lambda f: f | {"term": -1}, "cannot be meant"),
     "nobody's place": (lambda f: f | {"kind": "replace"}, "cannot be meant"),
-    "a field more": (lambda f: f | {"more": 1}, "not a proposed change"),
+    "a field more": (lambda f: f | {"more": 1}, "is no proposed change"),
 }  # fmt: skip
 
 
@@ -202,7 +237,7 @@ def test_a_damaged_proposal_is_named(name: str, town: Council) -> None:
         ("signature", "00" * 64, "does not verify"),
         ("signature", "zz", "not hexadecimal"),
         ("chain_id", "0" * 64, "of chain"),
-        ("format", "depoli/other/1", "not an approval"),
+        ("format", "depoli/other/1", "is no approval"),
     ],
 )
 def test_a_damaged_approval_is_named(field: str, value: str, words: str, town: Council) -> None:
@@ -232,10 +267,10 @@ def test_a_transaction_that_the_network_does_not_take_is_told(town: Council) -> 
 
 
 def test_why_the_rules_refuse_is_told_with_what_can_be_done(town: Council) -> None:
-    leave = town.propose("operator", "leave", "mutual")
-    error = town.refuses(
-        Exit.REJECTED, "operator", "validator", "submit", leave, *town.approvals(leave)
-    )
+    out = town.folder / "leave.json"
+    leave = ("validator", "propose-leave", "mutual", "-o", out)
+    error = town.refuses(Exit.REJECTED, "operator", *leave)
+    assert not out.exists()
     assert "3 validators would be left" in error
     assert "propose-replace" in error
     first, second = town.keys("shop"), town.keys("rival")

@@ -291,6 +291,11 @@ def test_a_node_without_any_link_looks_at_itself_first() -> None:
     assert found.findings[0].whose == ("federation",)
 
 
+def test_a_node_whose_twin_has_the_links_is_not_sent_to_look_at_its_network() -> None:
+    trouble = "refused us: another instance of this node key is linked from h:1"
+    assert "alone" not in causes(diagnose(unlink(network(), 1, 2, 3, trouble=trouble)))
+
+
 def test_who_is_linked_and_says_nothing_hangs() -> None:
     found = diagnose(change(network(), 2, said=None))
     assert only(found).cause == "silent"
@@ -351,6 +356,9 @@ def test_a_node_that_would_vote_but_is_no_validator_is_told_so() -> None:
         node_key_of="watcher",
     )
     assert only(diagnose(facts)).cause == "no-validator"
+    (soon,) = diagnose(replace(facts, votes_from=HEIGHT + 1)).findings
+    assert (soon.cause, soon.gravity) == ("joining", Gravity.NOTE)
+    assert f"block {HEIGHT + 1}" in soon.what
     assert diagnose(change(facts, 0, is_validator=False)).findings == ()
 
 
