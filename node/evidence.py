@@ -52,6 +52,7 @@ class EvidencePool:
         self._waiting: dict[bytes, Waiting] = {}  # by offence, the oldest first
         self._held: Counter[bytes] = Counter()  # pieces that wait, by member
         self._recorded: Counter[bytes] = Counter()  # offences on the chain, by member
+        self._later: list[bytes] = []  # on disk, of heights that a lost chain is not at again
         self._appended = 0
         self.added: Callable[[], None] = lambda: None
 
@@ -67,6 +68,9 @@ class EvidencePool:
             after = page[-1].cursor
         kept = pool._file.read()
         for data in kept:
+            if pool._is_early(data):
+                pool._later.append(data)
+                continue
             try:
                 waiting = pool._judged(data)
             except LedgerError as error:
@@ -74,8 +78,8 @@ class EvidencePool:
             else:
                 if pool._is_wanted(waiting):
                     pool._keep(waiting)
-        if len(pool) < len(kept):
-            pool._file.replace([each.data for each in pool.waiting()])
+        if len(pool) + len(pool._later) < len(kept):
+            pool._file.replace(pool._on_disk())
         return pool
 
     def __len__(self) -> int:
@@ -146,6 +150,16 @@ class EvidencePool:
     def _judged(self, data: bytes) -> Waiting:
         return Waiting(data, judge(data, self._chain.header.chain_id, self._chain.validators_at))
 
+    def _is_early(self, data: bytes) -> bool:
+        """Return whether this can be judged only when the chain has come further."""
+        try:
+            return height_of(decode(data)) > self._chain.height + 1
+        except ConsensusError:
+            return False
+
+    def _on_disk(self) -> list[bytes]:
+        return [*self._later, *(each.data for each in self.waiting())]
+
     def _knows(self, offence: bytes) -> bool:
         return offence in self._waiting or self._chain.accusation(offence) is not None
 
@@ -165,8 +179,7 @@ class EvidencePool:
         loop = asyncio.get_running_loop()
         if self._appended > COMPACT_BYTES:
             self._appended = 0
-            everything = [each.data for each in self.waiting()]
-            await loop.run_in_executor(self._disk, self._file.replace, everything)
+            await loop.run_in_executor(self._disk, self._file.replace, self._on_disk())
         else:
             await loop.run_in_executor(self._disk, self._file.append, [new.data])
         self.added()

@@ -280,6 +280,21 @@ def test_what_waits_is_there_again_after_a_crash(bench: Bench) -> None:
     assert again.oldest() == pieces[1:]
 
 
+def test_what_waits_outlives_the_loss_of_the_chain(bench: Bench, tmp_path: Path) -> None:
+    pieces = [bench.made.double_vote(signer, height) for signer, height in ((0, 1), (2, 3))]
+    bench.hear(*pieces)
+    whole = bench.chain
+    bench.chain = Chain.open(tmp_path / "lost", bench.made.genesis.genesis, VerifiedSignatures())
+    file = KeptFile(tmp_path, whole.header.chain_id, FILE_NAME)
+    for _ in range(2):
+        file.append([b"no evidence"])  # so that the file is written anew
+        assert bench.open().oldest() == pieces[:1]  # height 1 is open again, 3 is not
+        file.close()
+    bench.chain.close()
+    bench.chain = whole
+    assert bench.open().oldest() == pieces[::-1]
+
+
 def test_one_deed_waits_once_in_whatever_variant(bench: Bench) -> None:
     bench.hear(*(bench.made.double_vote(1, 2, round_=number) for number in range(5)))
     assert len(bench.pool) == 1
