@@ -374,6 +374,7 @@ def _create(directory: Path, start: int, chain_id: bytes) -> None:
             os.fsync(file.fileno())
         unfinished.replace(path)
         _sync_directory(directory)
+        _sync_directory(directory.parent)  # where this one may be new
     except OSError:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)

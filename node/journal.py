@@ -78,6 +78,8 @@ class Journal:
     def create(cls, directory: Path, identity: bytes, *, fence: int = 0) -> "Journal":
         """Return a new journal; `identity` is chain id ‖ consensus key."""
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for above in (directory.parent, directory.parent.parent):
+            sync_directory(above)  # that of the data may be new too
         journal = cls(directory, identity)
         journal._number = max(journal._numbers(), default=0)
         journal._begin_file([Record(fence, Kind.FENCE, b"")])

@@ -538,6 +538,7 @@ def test_files_and_directory_are_synced_in_this_order(
     assert calls == [
         "fsync blocks-000000000001.new",
         f"fsync {tmp_path.name}",
+        f"fsync {tmp_path.parent.name}",
         "_sync_data blocks-000000000001.seg",
         "_sync_data blocks-000000000001.seg",
     ]

@@ -589,6 +589,14 @@ def test_one_sync_a_batch_and_one_more_where_something_outlives_its_height(tmp_p
     journal.close()
 
 
+def test_a_new_folder_survives_a_power_cut_by_its_name(tmp_path: Path) -> None:
+    synced: list[Path] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journals, "sync_directory", synced.append)
+        Journal.create(tmp_path / "data" / "journal", IDENTITY).close()
+    assert {tmp_path, tmp_path / "data", tmp_path / "data" / "journal"} <= set(synced)
+
+
 def until_full(journal: Journal) -> int:
     """Promise until the disk takes no more; return how many promises are durable."""
     for count in range(1000):
