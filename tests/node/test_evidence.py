@@ -122,7 +122,7 @@ class EvidencePoolView:
     """The pool of a running node, spoken to as a peer would."""
 
     def __init__(self, node: Node) -> None:
-        self._pool, self._judging = node.running.evidence, node.running.verifier
+        self._pool, self._judging = node.running.evidence, node.running.reader
 
     async def hear(self, data: bytes) -> None:
         await self._pool.heard(data, self._judging)
@@ -191,6 +191,8 @@ def test_a_node_that_tells_lies_of_others_loses_its_link(tmp_path: Path) -> None
             first = msgspec.structs.replace(true.first, signature=bytes(64))
             forged = encode(msgspec.structs.replace(true, first=first))
             accusation = judge(data, cluster.genesis.chain_id, victim.running.chain.validators_at)
+            # With this before it opens a height it leads, it would leave it out there, and drop it.
+            await until(lambda: liar.running.replica.status().height == 2, "it does not follow")
             pool = liar.running.evidence
             pool._waiting[accusation.offence] = pools.Waiting(forged, accusation)
             await until(
