@@ -32,10 +32,10 @@ class Answers:
     """The giving side of an exchange."""
 
     def __init__(
-        self, *, chain: Chain, mempool: Mempool, source: Source, budgets: Budgets, worker: Executor
+        self, *, chain: Chain, mempool: Mempool, source: Source, budgets: Budgets, reader: Executor
     ) -> None:
         self._chain, self._mempool, self._source = chain, mempool, source
-        self._budgets, self._worker = budgets, worker
+        self._budgets, self._reader = budgets, reader
         self._mempool_sent: dict[bytes, float] = {}  # when a peer was last sent our mempool
         self._under_way: dict[asyncio.Task[None], bytes] = {}  # for whom
 
@@ -76,7 +76,7 @@ class Answers:
         size, first = 0, max(first, 1)
         top = min(last, self._chain.height, first + MAX_BLOCKS - 1)
         for height in range(first, top + 1):
-            record = await loop.run_in_executor(self._worker, self._chain.record, height)
+            record = await loop.run_in_executor(self._reader, self._chain.record, height)
             size += len(record)
             if records and size > BULK_BYTES:
                 break

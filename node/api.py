@@ -74,7 +74,7 @@ class Parts(Protocol):
     @property
     def evidence(self) -> EvidencePool: ...  # noqa: D102
     @property
-    def verifier(self) -> Executor: ...  # noqa: D102
+    def reader(self) -> Executor: ...  # noqa: D102
     @property
     def log(self) -> Log: ...  # noqa: D102
 
@@ -87,7 +87,7 @@ class Api:
     ) -> None:
         self._chain, self._mempool = node.chain, node.mempool
         self._admission, self._replica = node.admission, node.replica
-        self._worker, self._log, self._checkup = node.verifier, node.log, node.checkup
+        self._worker, self._log, self._checkup = node.reader, node.log, node.checkup
         self._pledges, self._evidence = node.pledges, node.evidence
         self._genesis, self._genesis_json, self._tokens = genesis, genesis_json, tokens
 

@@ -1,5 +1,7 @@
 """What the API shows of evidence: deeds in words, and files that convict whoever did them."""
 
+from itertools import groupby
+
 from consensus.evidence import decode
 from contracts.genesis import Genesis
 from ledger.block import CommittedBlock
@@ -18,8 +20,9 @@ def recorded_deeds(
         deed_of(
             decode(block.block.body.evidence[each.index]), each.member, genesis, block.block.header
         )
-        for each in page
-        for block in (chain.block(each.included),)
+        for height, group in groupby(page, key=lambda each: each.included)
+        for block in (chain.block(height),)
+        for each in group
     ]
     return deeds, page[-1].cursor if len(page) == limit else None
 

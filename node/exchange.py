@@ -117,6 +117,7 @@ class Exchange:
         signatures: VerifiedSignatures,
         roster: Roster,
         worker: Executor,
+        reader: Executor,
         log: Log,
     ) -> None:
         self._chain, self._mempool, self._admission = chain, mempool, admission
@@ -134,7 +135,7 @@ class Exchange:
         )
         self._budgets = Budgets()
         self.answers = Answers(
-            chain=chain, mempool=mempool, source=machine, budgets=self._budgets, worker=worker
+            chain=chain, mempool=mempool, source=machine, budgets=self._budgets, reader=reader
         )
         self._waiting_since = 0.0
         self._telling = Telling(evidence)

@@ -168,8 +168,8 @@ class Pledges:
         """Return the encoded proposals of rounds above 0 that this validator made or prepared."""
         if self._journal is None:
             return []
-        loop = asyncio.get_running_loop()
-        return proposals_of(await loop.run_in_executor(self._disk, self._journal.kept))
+        journal = self._journal  # no promise waits for it meanwhile
+        return await asyncio.to_thread(lambda: proposals_of(journal.kept()))
 
     # --- what others know of us -----------------------------------------------------------------
 

@@ -95,7 +95,7 @@ class Node:
     checkup: Checkup
     metrics: Metrics
     log: Log
-    verifier: Executor
+    reader: Executor
 
 
 def _assemble(
@@ -105,9 +105,9 @@ def _assemble(
     signatures, metrics, mempool = VerifiedSignatures(), Metrics(), Mempool(config.mempool)
     key = keys.consensus if config.mode is Mode.VALIDATOR else None
     chain, journal, waiting = _open_files(config, key, genesis, signatures, closing, log)
-    worker, verifier, disk = (  # last, so that they end before the files are closed
+    worker, verifier, disk, reader = (  # last, so that they end before the files are closed
         closing.enter_context(ThreadPoolExecutor(1, name))
-        for name in ("worker", "verifier", "disk")
+        for name in ("worker", "verifier", "disk", "reader")
     )
     pledges = Pledges(key, journal, chain, metrics, disk)
     evidence = EvidencePool.open(chain, waiting, metrics=metrics, log=log, disk=disk)
@@ -139,6 +139,7 @@ def _assemble(
         signatures=signatures,
         roster=roster,
         worker=verifier,
+        reader=reader,
         log=log,
     )
     network = _network(config, keys, chain, roster, exchange, log)
@@ -148,7 +149,7 @@ def _assemble(
     evidence.added = lambda: replica.transactions_added(())
     admission.network, exchange.network, exchange.checkup = network, network, checkup
     parts = (chain, mempool, admission, replica, pledges, evidence, network, checkup)
-    return Node(*parts, metrics, log, verifier)
+    return Node(*parts, metrics, log, reader)
 
 
 def _open_files(

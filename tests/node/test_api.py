@@ -539,7 +539,7 @@ def test_evidence_is_listed_in_words_and_given_as_a_file(tmp_path: Path) -> None
             assert (await door.get("/v1/evidence")).json == {"evidence": [], "cursor": None}
             pieces = [double_vote(genesis, FEDERATION, height) for height in (1, 2)]
             for number, data in enumerate(pieces, 1):
-                await node.evidence.heard(data, node.verifier)
+                await node.evidence.heard(data, node.reader)
                 await until(lambda n=number: node.chain.height == n, "no block")  # type: ignore[misc]
             first = (await door.get("/v1/evidence?limit=1")).json
             second = (await door.get(f"/v1/evidence?cursor={first['cursor']}")).json
@@ -563,7 +563,7 @@ def test_what_waits_is_listed_behind_what_is_recorded(tmp_path: Path) -> None:
     async def show() -> None:
         async with served(tmp_path, runs=False) as door:  # it makes no blocks
             node = door.node.running
-            await node.evidence.heard(double_vote(door.genesis, FEDERATION, 1), node.verifier)
+            await node.evidence.heard(double_vote(door.genesis, FEDERATION, 1), node.reader)
             (deed,) = (await door.get("/v1/evidence")).json["evidence"]
             assert (deed["recorded"], deed["organisation"]) == (None, FEDERATION)
             assert (await door.get(f"/v1/evidence/{deed['id']}")).status == 404
