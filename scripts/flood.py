@@ -297,6 +297,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keep the network's files and logs here")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
+    if options.pairs < 1:
+        parser.error("there is nothing to compare without a pair of measurements")
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="depoli-flood-"))

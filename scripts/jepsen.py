@@ -339,6 +339,8 @@ def befall(net: FaultNetwork, clients: Clients, options: argparse.Namespace) -> 
     chance = random.Random(options.seed)  # noqa: S311  (which fault, when)
     nemesis = Nemesis(net, chance, net.network.directory.parent)
     names, end = options.nemeses or list(nemesis.faults), time.monotonic() + options.seconds
+    if unknown := sorted(set(names) - nemesis.faults.keys()):
+        sys.exit(f"there is no nemesis {unknown[0]}; there are: {', '.join(nemesis.faults)}")
     order: list[str] = []
     while time.monotonic() < end and options.befallen.total() < options.faults:
         order = order or chance.sample(names, len(names))  # each once before one comes again

@@ -37,7 +37,11 @@ def hunt(name: str, seeds: range) -> dict[str, Any]:
 
 def main() -> None:
     """Read the arguments, hunt, and report."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("names", nargs="*", help="mutants; all where none is named")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="at most, for each")
     parser.add_argument("--jobs", type=int, default=2, help="processes")

@@ -145,6 +145,7 @@ def show(seed: int, rows: int, picture: Path | None) -> bool:
     print(trace.text(names, rows))
     print(failure or f"seed {seed}: every lemma holds, {world.events} events, {world.now} ms")
     if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
         picture.write_text(trace.svg(names), encoding="utf-8")
     return not failure
 
@@ -157,7 +158,13 @@ def say(what: str) -> None:
 def seeds_of(text: str) -> range:
     """Return the seeds of `A-B`, both included, or of one number."""
     first, _, last = text.partition("-")
-    return range(int(first), int(last or first) + 1)
+    seeds = range(int(first), int(last or first) + 1)
+    if not seeds:
+        raise argparse.ArgumentTypeError(f"{text} names no seed: the first is above the last")
+    return seeds
+
+
+seeds_of.__name__ = "range of seeds"  # what argparse calls it, where it is none
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -205,7 +212,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(json.dumps(result))
     else:
-        say(", ".join(f"{key} {value}" for key, value in result.items()))
+        for key, value in result.items():
+            say(f"{key} {value if value != [] else 'none'}")
     return 1 if total.violations or missing else 0
 
 

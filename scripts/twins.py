@@ -43,7 +43,11 @@ def play(schedules: list[Leaders], jobs: int) -> Iterator[Told]:
 
 def main() -> None:
     """Read the arguments, play, and report."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--rounds", type=int, default=LEMMAS_UP_TO, choices=range(1, 5))
     parser.add_argument("--rotation", action="store_true", help="each leads in its turn")
     parser.add_argument("--jobs", type=int, default=2)

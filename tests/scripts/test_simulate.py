@@ -52,10 +52,20 @@ def test_a_situation_that_a_thousand_seeds_do_not_meet_fails(
     assert told["violations"] == 0
 
 
+@pytest.mark.parametrize("seeds", ["5-1", "abc"])
+def test_what_names_no_seed_is_no_campaign_that_went_well(
+    capsys: pytest.CaptureFixture[str], seeds: str
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        simulate.main(["--seeds", seeds])
+    assert end.value.code == 2
+    assert seeds in capsys.readouterr().err
+
+
 def test_one_run_is_drawn_as_text_and_as_a_picture(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    picture = tmp_path / "run.svg"
+    picture = tmp_path / "new" / "run.svg"
     assert simulate.main(["--trace", "1", "--svg", str(picture)]) == 0
     assert "every lemma holds" in capsys.readouterr().out
     assert picture.read_text(encoding="utf-8").startswith("<svg")
