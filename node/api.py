@@ -402,7 +402,7 @@ class Api:
 
     def _require_ready(self) -> None:
         if reasons := self._replica.not_ready():
-            raise Problem(503, "not-ready", "this node is not ready", "; ".join(reasons))
+            raise Problem(503, "not-ready", "the node is not ready", "; ".join(reasons))
 
     async def _in_worker(self, doing: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401
         return await asyncio.get_running_loop().run_in_executor(self._worker, doing, *arguments)

@@ -91,7 +91,7 @@ class Refused(AuditError):
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(
             f"the node refuses ({status}): {detail}",
-            hint="the token needs a scope that reads the whole chain: an auditor's or validator's",
+            hint="name with --token-file a token of this node with the scope audit",
         )
 
 
@@ -102,7 +102,8 @@ class Unreachable(AuditError):
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(
-            f"{url}: {reason}", hint="is the node running? what was read is kept; try again"
+            f"{url}: {reason}",
+            hint="see that the node runs, and try again; an export keeps what was read",
         )
 
 

@@ -4,6 +4,7 @@ Apart from `export`, since an auditor who verifies a file needs no web client.
 """
 
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -111,6 +112,12 @@ async def _get(session: aiohttp.ClientSession, url: str) -> AsyncIterator[aiohtt
             if response.status != 200:  # noqa: PLR2004 - OK
                 raise Refused(response.status, _words(await response.content.read(2048)))
             yield response
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+        raise Unreachable(url, "this is no address like http://127.0.0.1:7680") from None
+    except aiohttp.ClientConnectorError as error:
+        number = error.os_error.errno or 0  # negative where the name of a machine is not found
+        reason = os.strerror(number) if number > 0 else str(error.os_error.strerror)
+        raise Unreachable(url, f"no node answers there: {reason}") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise Unreachable(url, str(error) or type(error).__name__) from None
 

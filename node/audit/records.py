@@ -50,7 +50,7 @@ class Records(Iterator[bytes]):
         """Read the line that every export begins with; raise `Mismatch`."""
         found = self._file.read(len(MAGIC))
         if found != MAGIC:
-            raise Mismatch("first line", MAGIC, found)
+            raise Mismatch("first line", MAGIC.decode().strip(), found)
         self.offset = len(MAGIC)
 
     def __next__(self) -> bytes:

@@ -14,7 +14,7 @@ from node.audit.replay import verify_export
 from node.audit.report import Report, when
 from node.cli import forks
 from node.cli.auditor import FILE, Meter, load_genesis, read_bearer
-from node.cli.output import emit, fields, is_json, json_option, table
+from node.cli.output import Verbs, emit, fields, is_json, json_option, table
 from node.config import load_config
 from node.errors import Exit, Usage
 from node.files import replace
@@ -22,7 +22,7 @@ from node.journal import read_kept
 from node.pledges import proposals_of
 
 
-@click.group()
+@click.group(cls=Verbs)
 def audit() -> None:
     """Export the chain and verify it from genesis."""
 
@@ -200,7 +200,7 @@ def _human(report: Report) -> str:
     if report.accused:
         lines += ["", "recorded as having broken the rules of agreement:"]
         lines += [
-            f"  {report.members[member].label} {member.hex()}: {count} offences"
+            f"  {report.members[member].label} {member.hex()}: {count} offence{'s' * (count > 1)}"
             for member, count in sorted(report.accused.items())
         ]
     if report.late:

@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from contracts.errors import BadGenesis
 from contracts.genesis import SignedGenesis
 from contracts.genesis_json import MAX_BYTES, parse_signed_json
 from node.audit.report import Progress
@@ -18,9 +19,13 @@ _REDRAW_S: Final = 0.5
 
 
 def load_genesis(path: Path) -> SignedGenesis:
-    """Return the genesis that the auditor holds; raise as `files.read_public` and `BadGenesis`."""
+    """Return the genesis that the auditor holds; raise as `files.read_public`, and `BadGenesis`."""
     hint = "take it from your own organisation, not from who gave you the export"
-    return parse_signed_json(read_public(path, limit=MAX_BYTES, hint=hint))
+    text = read_public(path, limit=MAX_BYTES, hint=hint)
+    try:
+        return parse_signed_json(text)
+    except BadGenesis as error:
+        raise BadGenesis(f"{path} is no genesis: {error.reason}") from None
 
 
 def read_bearer(path: Path | None) -> str:

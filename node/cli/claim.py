@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from contracts.calls import Leg, Reason
-from node.cli.output import emit, fields, json_option, note, table
+from node.cli.output import Verbs, emit, fields, json_option, note, table
 from node.cli.person import (
     Person,
     at_home,
@@ -30,7 +30,7 @@ from node.errors import Usage
 _ON_CHAIN = frozenset((Progress.SUBMITTED, Progress.COMMITTED, Progress.CANCELLED))
 
 
-@click.group()
+@click.group(cls=Verbs)
 def claim() -> None:
     """Submit, show, accept, reject and cancel claims."""
 

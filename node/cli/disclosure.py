@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from node.cli.output import emit, fields, json_option
+from node.cli.output import Verbs, emit, fields, json_option
 from node.cli.person import Person, at_home, claim_id, euros, read_input, run, write_private
 from node.client import disclosure as disclosures
 from node.client import inbox, lots, sealing
@@ -19,7 +19,7 @@ from node.client.vault import Vault
 from node.errors import Usage
 
 
-@click.group()
+@click.group(cls=Verbs)
 def disclosure() -> None:
     """Show a payer what it may see of a claim, and verify what one was shown."""
 

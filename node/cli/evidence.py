@@ -15,7 +15,7 @@ from node.audit.errors import BadStream, NoEvidence
 from node.audit.report import when
 from node.audit.words import Deed, deed_of
 from node.cli.auditor import FILE, Meter, load_genesis, read_bearer
-from node.cli.output import emit, fields, json_option, table
+from node.cli.output import Verbs, emit, fields, json_option, table
 from node.errors import Usage
 from node.files import create, read_public
 
@@ -23,7 +23,7 @@ _ID_DIGITS: Final = 64
 _SHOWN_DIGITS: Final = 16
 
 
-@click.group()
+@click.group(cls=Verbs)
 def evidence() -> None:
     """List, export and verify what convicts a validator of contradicting itself."""
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
-from node.cli.output import emit, fields, json_option, note, table
+from node.cli.output import Verbs, emit, fields, json_option, note, table
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DRAFT = click.argument("draft", type=_FILE)
 
 
-@click.group()
+@click.group(cls=Verbs)
 def genesis() -> None:
     """Agree on how a chain begins: draft, sign, assemble, verify."""
 

@@ -6,11 +6,11 @@ import click
 
 from ledger.keys import Role, SigningKey
 from node.card import FAMILIES, FILE_NAME, Card, Runs, create_card, load_card, verify_seeds
-from node.cli.output import emit, fields, json_option
+from node.cli.output import Verbs, emit, fields, json_option
 from node.keystore import FILE_NAMES, SUFFIX, read_seed
 
 
-@click.group()
+@click.group(cls=Verbs)
 def keys() -> None:
     """Make an organisation's keys and show their public parts."""
 

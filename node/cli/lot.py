@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from node.cli.claim import own_view
-from node.cli.output import emit, json_option, note, table
+from node.cli.output import Verbs, emit, json_option, note, table
 from node.cli.person import Person, at_home, read_input, run, today, wait_option
 from node.client import lots
 from node.client.errors import ClientError, Refused
@@ -17,7 +17,7 @@ from node.client.request import ClaimRequest, parse_claim
 from node.errors import NodeError, Usage
 
 
-@click.group()
+@click.group(cls=Verbs)
 def lot() -> None:
     """Submit many claims under one signature."""
 

@@ -32,6 +32,7 @@ _NOUNS: Final = {
     "evidence": "List, export and verify what convicts a validator of contradicting itself.",
 }
 _SYSTEM_HINTS: Final = {
+    errno.ENOENT: "name a file that is there",
     errno.EADDRINUSE: "stop what listens there, or choose another port in config.toml",
     errno.EACCES: "run it as the user that may, or give that user the right",
     errno.EROFS: "mount that file system for writing",

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from node.cli.output import emit, fields, json_option, moment
+from node.cli.output import Verbs, emit, fields, json_option, moment
 from node.config import Address, Mode, Unfit, load_config, parse_address
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -29,7 +29,7 @@ class AddressType(click.ParamType[Address]):
             self.fail(f"'{value}' {error}", param, ctx)
 
 
-@click.group()
+@click.group(cls=Verbs)
 def node() -> None:
     """Initialise, run and look at a node."""
 
@@ -144,7 +144,7 @@ def status(context: click.Context, config: Path) -> None:
     emit(context, value, lambda: status_text(value))
 
 
-@node.group()
+@node.group(cls=Verbs)
 def token() -> None:
     """Give programs access to the HTTP API of this node."""
 
@@ -200,7 +200,7 @@ def token_new(
     )
 
 
-@node.group()
+@node.group(cls=Verbs)
 def resume() -> None:
     """Let validators go on where too many journals were lost: see docs/operator.md first."""
 

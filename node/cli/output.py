@@ -11,6 +11,16 @@ _JSON: Final = "depoli.json"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Verbs(click.Group):
+    """The verbs of a noun; its help says what each does in a whole sentence."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each verb with the first paragraph of its help, however long that is."""
+        shown = [(name, self.commands[name].help or "") for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text.partition("\n\n")[0]) for name, text in shown])
+
+
 def json_option(command: F) -> F:
     """Give a command `--json`; `emit` obeys it, the command itself need not look."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from node.cli.output import emit, fields, json_option, note, table
+from node.cli.output import Verbs, emit, fields, json_option, note, table
 from node.cli.person import Person, at_home, read_input, run, today, wait_option, write_private
 from node.client import fhir, lots, prescriptions
 from node.client.errors import NotFound
@@ -16,7 +16,7 @@ from node.client.vault import Vault
 from node.errors import Usage
 
 
-@click.group()
+@click.group(cls=Verbs)
 def prescription() -> None:
     """Keep a prescription in the vault and commit to it."""
 

@@ -12,14 +12,14 @@ from contracts.errors import Refusal
 from ledger.receipt import MAX_JSON_LENGTH, Receipt, parse_json
 from node import files
 from node.cli.home import MAX_GENESIS_BYTES
-from node.cli.output import emit, fields, json_option
+from node.cli.output import Verbs, emit, fields, json_option
 from node.cli.person import Person, at_home, claim_id, parse_id, run
 from node.client.errors import NotFound
 from node.client.members import Members, parse_members
 from node.errors import Usage, VerificationFailed
 
 
-@click.group()
+@click.group(cls=Verbs)
 def receipt() -> None:
     """Export and verify the proof that an entry is on the chain."""
 

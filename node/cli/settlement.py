@@ -8,7 +8,7 @@ import click
 
 from contracts.commitment import Opening
 from ledger.encoding import decode
-from node.cli.output import emit, fields, json_option
+from node.cli.output import Verbs, emit, fields, json_option
 from node.cli.person import (
     Person,
     at_home,
@@ -28,7 +28,7 @@ from node.client.statements import SETTLEMENT, parse_statement
 from node.errors import Usage
 
 
-@click.group()
+@click.group(cls=Verbs)
 def settlement() -> None:
     """Settle a batch of accepted claims, and confirm it."""
 

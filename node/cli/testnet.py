@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from node.cli.output import emit, json_option, note, table
+from node.cli.output import Verbs, emit, json_option, note, table
 from node.errors import Usage
 from node.process import NodeDied, NotReady
 
@@ -21,7 +21,7 @@ class KillWhom(Usage):
         super().__init__("--kill ends one node at once", hint="name it: --node LABEL")
 
 
-@click.group()
+@click.group(cls=Verbs)
 def testnet() -> None:
     """A whole network on this machine, for trying things."""
 

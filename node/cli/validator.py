@@ -10,7 +10,7 @@ from contracts.calls import Approved, Joining, Leaving, Replacing, Rotating
 from contracts.errors import Refusal
 from contracts.membership import EFFECT, LEAST, MAX_AHEAD_S
 from node import files, keystore
-from node.cli.output import emit, fields, json_option, moment, note, table
+from node.cli.output import Verbs, emit, fields, json_option, moment, note, table
 from node.cli.person import Person, at_home, run, wait_option
 from node.client import validators
 from node.client.client import CallOutcome, EraView, ValidatorsView
@@ -40,7 +40,7 @@ _days_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Verbs)
 def validator() -> None:
     """See who runs validators; join, leave, replace, and change keys while the network runs."""
 

@@ -316,8 +316,10 @@ class NodeClient:
                 )
             case 503:
                 return Unreachable(
-                    f"the node at {self._url} is not ready: {words}",
-                    hint="wait until it is; sending again does no harm",
+                    f"the node at {self._url} is not ready: {trouble.detail or trouble.title}"[
+                        :_MESSAGE
+                    ],
+                    hint="wait, and send again, which is safe; its operator asks: depoli doctor",
                 )
             case _:
                 return ClientError(f"the node at {self._url} refuses: {words}")

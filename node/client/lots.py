@@ -216,7 +216,7 @@ async def _settle_locks(
     ]
     if not waiting:
         return
-    say(f"locking the marks of {len(waiting)} claims")
+    say(f"locking the marks of {_claims(waiting)}")
     results = await deliver(vault, node, list(dict.fromkeys(waiting)), wait_s=wait_s, say=say)
     outcomes = {
         name: outcome
@@ -277,7 +277,7 @@ async def _settle_claims(
     ]
     if not waiting:
         return
-    say(f"submitting {len(waiting)} claims")
+    say(f"submitting {_claims(waiting)}")
     results = await deliver(vault, node, list(dict.fromkeys(waiting)), wait_s=wait_s, say=say)
     with vault.changes():
         for number, claim in _all(vault, references):
@@ -384,6 +384,10 @@ def _named_calls(vault: Vault, transaction_id: bytes) -> list[bytes]:
         assert isinstance(call, PrescriptionCommit | MarkLock)  # as _sign_locks made it
         names.append(call.commitment if isinstance(call, PrescriptionCommit) else call.lock)
     return names
+
+
+def _claims(some: Sequence[object]) -> str:
+    return "1 claim" if len(some) == 1 else f"{len(some)} claims"
 
 
 def _mark_name(mark: bytes) -> str:

@@ -1,6 +1,7 @@
 """Every wrong use answers in one or two lines what is wrong and what to do, with the right code."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,6 +69,7 @@ def test_every_command_has_help() -> None:
         result = run(*path, "--help")
         assert result.exit_code == 0
         assert "Usage:" in result.stdout
+        assert not re.search(r"[a-z]\.\.\.$", result.stdout, re.MULTILINE), "a sentence is cut off"
 
 
 def test_every_command_that_has_a_result_has_it_in_json() -> None:

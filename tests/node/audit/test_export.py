@@ -254,13 +254,21 @@ def test_a_refusal_is_told_in_the_words_of_the_node(problem: str, words: str) ->
     assert str(refusal.value) == words
 
 
-def test_nobody_at_the_address_is_told_of() -> None:
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://127.0.0.1:9", "no node answers there: Connection refused"),
+        ("127.0.0.1:9", "this is no address like http://127.0.0.1:7680"),
+    ],
+)
+def test_nobody_at_the_address_is_told_of(url: str, words: str) -> None:
     async def ask() -> None:
         async with open_session("") as session:
-            await fetch_genesis(session, "http://127.0.0.1:9")
+            await fetch_genesis(session, url)
 
-    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
+    with pytest.raises(Unreachable) as refusal:
         asyncio.run(ask())
+    assert str(refusal.value) == f"{url}/v1/genesis: {words}"
 
 
 def test_a_genesis_without_end_is_refused() -> None:

@@ -84,7 +84,7 @@ def test_rejections_are_results_and_not_errors() -> None:
         (422, NetworkRefused, "t: d"),
         (429, NetworkRefused, "queue is full"),
         (500, ClientError, "refuses"),
-        (503, Unreachable, "is not ready"),
+        (503, Unreachable, "is not ready: d"),
         (302, ClientError, "refuses"),
     ],
 )
