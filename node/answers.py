@@ -1,14 +1,14 @@
 """What this node gives when peers ask: transactions, its mempool, decided blocks; each bounded."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Final, Protocol
 
 from ledger.encoding import encode
 from ledger.transaction import Transaction
 from node import budget, clock
-from node.budget import Budgets
+from node.budget import Budget, Budgets
 from node.chain import Chain
 from node.link import Link, Transactions
 from node.mempool import Mempool
@@ -59,6 +59,19 @@ class Answers:
         self._budgets.of(link.peer.node_key).spend(budget.MEMPOOL_S)
         if raws := _raws(self._mempool.oldest(calls=MAX_PULLED_CALLS, size=BULK_BYTES)):
             link.send_transactions(encode(Transactions(raws)))
+
+    def pass_on(self, ids: Iterable[bytes], links: Sequence[Link], spent: Budget) -> None:
+        """Give what waits to peers that its sender is not linked to, at the cost of the sender.
+
+        As it waits here: with its id another, false signature may have come.
+        """
+        if not links:
+            return
+        raws = tuple(dict.fromkeys(each.raw for each in map(self._mempool.get, ids) if each))
+        payload = encode(Transactions(raws))
+        for link in links if raws else ():
+            spent.spend(len(raws) * budget.RELAY_S + len(payload) * budget.BYTE_S)
+            link.send_transactions(payload)
 
     def send_blocks(self, link: Link, first: int, last: int) -> None:
         """Send decided blocks, from the first on as many as fit, once they are read."""

@@ -1,7 +1,7 @@
 """What this node says to its peers and hears from them: votes, transactions, blocks, heights."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, Final, Protocol, TypeVar
 
@@ -17,9 +17,9 @@ from ledger.errors import Malformed, Mismatch
 from ledger.keys import SIGNATURE_BYTES
 from ledger.transaction import Transaction, parse
 from node import budget, clock
-from node.admission import Admission, Pending, Refused, Result
+from node.admission import Admission, Pending, Refused
 from node.answers import Answers
-from node.budget import Budget, Budgets
+from node.budget import Budgets
 from node.catchup import Catchup, Held
 from node.chain import Chain
 from node.evidence import EvidencePool, Telling
@@ -244,7 +244,10 @@ class Exchange:
     def linked(self, link: Link) -> None:
         """Learn that a peer is there: tell it where we are."""
         assert link.hello is not None
-        self.catchup.heard(link.peer.node_key, link.hello.height, is_status=True)
+        key = link.peer.node_key
+        self.catchup.unlinked(key)  # what was said on a link that this one replaces is void
+        self._telling.forget(key)
+        self.catchup.heard(key, link.hello.height, is_status=True)
         link.send_consensus("status", messages.encode(self._machine.status()))
         self.ask_heads()
         self.catchup.check()
@@ -282,20 +285,9 @@ class Exchange:
         for result in results:
             if isinstance(result, Refused) and isinstance(result.error, Malformed | WrongSignature):
                 raise Mismatch("transaction", "one that its sender signed", str(result.error))
-        self._pass_on(results, told.relay, spent)
-
-    def _pass_on(self, results: Sequence[Result], relay: Iterable[bytes], spent: Budget) -> None:
-        """Give what waits to peers that its sender is not linked to."""
-        links = [self.links[key] for key in dict.fromkeys(relay) if key in self.links]
-        if not links:
-            return
-        # As it waits here: with its id another, false signature may have come.
-        held = (self._mempool.get(each.id) for each in results if isinstance(each, Pending))
-        raws = tuple(dict.fromkeys(each.raw for each in held if each is not None))
-        payload = encode(Transactions(raws))
-        for link in links if raws else ():
-            spent.spend(len(raws) * budget.RELAY_S + len(payload) * budget.BYTE_S)
-            link.send_transactions(payload)
+        waiting = (result.id for result in results if isinstance(result, Pending))
+        links = [self.links[key] for key in dict.fromkeys(told.relay) if key in self.links]
+        self.answers.pass_on(waiting, links, spent)
 
     async def _take_message(self, link: Link, payload: bytes) -> None:
         try:

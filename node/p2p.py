@@ -152,10 +152,11 @@ class Network:
 
     def penalise(self, node_key: bytes, offence: str) -> None:
         """Talk to a peer no more for a while, the longer the more often it offended."""
-        seconds = self.penalties.add(node_key, offence)
         peer = self._peers.get(node_key)
-        if peer is not None:
-            self._log.warning("peer penalised", peer=peer.label, seconds=seconds, reason=offence)
+        if peer is None:
+            return  # it is a peer no more, and its link about to end
+        seconds = self.penalties.add(node_key, offence)
+        self._log.warning("peer penalised", peer=peer.label, seconds=seconds, reason=offence)
         if (link := self.links.get(node_key)) is not None:
             self.trouble[node_key] = f"penalised for {seconds:g} s: {offence}"
             link.leave(Reason.PENALTY, f"penalised for {seconds:g} s: {offence}")

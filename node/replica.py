@@ -252,14 +252,11 @@ class Replica:
                 tasks.create_task(self._handle_events())
                 tasks.create_task(self._tick())
                 tasks.create_task(self.exchange.heartbeat())
-                tasks.create_task(self._watch(self._failed))
+                tasks.create_task(asyncio.wait_for(self._failed, None))
         finally:
             self._set_timer(CancelTimer())
             for task in self._tasks:
                 task.cancel()
-
-    async def _watch(self, failed: "asyncio.Future[None]") -> None:
-        await failed
 
     async def _handle_events(self) -> None:
         while True:

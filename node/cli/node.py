@@ -9,6 +9,7 @@ import click
 
 from node.cli.output import Verbs, emit, fields, json_option, moment
 from node.config import Address, Mode, Unfit, load_config, parse_address
+from node.doctor.phrases import printable
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path)
@@ -276,11 +277,12 @@ def status_text(value: Mapping[str, Any]) -> str:
         else ", ".join(f"{name} {each}" for name, each in sync.items()),
         "silence": value["silence"] or "none",
     }
-    lines = [f"{label}: {why}" for label, why in trouble.items()]
+    lines = [f"{label}: {printable(why)}" for label, why in trouble.items()]
     for twin in twins:
         whose = "the key of this node" if twin["label"] is None else f"the key of {twin['label']}"
         told = "" if twin["told_by"] is None else f", as {twin['told_by']} says"
-        lines.append(f"{whose} is used at {', '.join(twin['places'])}{told}")
+        places = ", ".join(map(printable, twin["places"]))  # what a peer wrote
+        lines.append(f"{whose} is used at {places}{told}")
     return "\n".join([fields(shown), *([""] if lines else []), *lines])
 
 

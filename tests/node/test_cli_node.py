@@ -104,6 +104,11 @@ def test_a_status_is_for_people() -> None:
         f"the key of b is used at {place}, 127.0.0.1:2",
     ]
     assert "height 7, target 90" in status_text(ill)
+    mean = status_text(well | {"trouble": {"a": "refused us: \x1b[2J\nheight 9"}, "twins": [
+        {"label": None, "places": ["\x1b[31m"], "told_by": "a"},
+    ]})  # fmt: skip
+    assert mean.splitlines()[-2] == "a: refused us: �[2J height 9"  # it does nothing to a terminal
+    assert "\x1b" not in mean
 
 
 def test_people_see_who_founds_the_chain(founded: Path) -> None:

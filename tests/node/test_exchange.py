@@ -32,6 +32,7 @@ from node.sync import (
 )
 from tests.chainmaker import key_of
 from tests.node.cluster import LABELS, Cluster, Node, prescription, run, until, within
+from tests.node.evil import double_prepare
 
 ME, PEER, THIRD = LABELS[:3]
 
@@ -377,6 +378,24 @@ def test_blocks_that_came_are_executed_and_the_next_are_asked_for(desk: Desk) ->
         assert desk.ear.lost == 1
 
     run(fall_behind())
+
+
+def test_a_link_that_replaces_another_begins_anew(desk: Desk) -> None:
+    async def replace() -> None:
+        key, genesis = desk.link.peer.node_key, desk.cluster.genesis
+        evidence = desk.node.running.evidence
+        await evidence.heard(double_prepare(genesis, THIRD, 1), desk.node.running.reader)
+        desk.exchange._telling.tell({key: cast("Link", desk.link)}, {key: 1})
+        assert len(desk.link.replies) == 1
+        for height in (9, 7):  # it started again after a power cut
+            desk.link.hello = greeting(genesis.chain_id, height)
+            desk.exchange.linked(cast("Link", desk.link))
+            assert len(desk.link.pulls) == 1  # asked for blocks, not avoided as one who lied
+            desk.link.pulls.clear()
+        desk.exchange._telling.tell({key: cast("Link", desk.link)}, {key: 1})
+        assert len(desk.link.replies) == 2
+
+    run(replace())
 
 
 def test_a_head_that_is_said_again_and_again_gives_the_replica_nothing_to_do(desk: Desk) -> None:

@@ -558,6 +558,8 @@ def test_peers_come_and_go_while_it_runs() -> None:
             low.network.set_peers([*others, Peer("renamed", high_key, at[HIGH])])
             assert low.link(HIGH) is link  # who stays is not disturbed
             low.network.set_peers(others)
+            low.network.penalise(high_key, "what it sent last")  # its link is about to end
+            assert high_key not in low.network.trouble
             await until(lambda: not low.is_linked(HIGH), "the link stays")
             await until(lambda: not high.is_linked(LOW), "the link stays")
             trouble = high.network.trouble[key_of(LOW, Role.TLS).public]
