@@ -164,7 +164,7 @@ def _named(members: Sequence[Founder], label: str) -> Founder:
 def _begin_journal(data: Path, identity: bytes) -> None:
     """Make the journal of a validator that has signed nothing; one that exists is kept."""
     files.make_folder(data)
-    if not Journal.is_in(data / JOURNAL_FOLDER):
+    if not Journal.is_in(data / JOURNAL_FOLDER, identity):
         Journal.create(data / JOURNAL_FOLDER, identity).close()
 
 

@@ -2,11 +2,12 @@
 
 Promises bind within a height only. A file holds the promises of some heights, the last of which may
 be open; when it has grown, the next height begins a new file and the older one is deleted, and so
-does every start. A torn tail was never sent and is left out; damage before a good record refuses to
-open. Each batch begins with the salt of its file, and its checksum is salted too, so that nobody
-can put bytes into a block that look like a batch, or that make a start look at all of them. The
-file remembers which file it is (node.origin): what is not provably the newest that this validator
-has promised signs nothing until its fence is known (docs/decisions/040).
+does every start. It is named by the consensus key: another key has a journal of its own beside it,
+and begins as one that was lost. A torn tail was never sent and is left out; damage before a good
+record refuses to open. Each batch begins with the salt of its file, and its checksum is salted too,
+so that nobody can put bytes into a block that look like a batch, or that make a start look at all
+of them. The file remembers which file it is (node.origin): what is not provably the newest that
+this validator has promised signs nothing until its fence is known (docs/decisions/040).
 """
 
 import contextlib
@@ -34,6 +35,7 @@ UNKNOWN_FENCE: Final = U63_MAX  # of a journal that was lost: nothing is signed 
 _SALT_BYTES: Final = 8
 _HEAD_BYTES: Final = _SALT_BYTES + 8  # length, CRC32C
 _IDENTITY_BYTES: Final = 64  # chain id, consensus key
+_NAME: Final = slice(32, 40)  # of the consensus key, as much as file names say
 
 
 class Kind(IntEnum):
@@ -63,6 +65,7 @@ class Journal:
 
     def __init__(self, directory: Path, identity: bytes) -> None:
         self._directory, self._identity = directory, identity
+        self._name = identity[_NAME].hex()
         self._records: list[Record] = []  # of the open height, and the fence
         self._kept = KeptFile(directory, identity)
         self._height = 0  # the open height
@@ -87,16 +90,16 @@ class Journal:
 
     @classmethod
     def open(cls, directory: Path, identity: bytes) -> "Journal | None":
-        """Return the journal in `directory`, in a new file, or None where there is none.
+        """Return this validator's journal, in a new file, or None where `directory` has none.
 
         One that is not provably current has the `UNKNOWN_FENCE` from now on, and says why in
         `doubt`. Raises `StoreDamaged` where a record is bad that is not the torn last one, or where
         the journal is of another chain or key; OSError where the new file cannot be written.
         """
-        if not cls.is_in(directory):
-            return None
         journal = cls(directory, identity)
-        journal._load(max(journal._numbers()))  # older ones: a crash came before their deletion
+        if not (numbers := journal._numbers()):
+            return None
+        journal._load(max(numbers))  # older ones: a crash came before their deletion
         if journal.doubt:
             journal._records = [r for r in journal._records if r.kind != Kind.RESUMED]
             journal._records.append(Record(UNKNOWN_FENCE, Kind.FENCE, b""))
@@ -105,20 +108,21 @@ class Journal:
 
     @classmethod
     def examine(cls, directory: Path, identity: bytes) -> str | None:
-        """Return why the journal in `directory` is not provably current, None where there is none.
+        """Return why this validator's journal is not provably current, None where there is none.
 
         Nothing is changed. Raises as `open` does.
         """
-        if not cls.is_in(directory):
-            return None
         journal = cls(directory, identity)
-        journal._load(max(journal._numbers()))
+        if not (numbers := journal._numbers()):
+            return None
+        journal._load(max(numbers))
         return journal.doubt
 
-    @staticmethod
-    def is_in(directory: Path) -> bool:
-        """Return whether there is a journal in `directory`."""
-        return any(directory.glob("*.journal"))
+    @classmethod
+    def is_in(cls, directory: Path, identity: bytes) -> bool:
+        """Return whether the journal of this validator is in `directory`."""
+        journal = cls(directory, identity)
+        return bool(journal._numbers())
 
     @property
     def height(self) -> int:
@@ -142,7 +146,7 @@ class Journal:
         ]
 
     def kept(self) -> list[bytes]:
-        """Return the promises that are kept for ever."""
+        """Return the promises that are kept for ever, under whichever key."""
         return _promised(self._kept.read())
 
     def append(self, records: Sequence[Record]) -> None:
@@ -194,10 +198,11 @@ class Journal:
         return [record for record in self._records if record.kind in _LASTING]
 
     def _numbers(self) -> list[int]:
-        return sorted(int(path.stem) for path in self._directory.glob("*.journal"))
+        found = self._directory.glob(f"{self._name}-{'[0-9]' * 12}.journal")
+        return sorted(int(path.stem.removeprefix(f"{self._name}-")) for path in found)
 
     def _path(self, number: int) -> Path:
-        return self._directory / f"{number:012}.journal"
+        return self._directory / f"{self._name}-{number:012}.journal"
 
     def _begin_file(self, records: Sequence[Record]) -> None:
         """Write a new file that holds `records`, then delete the older ones."""

@@ -144,8 +144,8 @@ def _journal(data: Path, identity: bytes) -> Iterator[Finding]:
     if doubt is None:
         yield _finding(
             "no-journal",
-            "The journal of signatures is lost.",
-            [f"{folder} holds none"],
+            "This consensus key has no journal of signatures.",
+            [f"{folder} holds none of this key"],
             _WAITS,
             gravity=Gravity.WARNS,
         )

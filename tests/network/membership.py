@@ -27,7 +27,7 @@ from ledger.entry import APPLIED
 from ledger.keys import Algorithm, Role, SigningKey, key_id
 from ledger.validators import quorum
 from node import keystore, testnet
-from node.initialise import DATA_FOLDER, JOURNAL_FOLDER, _begin_journal
+from node.initialise import DATA_FOLDER, _begin_journal
 from node.testnet import LocalNetwork, Organisation
 from tests.network.faultnet import PARAMETERS, FaultNetwork, Told, key_of
 
@@ -84,7 +84,6 @@ class Membership:
             name = keystore.FILE_NAMES[role] + keystore.SUFFIX
             (self._drawn(label) / name).replace(self.organisation(label).keys / name)
         data = self.net.process(label).home / DATA_FOLDER
-        shutil.rmtree(data / JOURNAL_FOLDER)
         key = keystore.load_keys(self.organisation(label).keys, OWN)[Role.CONSENSUS]
         _begin_journal(data, self.net.network.chain_id + key.public)
 

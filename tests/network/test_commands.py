@@ -72,8 +72,6 @@ def change_keys(process: Process, old: Path, new: Path) -> None:
     text = path.read_text("utf-8")
     assert str(old) in text
     path.write_text(text.replace(str(old), str(new)), "utf-8")
-    journal = process.home / "data" / "journal"
-    journal.rename(journal.with_name("journal-of-before"))
     process.start()
 
 

@@ -114,7 +114,7 @@ def test_a_journal_that_was_lost_is_not_begun_again_by_the_same_command(
     initialise(tmp_path, founded / "genesis.json", chosen)
     shutil.rmtree(tmp_path / "data" / "journal")
     assert not initialise(tmp_path, founded / "genesis.json", chosen).is_new
-    assert not Journal.is_in(tmp_path / "data" / "journal")
+    assert not (tmp_path / "data" / "journal").exists()
 
 
 def test_an_observer_is_made_of_a_node_key_alone(founded: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from ledger.encoding import encode
 from ledger.errors import StoreDamaged
 from node import journal as journals
 from node import origin
-from node.journal import MAGIC, UNKNOWN_FENCE, Journal, Kind, Record
+from node.journal import MAGIC, UNKNOWN_FENCE, Journal, Kind, Record, read_kept
 
 IDENTITY = b"chain id and consensus key".ljust(64, b".")
 HEAD = len(MAGIC) + len(IDENTITY) + 8  # and the salt
@@ -171,10 +171,39 @@ def test_a_file_that_ends_within_its_first_batch_is_refused(tmp_path: Path) -> N
             Journal.open(tmp_path, IDENTITY)
 
 
-def test_the_journal_of_another_key_is_refused(tmp_path: Path) -> None:
+def test_the_journal_of_another_chain_is_refused(tmp_path: Path) -> None:
     written(tmp_path, promise(1, b"said"))
     with pytest.raises(StoreDamaged, match="not the journal of this chain and consensus key"):
-        Journal.open(tmp_path, IDENTITY[::-1])
+        Journal.open(tmp_path, bytes(32) + IDENTITY[32:])
+
+
+def test_a_file_that_is_given_the_name_of_another_key_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, promise(1, b"said"))
+    other = IDENTITY[:32] + bytes(32)
+    path.rename(path.with_name(f"{bytes(8).hex()}-000000000001.journal"))
+    with pytest.raises(StoreDamaged, match="not the journal of this chain and consensus key"):
+        Journal.open(tmp_path, other)
+
+
+def test_another_key_begins_a_journal_beside_that_of_the_key_before(tmp_path: Path) -> None:
+    other = IDENTITY[:32] + bytes(32)
+    path = written(tmp_path, promise(7, b"said"), batch(7, (Kind.KEPT, b"kept")))
+    before = path.read_bytes()
+    assert Journal.is_in(tmp_path, IDENTITY)
+    assert not Journal.is_in(tmp_path, other)
+    assert Journal.open(tmp_path, other) is None
+
+    journal = Journal.create(tmp_path, other, fence=UNKNOWN_FENCE)
+    assert journal.promises(7) == []  # it says nothing of what the other key signed
+    journal.append(promise(8, b"by the other key"))
+    journal.append(batch(8, (Kind.KEPT, b"kept by the other key")))
+    assert journal.kept() == read_kept(tmp_path) == [b"kept", b"kept by the other key"]
+    journal.close()
+    assert Journal.is_in(tmp_path, other)
+    assert path.read_bytes() == before
+
+    with opened(tmp_path) as journal:  # the key before is as bound as it was
+        assert (journal.promises(7), journal.fence, journal.doubt) == ([b"said"], 0, "")
 
 
 def test_bytes_that_look_like_a_batch_do_not_pass_for_one(tmp_path: Path) -> None:
@@ -249,7 +278,7 @@ def test_a_crash_before_the_new_file_has_its_name_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path, promise(1, b"said"))
-    path.with_name("000000000009.new").write_bytes(b"half of a journal")
+    path.with_name(path.name.replace("1.journal", "2.new")).write_bytes(b"half of a journal")
     with opened(tmp_path) as journal:
         assert journal.promises(1) == [b"said"]
         monkeypatch.setattr(journals, "ROTATE_BYTES", 0)
@@ -260,7 +289,8 @@ def test_a_crash_before_the_new_file_has_its_name_changes_nothing(
 
 def test_what_a_crash_left_behind_the_newest_file_is_not_read(tmp_path: Path) -> None:
     path = written(tmp_path, promise(1, b"said"))
-    path.with_name("000000000000.journal").write_bytes(b"older, and nobody needs it")
+    older = path.name.replace("000000000001", "000000000000")
+    path.with_name(older).write_bytes(b"older, and nobody needs it")
     with opened(tmp_path) as journal:
         assert journal.promises(1) == [b"said"]
     assert len(list(tmp_path.glob("*.journal"))) == 1
