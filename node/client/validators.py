@@ -154,8 +154,9 @@ def parse_approval(
         raise NotVerified("approval", f"{_name(members, file.member)} approved another change")
     try:
         made = Approval(*map(bytes.fromhex, (file.member, file.key_id, file.signature)))
-    except ValueError:
-        raise NotReadable("the approval holds what is not hexadecimal") from None
+        decode(encode(made), Approval)  # refuses what is out of bounds
+    except (ValueError, Malformed) as error:
+        raise NotReadable(f"the approval cannot be meant: {error}") from None
     for public in _transaction_keys(members, made.member):
         if key_id(Role.TRANSACTION, Algorithm.ED25519, public) == made.key_id:
             try:

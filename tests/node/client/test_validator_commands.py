@@ -235,7 +235,9 @@ def test_a_damaged_proposal_is_named(name: str, town: Council) -> None:
     ("field", "value", "words"),
     [
         ("signature", "00" * 64, "does not verify"),
-        ("signature", "zz", "not hexadecimal"),
+        ("signature", "zz", "cannot be meant"),
+        ("signature", "00" * 63, "cannot be meant"),
+        ("key_id", "00", "cannot be meant"),
         ("chain_id", "0" * 64, "of chain"),
         ("format", "depoli/other/1", "is no approval"),
     ],
