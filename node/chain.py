@@ -213,8 +213,8 @@ class Chain:
         self._apply(executed, certificate)
 
     def validators_at(self, height: int) -> ValidatorSet | None:
-        """Return who votes at `height`, which is known up to two above the last block."""
-        if height > self.height + 2:
+        """Return who votes at `height`: from 1, and known up to two above the last block."""
+        if not 1 <= height <= self.height + 2:
             return None
         return eras.validators_at(self._reader, height)
 

@@ -269,6 +269,7 @@ def test_who_votes_is_known_up_to_two_heights_ahead(tmp_path: Path) -> None:
     chain = opened(tmp_path)
     assert chain.validators_at(2) == GENESIS.validator_set
     assert chain.validators_at(3) is None
+    assert chain.validators_at(0) is None  # nobody voted on the genesis
     chain.close()
 
 

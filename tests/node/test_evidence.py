@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from consensus import messages
-from consensus.evidence import DoubleVote, decode, encode, judge, offence_key
-from consensus.messages import Message, Prepare
+from consensus.evidence import BadProposal, DoubleVote, decode, encode, judge, offence_key
+from consensus.messages import BareProposal, Message, Prepare, justification_hash
 from contracts.calls import PrescriptionCommit, Rotating, ValidatorRotate
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, NotEvidence
 from ledger.keys import SigningKey
 from node import evidence as pools
 from node.chain import Chain
@@ -312,6 +312,16 @@ def test_what_convicts_nobody_is_refused(bench: Bench) -> None:
 
 def test_a_deed_of_a_height_that_is_not_open_here_is_not_judged(bench: Bench) -> None:
     bench.hear(bench.made.double_vote(1, 4), bench.made.double_vote(1, 1 << 40))
+    assert len(bench.pool) == 0
+
+
+def test_a_proposal_below_the_first_height_convicts_nobody(bench: Bench) -> None:
+    header = msgspec.structs.replace(bench.made.blocks[0].block.header, height=0)
+    hashes = header.hash, some_bytes("an outline"), justification_hash(None)
+    said = bench.made.signed(BareProposal(0, 1, *hashes, 1, bytes(64)))
+    bad = BadProposal(header, 1, hashes[1], None, 1, said.signature)
+    with pytest.raises(NotEvidence):  # no block can hold it, so it must not wait for one
+        bench.hear(encode(bad))
     assert len(bench.pool) == 0
 
 
