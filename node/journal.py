@@ -235,6 +235,8 @@ class Journal:
         path = self._path(number)
         content = path.read_bytes()
         head = MAGIC + self._identity
+        if not content.startswith(MAGIC):
+            raise StoreDamaged(str(path), 0, "not a journal as this version of depoli writes it")
         if not content.startswith(head):
             raise StoreDamaged(str(path), 0, "not the journal of this chain and consensus key")
         offset = len(head) + _SALT_BYTES

@@ -271,7 +271,7 @@ def status_text(value: Mapping[str, Any]) -> str:
         "time": moment(value["time"]),
         "peers": value["peers"] or "none",
         "trouble": f"{len(trouble)} not linked" if trouble else "none",
-        "twins": f"{len(twins)} keys with two nodes" if twins else "none",
+        "twins": "two nodes with one key" if twins else "none",
         "sync": "none"
         if sync is None
         else ", ".join(f"{name} {each}" for name, each in sync.items()),

@@ -43,7 +43,7 @@ _KNOWN: Final = (  # the first that fits counts
         r"another instance",
         Reason(
             "twin",
-            "another node runs with the same key, and is linked",
+            "another node runs with the key of this one, and has the link",
             "stop one of the two at once: a container that was forgotten, a restored copy, a "
             "standby. Two that vote with one key are a fault that others can prove",
         ),

@@ -206,6 +206,13 @@ def test_another_key_begins_a_journal_beside_that_of_the_key_before(tmp_path: Pa
         assert (journal.promises(7), journal.fence, journal.doubt) == ([b"said"], 0, "")
 
 
+def test_the_journal_of_another_version_is_refused_as_what_it_is(tmp_path: Path) -> None:
+    path = written(tmp_path, promise(1, b"said"))
+    path.write_bytes(MAGIC[:-1] + b"1" + path.read_bytes()[len(MAGIC) :])
+    with pytest.raises(StoreDamaged, match="not a journal as this version of depoli writes it"):
+        Journal.open(tmp_path, IDENTITY)
+
+
 def test_bytes_that_look_like_a_batch_do_not_pass_for_one(tmp_path: Path) -> None:
     path = written(tmp_path, promise(1, b"said"))
     whole = path.read_bytes()
