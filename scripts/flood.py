@@ -263,7 +263,8 @@ def run(network: LocalNetwork, seconds: float, pairs: int) -> dict[str, Any]:
         growth["quiet"] += between - before
         growth["flooded"] += sum(map(rss, honest)) - between
         sent, handshakes, links = sent + added[0], handshakes + added[1], links + added[2]
-        say(f"{number + 1}: {figures['quiet'][-1]:.0f}, flooded {figures['flooded'][-1]:.0f}")
+        quiet, flooded = figures["quiet"][-1], figures["flooded"][-1]
+        say(f"pair {number + 1} of {pairs}: {quiet:.0f} calls/s, flooded {flooded:.0f}")
     ratio = median(figures["flooded"]) / median(figures["quiet"])
     return {
         "calls_per_s": round(median(figures["quiet"]), 1),
