@@ -69,15 +69,16 @@ def in_words(told: dict[str, Any]) -> str:
         for each in told["blocks"]
     ]
     names = [each["organisation"] for each in told["culprits"]]
-    convicted = (
-        f"at least {told['culprits_at_least']} validators must have contradicted themselves"
-        f" ({told['faulty_at_most']} faulty ones cannot fork this chain);"
-        f" {len(names)} convicted: {', '.join(names) or 'nobody'}"
-    )
-    lines += ["", convicted]
+    lines += [
+        "",
+        (
+            f"at least {told['culprits_at_least']} validators must have contradicted themselves:"
+            f" {told['faulty_at_most']} cannot fork this chain"
+        ),
+        f"{len(names)} convicted: {', '.join(names) or 'nobody'}",
+    ]
     for each in told["evidence"]:
-        file = f", in {each['file']}" if each["file"] else ""
-        lines.append(f"  {each['says']} (evidence {each['id'][:16]}{file})")
+        lines += [f"  {each['says']}", f"    evidence {each['file'] or each['id']}"]
     if (missing := told["missing"]) is not None and len(names) < told["culprits_at_least"]:
         lacked = (
             f"missing: the proposal of block {missing['block']} at height {missing['height']},"
