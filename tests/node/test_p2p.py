@@ -532,7 +532,8 @@ def test_both_instances_learn_that_the_other_lives() -> None:
                     await until(partial(is_told, each), "it is not told")
                     (twins,) = each.network.twins
                     assert (twins.label, twins.reported_by) == ("", HIGH)
-                    assert re.fullmatch(r"127\.0\.0\.1:\d+", *twins.places)
+                    (place,) = twins.places
+                    assert re.fullmatch(r"127\.0\.0\.1:\d+", place)
                     assert "another node runs with our key" in each.log.getvalue()
                 assert one.is_linked(HIGH)
                 key = key_of(HIGH, Role.TLS).public
