@@ -419,6 +419,25 @@ def test_an_older_state_that_is_put_back_is_not_current(
         assert (again.doubt, again.fence) == ("", UNKNOWN_FENCE)
 
 
+def test_a_fence_is_never_below_what_was_promised(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path, IDENTITY)
+    journal.append(promise(9, b"said"))
+    journal.set_fence(5)
+    assert journal.fence == 9
+    journal.close()
+
+
+def test_a_copy_of_a_journal_that_resumed_has_not_resumed(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path / "live", IDENTITY, fence=UNKNOWN_FENCE)
+    journal.resume(7, 9, [b"said"])
+    assert (journal.resumed, journal.fence, journal.promises(8)) == (7, 9, [b"said"])
+    journal.close()
+    subprocess.run(["cp", "-a", str(tmp_path / "live"), str(tmp_path / "copy")], check=True)
+    for name, expected in (("live", (7, 9)), ("copy", (None, UNKNOWN_FENCE))):
+        with opened(tmp_path / name) as again:
+            assert (again.resumed, again.fence) == expected
+
+
 def test_a_copy_is_not_current_and_the_original_is(tmp_path: Path) -> None:
     written(tmp_path / "live", promise(7, b"said"))
     subprocess.run(["cp", "-a", str(tmp_path / "live"), str(tmp_path / "copy")], check=True)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from consensus.messages import Commit, Prepare, RoundChange, Statement, order, signing_bytes
-from consensus.promises import Said
+from consensus.promises import Resumed, Said
 from ledger.hashing import Hash
 from ledger.keys import Role
 from node.journal import UNKNOWN_FENCE, Journal
@@ -146,6 +146,26 @@ def test_only_what_our_journal_cannot_have_held_is_foreign(tmp_path: Path) -> No
             assert at.pledges.is_foreign(at.signed(prepare(4)))  # this is no past of ours
 
     run(judge())
+
+
+def test_in_the_second_height_after_a_ceremony_nothing_is_signed_below_round_2(
+    tmp_path: Path,
+) -> None:
+    async def resume() -> None:
+        async with desk(tmp_path, fence=UNKNOWN_FENCE) as at:
+            at.journal.resume(0, SAFE_HEIGHTS, [])
+            at.tell(*OTHERS, height=1)
+            await at.pledges.settle()
+            for _ in range(2):  # once: it is on disk then
+                made, blocks = await at.pledges.restore()
+                resumed, said = made
+                assert (resumed, blocks) == (Resumed(2, 2), [])
+                assert isinstance(said, Said)
+                assert isinstance(said.message, RoundChange)
+                assert (said.message.round, said.message.prepared_round) == (2, -1)
+            assert len(at.journal.promises(2)) == 2
+
+    run(resume())
 
 
 def test_an_observer_pledges_nothing(tmp_path: Path) -> None:
