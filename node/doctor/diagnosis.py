@@ -131,10 +131,9 @@ def check_consensus_keys(case: Situation) -> Iterator[Finding]:
             f"{node.label} signs with a consensus key that is not registered for it.",
             [node],
             [f"the key is {owner}"],
-            "after depoli validator rotate: stop the node, name the new folder as keys in its "
-            "config.toml, put data/journal aside, and start it. Else put the consensus.seed back "
-            f"that belongs to the registered key of {node.label} (depoli keys show tells which is "
-            "which), and restart",
+            "after depoli validator rotate: name the new folder as keys in its config.toml, and "
+            "restart it. Else put the consensus.seed back that belongs to the registered key of "
+            f"{node.label} (depoli keys show tells which is which), and restart",
         )
     if case.here.index is None and case.health.is_validator and case.facts.node_key_of:
         if case.facts.votes_from is not None:
