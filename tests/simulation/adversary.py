@@ -40,6 +40,7 @@ NO_SIGNATURE = bytes(64)
 ACT_EVERY_MS = 400
 MAX_PAUSE_MS = 8_000
 SPAM = 0.05
+OUT_OF_TURN = 0.3  # chance that it leads though it is not its turn
 FLOOD = 200
 
 
@@ -269,7 +270,7 @@ class Evil:
     def _lead(self, height: int, index: int) -> None:
         library = self.library(height)
         rounds = [r for r in range(library.top + 2) if self.world.leads(index, height, r)]
-        if self.rng.random() < 0.1:
+        if self.rng.random() < OUT_OF_TURN:
             rounds = [self.rng.randint(0, library.top + 1)]  # though it is not its turn
         if rounds:
             self._attack(height, index, self.rng.choice(rounds[-2:]))

@@ -147,7 +147,6 @@ class Oracle:
             raise Violation("L3", f"the block of height {height} does not chain")
 
     def accused(self, evidence: Evidence, validators: ValidatorSet) -> None:
-        self.marks[type(evidence).__name__] += 1
         if validators.members[culprit(evidence)].consensus_key not in self.faulty:
             raise Violation("L8", f"an honest validator is framed: {evidence}")
 

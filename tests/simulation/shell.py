@@ -134,7 +134,7 @@ class Shell:
                 for message in messages:
                     self.receive(source, message)
             case _:
-                if self.world.verified(packet, self.height):
+                if self.core.wants(packet) and self.world.verified(packet, self.height):
                     refusal = self.handle(Received(packet, source))
                     if refusal is not None:
                         self._check_refusal(source, packet, refusal)

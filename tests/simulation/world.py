@@ -449,6 +449,7 @@ class World:
             return
         for evidence in output.evidence:
             self.oracle.accused(evidence, self.validators(shell.height))
+            self.oracle.marks[type(evidence).__name__] += 1  # found by a machine, not by the audit
         for promise in output.promises:
             if isinstance(promise, Said):
                 self._mark_promise(shell, promise.message, round_before)
