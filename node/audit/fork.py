@@ -1,7 +1,7 @@
 """Two exports of one chain that differ: where, and who must have lied for that to happen.
 
 Two blocks decided at one height need validators that contradicted themselves, f + 1 at least
-(docs/protocol.md, section 9). Their names follow from the two certificates alone where both are of
+(docs/protocol.md, section 10). Their names follow from the two certificates alone where both are of
 one round; else from the proposal of the round in which the votes turned, which every validator that
 prepared it keeps for ever. Nobody is named but by two of his own signatures.
 """
