@@ -18,6 +18,7 @@ from node.cli.main import main
 from node.config import FILE_NAME, load_config
 from node.doctor.findings import Diagnosis, Finding, Verdict, from_json
 from node.initialise import DATA_FOLDER, GENESIS_FILE, JOURNAL_FOLDER, _begin_journal
+from node.journal import RESERVED_BYTES
 from node.keystore import create_keys, load_keys
 from node.process import Process
 from tests.network import faultnet
@@ -271,7 +272,10 @@ def test_a_disk_that_is_nearly_full_is_named_and_then_the_one_that_is_full(
             process.start()
             finds(net, A, "disk", [D])
             passing = LASTING | {"fenced"}  # its journal is a copy
-            until(lambda: causes(doctor(net, A)[1]) - passing == {"disk"}, "it finds more")
+            until(
+                lambda: causes(doctor(net, A)[1]) - passing == {"disk"},
+                lambda: f"it finds {causes(doctor(net, A)[1])}",
+            )
             fill(data)
 
             def died() -> bool:
@@ -289,11 +293,13 @@ def test_a_disk_that_is_nearly_full_is_named_and_then_the_one_that_is_full(
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
-    """A folder on a disk of its own of a few megabytes, with what was in it and what is then."""
+    """A folder on a disk of its own with some megabytes of room, and what was in it."""
+    held = sum(path.stat().st_size for path in folder.rglob("*"))
+    size = held + 2 * RESERVED_BYTES + (4 << 20)  # a journal that begins a new file, some blocks
     aside = folder.with_name("aside")
     folder.rename(aside)
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if subprocess.run(mount, check=False).returncode:
         folder.rmdir()
         aside.rename(folder)
