@@ -1,7 +1,7 @@
 """Play every script of a twin attack: who leads, how the network is split, what is lost.
 
     scripts/twins --json        ends with one object on stdout
-    scripts/twins --rounds 4    one round more; takes half an hour and 10 GB
+    scripts/twins --rounds 4    one round more; takes twenty minutes and 12 GB
 
 Four validators, one of whom runs twice under one key, and every schedule of leaders. With three
 rounds every lemma is checked; with four, that no two blocks are decided and that all decide once
