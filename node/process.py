@@ -287,5 +287,5 @@ def _until(condition: Callable[[], bool], seconds: float) -> bool:
     while not condition():
         if time.monotonic() > end:
             return False
-        time.sleep(_POLL_S)
+        time.sleep(_POLL_S)  # between two looks at the condition
     return True

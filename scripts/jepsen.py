@@ -132,7 +132,7 @@ class Clients:
                 elif result["status"] == "rejected":
                     raise Failed(f"a good transaction was refused: {json.dumps(result)}")
             if told is None:
-                time.sleep(RESEND_S)
+                time.sleep(RESEND_S)  # before the same is sent again
         ended = time.monotonic()
         height: int | None = None
         codes: tuple[int, ...] = ()
@@ -364,7 +364,7 @@ def _until_more(clients: Clients, fault: str) -> float:
     while clients.acknowledged <= known:
         if time.monotonic() > start + RECOVERY_S:
             raise Failed(fault)
-        time.sleep(LOOK_S)
+        time.sleep(LOOK_S)  # between two looks at the condition
     return time.monotonic() - start
 
 
