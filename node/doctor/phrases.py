@@ -37,9 +37,15 @@ def names(labels: Iterable[str]) -> str:
 
 
 def printable(text: str | bytes) -> str:
-    """Return what somebody else wrote, in one line that does nothing to a terminal."""
+    """Return what somebody else wrote, in one line that does nothing to a terminal.
+
+    Of a long text the middle is left out: it begins with what failed, and ends with why.
+    """
     text = text.decode("ascii", errors="replace") if isinstance(text, bytes) else text
-    text = " ".join(text.split())[:MAX_CHARACTERS]
+    text = " ".join(text.split())
+    if len(text) > MAX_CHARACTERS:
+        half = MAX_CHARACTERS // 2 - 2
+        text = f"{text[:half]} … {text[-half:]}"
     return "".join(character if character.isprintable() else "�" for character in text)
 
 

@@ -285,6 +285,13 @@ def test_what_a_stranger_wrote_does_nothing_to_a_terminal() -> None:
     assert len(line) < 250
 
 
+def test_what_is_long_is_shown_with_its_beginning_and_with_its_end() -> None:
+    said = f"/data/{'deep/' * 99}state: No space left on device"
+    (line,) = only(diagnose(unlink(network(), 3, trouble=said))).evidence
+    assert "/data/deep/" in line
+    assert line.endswith("No space left on device")
+
+
 def test_a_node_without_any_link_looks_at_itself_first() -> None:
     found = diagnose(unlink(network(), 1, 2, 3, trouble="x:1 says nothing"))
     assert causes(found) == ["alone", "timeout", "timeout", "timeout"]
