@@ -17,28 +17,29 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
 import aiohttp
 
-from consensus import messages
-from consensus.messages import Commit, Prepare, Status
 from contracts import calls
 from ledger import transaction as transactions
 from ledger.encoding import encode
 from ledger.keys import Algorithm, Role, SigningKey, key_id
-from node import testnet, tls
+from node import testnet
 from node.cli.home import load_home
 from node.config import load_config
 from node.journal import RESERVED_BYTES
 from node.keystore import load_node_keys
-from node.link import PROTOCOL_VERSION, Channel, Hello
 from node.process import Process
-from node.sync import PullBlocks, PullMempool
 from node.testnet import LocalNetwork
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # tests/ is not installed
+
+from tests.node.flooder import Flooder
 
 MAX_LOSS: Final = 0.2  # of the throughput
 MAX_MORE_RSS: Final = 32 << 20  # than the same load takes without a flood
@@ -46,107 +47,58 @@ LOT: Final = 32  # calls in a transaction
 IN_FLIGHT: Final = 6  # requests at once, each waiting for its block
 REQUEST: Final = 8  # transactions
 WAIT_S: Final = 30
-BATCH: Final = 50
 REDIAL_S: Final = 0.05
+FLOOD_WAIT_S: Final = 60
+
+Target = tuple[tuple[str, int], bytes]  # a node's address, and its key
 
 
-def frame(channel: Channel, payload: bytes) -> bytes:
-    """Return a frame as a link writes it."""
-    return len(payload).to_bytes(4) + bytes((channel,)) + payload
+async def besiege(flooder: Flooder, targets: Sequence[Target], parent: Connection) -> None:
+    """Flood these until the parent has measured; tell it when all of them are under the flood."""
+    floods = [asyncio.Event() for _ in targets]
+    enough = asyncio.Event()
+    asyncio.get_running_loop().add_reader(parent.fileno(), enough.set)
+    tasks = [
+        asyncio.create_task(flooder.flood(*target, standing=stands))
+        for target, stands in zip(targets, floods, strict=True)
+    ]
+    tasks += [asyncio.create_task(flooder.knock(*target, pause_s=REDIAL_S)) for target in targets]
+    for stands in floods:
+        await stands.wait()
+    parent.send(None)
+    await enough.wait()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class Flooder:
-    """A validator's keys, and no manners."""
-
-    def __init__(self, process: Process, network: LocalNetwork) -> None:
-        config = load_config(process.home)
-        keys = load_node_keys(config.keys, config.mode)
-        assert keys.consensus is not None
-        self._key, self._seed = keys.consensus, keys.node_seed
-        self._chain_id = network.chain_id
-        self._index = [each.label for each in network.validators].index(process.label)
-        self._height, self._round = 1, 0
-        self.sent = self.handshakes = self.links = 0
-
-    async def run(self, targets: Sequence[tuple[tuple[str, int], bytes]], seconds: float) -> None:
-        """Flood these for some time."""
-        tasks = [asyncio.create_task(self._flood(*target)) for target in targets]
-        tasks += [asyncio.create_task(self._knock(*target)) for target in targets]
-        await asyncio.sleep(seconds)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _frames(self) -> Iterator[bytes]:
-        status = Status(self._height, self._round, self._round, bytes(32), (), ())
-        yield frame(Channel.CONSENSUS, encode(status))
-        yield frame(Channel.PULL, encode(PullBlocks(1, 1 << 40)))
-        yield frame(Channel.PULL, encode(PullMempool()))
-        for _ in range(BATCH):
-            self._round += 1
-            for kind in (Prepare, Commit):
-                for height in (self._height, self._height + 1):
-                    block_id = secrets.token_bytes(32)
-                    bare = kind(height, self._round, block_id, self._index, bytes(64))
-                    signature = self._key.sign(messages.signing_bytes(bare, self._chain_id))
-                    vote = kind(height, self._round, block_id, self._index, signature)
-                    yield frame(Channel.CONSENSUS, encode(vote))
-
-    async def _flood(self, address: tuple[str, int], server_key: bytes) -> None:
-        context = tls.context(server=False, seed=self._seed, trusted=[server_key])
-        instance = secrets.token_bytes(16)
-        while True:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                reader, writer = await asyncio.open_connection(*address, ssl=context)
-                hello = Hello(
-                    PROTOCOL_VERSION, self._chain_id, self._height - 1, instance, b"flood", None
-                )
-                listening = asyncio.create_task(self._listen(reader))
-                self.links += 1
-                try:
-                    writer.write(frame(Channel.HELLO, encode(hello)))
-                    while not listening.done():
-                        for each in self._frames():
-                            writer.write(each)
-                            self.sent += 1
-                        await writer.drain()
-                        await asyncio.sleep(0)
-                finally:
-                    listening.cancel()
-                    writer.transport.abort()
-            await asyncio.sleep(REDIAL_S)
-
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
-        while True:
-            head = await reader.readexactly(5)
-            payload = await reader.readexactly(int.from_bytes(head[:4]))
-            if head[4] == Channel.CONSENSUS:
-                self._height = max(self._height, messages.decode(payload).height)
-
-    async def _knock(self, address: tuple[str, int], server_key: bytes) -> None:
-        context = tls.context(server=False, seed=secrets.token_bytes(32), trusted=[server_key])
-        while True:
-            with contextlib.suppress(OSError):
-                reader, writer = await asyncio.open_connection(*address, ssl=context)
-                with contextlib.suppress(OSError):
-                    await reader.read()
-                writer.transport.abort()
-            self.handshakes += 1
-            await asyncio.sleep(REDIAL_S)
-
-
-def flood(network: LocalNetwork, label: str, seconds: float, told: Any) -> None:  # noqa: ANN401
+def flood(network: LocalNetwork, label: str, parent: Connection) -> None:
     """Flood in a process of its own, and tell how much was sent."""
-    targets: list[tuple[tuple[str, int], bytes]] = []
+    targets: list[Target] = []
     for process in network.processes:
         if process.label != label:
             config = load_config(process.home)
             node_key = load_node_keys(config.keys, config.mode).node.public
             targets.append((config.p2p_listen, node_key))
     os.nice(19)  # the flood comes over a wire: its own work is not to take what nodes need
-    flooder = Flooder(network.process(label), network)
-    asyncio.run(flooder.run(targets, seconds))
-    told.put((flooder.sent, flooder.handshakes, flooder.links))
+    config = load_config(network.process(label).home)
+    keys = load_node_keys(config.keys, config.mode)
+    assert keys.consensus is not None
+    flooder = Flooder(
+        seed=keys.node_seed,
+        key=keys.consensus,
+        index=[each.label for each in network.validators].index(label),
+        chain_id=network.chain_id,
+    )
+    asyncio.run(besiege(flooder, targets, parent))
+    parent.send((flooder.sent, flooder.handshakes, flooder.links))
+
+
+def hear(child: Connection) -> Any:  # noqa: ANN401 - what the child sends
+    """Return what the flood says next, or end the run where it says nothing."""
+    if not child.poll(FLOOD_WAIT_S):
+        sys.exit(f"the flood said nothing for {FLOOD_WAIT_S} s")
+    return child.recv()
 
 
 class Load:
@@ -250,15 +202,16 @@ def run(network: LocalNetwork, seconds: float, pairs: int) -> dict[str, Any]:
         figures["quiet"].append(asyncio.run(load.measure(seconds)))
         between, then = sum(map(rss, honest)), sum(map(cpu, honest))
         cost["quiet"].append((then - used) / seconds / figures["quiet"][-1])
-        told = context.Queue()
-        evil = context.Process(target=flood, args=(network, label, seconds + 2, told))
+        child, parent = context.Pipe()
+        evil = context.Process(target=flood, args=(network, label, parent))
         evil.start()
-        time.sleep(1)  # until the flood stands
+        hear(child)  # the flood stands
         used = sum(map(cpu, honest))
         figures["flooded"].append(asyncio.run(load.measure(seconds)))
         cost["flooded"].append((sum(map(cpu, honest)) - used) / seconds / figures["flooded"][-1])
         most = max(most, *map(waiting, honest))
-        added = told.get(timeout=60)
+        child.send(None)  # enough
+        added = hear(child)
         evil.join()
         growth["quiet"] += between - before
         growth["flooded"] += sum(map(rss, honest)) - between

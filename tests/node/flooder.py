@@ -27,7 +27,7 @@ class Flooder:
     def __init__(self, *, seed: bytes, key: SigningKey, index: int, chain_id: bytes) -> None:
         self._seed, self._key, self._index, self._chain_id = seed, key, index, chain_id
         self.height = 1
-        self.sent = self.handshakes = 0
+        self.sent = self.handshakes = self.links = 0
         self._round = 0
 
     def votes(self) -> Iterator[bytes]:
@@ -50,8 +50,17 @@ class Flooder:
             raws = tuple(each.raw for each in known) * (256 // len(known))
             yield frame(Channel.TRANSACTIONS, encode(Transactions(raws)))
 
-    async def flood(self, address: tuple[str, int], server_key: bytes, *known: Transaction) -> None:
-        """Send to one node until cancelled, whatever becomes of the connection."""
+    async def flood(
+        self,
+        address: tuple[str, int],
+        server_key: bytes,
+        *known: Transaction,
+        standing: asyncio.Event | None = None,
+    ) -> None:
+        """Send to one node until cancelled, whatever becomes of the connection.
+
+        `standing` is set once the node took a first lot of it.
+        """
         context = tls.context(server=False, seed=self._seed, trusted=[server_key])
         hello = Hello(
             PROTOCOL_VERSION,
@@ -65,6 +74,7 @@ class Flooder:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 reader, writer = await asyncio.open_connection(*address, ssl=context)
                 listening = asyncio.create_task(self._listen(reader))
+                self.links += 1
                 try:
                     writer.write(frame(Channel.HELLO, encode(hello)))
                     while not listening.done():
@@ -74,6 +84,8 @@ class Flooder:
                                 writer.write(each)
                                 self.sent += 1
                         await writer.drain()
+                        if standing is not None:
+                            standing.set()
                         await asyncio.sleep(0)  # which drain does only where a buffer is full
                 finally:
                     listening.cancel()
@@ -87,7 +99,9 @@ class Flooder:
             if head[4] == Channel.CONSENSUS:
                 self.height = max(self.height, messages.decode(payload).height)
 
-    async def knock(self, address: tuple[str, int], server_key: bytes) -> None:
+    async def knock(
+        self, address: tuple[str, int], server_key: bytes, *, pause_s: float = 0
+    ) -> None:
         """Shake hands with keys that nobody knows until cancelled."""
         while True:
             context = tls.context(server=False, seed=secrets.token_bytes(32), trusted=[server_key])
@@ -97,4 +111,4 @@ class Flooder:
                     await reader.read()
                 writer.transport.abort()
             self.handshakes += 1
-            await asyncio.sleep(0)
+            await asyncio.sleep(pause_s)  # at zero, the others' turn
