@@ -1,6 +1,5 @@
 """Claims: submitted by an optician, decided by the payer, settled in a batch."""
 
-from collections.abc import Mapping
 from enum import IntEnum
 from typing import Annotated, Final
 
@@ -19,14 +18,13 @@ from contracts.calls import (
     SettlementCreate,
 )
 from contracts.commitment import parse_point
-from contracts.context import Concerned, Context
+from contracts.context import Context
 from contracts.errors import NotAPoint, Refusal, Refused
+from contracts.life import Life, Row
 from contracts.registry import Family
-from contracts.state import Overlay, Reader
-from ledger.encoding import U63_MAX, Struct, decode, encode
-from ledger.validators import Bytes16, Bytes32, MemberId
+from ledger.encoding import U63_MAX, Struct
+from ledger.validators import Bytes16, Bytes32
 
-_CLAIM: Final = b"c"  # + claim -> Claim
 _PAYERS: Final = frozenset((Family.INSURER, Family.OPERATOR))
 
 
@@ -74,45 +72,9 @@ class Claim(Struct):
         """The commitment to what is due if the claim is accepted."""
         return self.amount if self.accepted_amount is None else self.accepted_amount
 
-    def is_party(self, member: bytes, party: Party) -> bool:
-        """Return whether `member` has this part in the claim."""
-        return member == (self.submitter if party is Party.SUBMITTER else self.payer)
 
-
-# (state, call) -> (who may, state after)
-LIFE: Final[Mapping[tuple[State | None, type], tuple[Party, State]]] = {
-    (None, ClaimSubmit): (Party.SUBMITTER, State.SUBMITTED),
-    (State.SUBMITTED, ClaimAccept): (Party.PAYER, State.ACCEPTED),
-    (State.SUBMITTED, ClaimReject): (Party.PAYER, State.REJECTED),
-    (State.SUBMITTED, ClaimCancel): (Party.SUBMITTER, State.CANCELLED),
-    (State.ACCEPTED, ClaimCancel): (Party.SUBMITTER, State.CANCELLED),
-    (State.ACCEPTED, SettlementCreate): (Party.PAYER, State.BATCHED),
-    (State.REJECTED, ClaimCancel): (Party.SUBMITTER, State.CANCELLED),  # given up: frees its marks
-}
-_WHO: Final = {call: party for (_, call), (party, _) in LIFE.items()}  # in every state
-
-
-def submit(context: Context, call: ClaimSubmit) -> Concerned:
-    """Make a claim and give it its marks, or raise `Refused`. It concerns the payer."""
-    state = context.state
-    if context.family is not Family.OPTICIAN:
-        raise Refused(Refusal.SENDER_NOT_ELIGIBLE)
-    payer = registry.admitted(state, call.payer)
-    if payer is None:
-        raise Refused(Refusal.PAYER_UNKNOWN)
-    if payer.family not in _PAYERS:
-        raise Refused(Refusal.PAYER_NOT_ELIGIBLE)
-    if call.authorisation is not None:
-        raise Refused(Refusal.AUTHORISATION_UNKNOWN)  # none can be granted yet
-    if call.prior is not None:
-        raise Refused(Refusal.PRIOR_CLAIM_UNKNOWN)  # resubmission does not exist yet
-    if prescription.committed_at(state, context.sender, call.prescription) is None:
-        raise Refused(Refusal.PRESCRIPTION_NOT_COMMITTED)
-    locks = marks.locks_for_use(context, call.marks)
-    _require_point(call.amount)
-    id_ = context.new_id()
-    marks.use(state, call.marks, locks, id_)
-    claim = Claim(
+def _make(context: Context, call: ClaimSubmit) -> Claim:
+    return Claim(
         context.sender,
         call.payer,
         call.leg,
@@ -127,64 +89,120 @@ def submit(context: Context, call: ClaimSubmit) -> Concerned:
         context.transaction,
         context.position,
     )
-    save(state, id_, claim)
-    return (MemberId(call.payer),)
 
 
-def accept(context: Context, call: ClaimAccept) -> Concerned:
-    """Accept a claim as its payer, or raise `Refused`. It concerns the submitter."""
-    claim, after = _next(context, call.claim, ClaimAccept)
-    if call.amount is not None:
-        _require_point(call.amount)
-    claim = msgspec.structs.replace(claim, state=after, accepted_amount=call.amount)
-    save(context.state, call.claim, claim)
-    return (MemberId(claim.submitter),)
+# --- guards ---------------------------------------------------------------------------------------
 
 
-def reject(context: Context, call: ClaimReject) -> Concerned:
-    """Reject a claim as its payer, or raise `Refused`; its marks stay with it."""
-    claim, after = _next(context, call.claim, ClaimReject)
-    claim = msgspec.structs.replace(
-        claim, state=after, reason=call.reason, automatic=call.automatic
-    )
-    save(context.state, call.claim, claim)
-    return (MemberId(claim.submitter),)
+def sender_is_optician(context: Context, _claim: Claim | None, _call: ClaimSubmit) -> None:
+    """Require that the sender is an optician."""
+    if context.family is not Family.OPTICIAN:
+        raise Refused(Refusal.SENDER_NOT_ELIGIBLE)
 
 
-def cancel(context: Context, call: ClaimCancel) -> Concerned:
-    """Take a claim back as its submitter, or raise `Refused`; this frees its marks."""
-    claim, after = _next(context, call.claim, ClaimCancel)
-    marks.free(context.state, claim.marks)
-    save(context.state, call.claim, msgspec.structs.replace(claim, state=after))
-    return (MemberId(claim.payer),)
+def payer_pays(context: Context, _claim: Claim | None, call: ClaimSubmit) -> None:
+    """Require that the payer is an admitted insurer or operator."""
+    payer = registry.admitted(context.state, call.payer)
+    if payer is None:
+        raise Refused(Refusal.PAYER_UNKNOWN)
+    if payer.family not in _PAYERS:
+        raise Refused(Refusal.PAYER_NOT_ELIGIBLE)
 
 
-def load(state: Reader, id_: bytes) -> Claim | None:
-    """Return the claim with this id, None where there is none."""
-    found = state.get(_CLAIM + id_)
-    return None if found is None else decode(found, Claim)
+def nothing_prior(_context: Context, _claim: Claim | None, call: ClaimSubmit) -> None:
+    """Require that it names no authorisation and no earlier claim."""
+    if call.authorisation is not None:
+        raise Refused(Refusal.AUTHORISATION_UNKNOWN)  # none can be granted yet
+    if call.prior is not None:
+        raise Refused(Refusal.PRIOR_CLAIM_UNKNOWN)  # resubmission does not exist yet
 
 
-def save(state: Overlay, id_: bytes, claim: Claim) -> None:
-    """Write a claim."""
-    state.put(_CLAIM + id_, encode(claim))
+def prescription_is_committed(context: Context, _claim: Claim | None, call: ClaimSubmit) -> None:
+    """Require that the sender committed the prescription before."""
+    if prescription.committed_at(context.state, context.sender, call.prescription) is None:
+        raise Refused(Refusal.PRESCRIPTION_NOT_COMMITTED)
 
 
-def _next(context: Context, id_: bytes, call: type) -> tuple[Claim, State]:
-    """Return the claim and its state after `call` by the sender, or raise `Refused`."""
-    claim = load(context.state, id_)
-    if claim is None:
-        raise Refused(Refusal.CLAIM_UNKNOWN)
-    if not claim.is_party(context.sender, _WHO[call]):
-        raise Refused(Refusal.CLAIM_NOT_YOURS)
-    step = LIFE.get((claim.state, call))
-    if step is None:
-        raise Refused(Refusal.CLAIM_IN_WRONG_STATE, claim.state)
-    return claim, step[1]
+def marks_are_locked_and_free(context: Context, _claim: Claim | None, call: ClaimSubmit) -> None:
+    """Require that the sender locked its marks in an earlier block and no live claim uses one."""
+    marks.require_usable(context, call.marks)
 
 
-def _require_point(amount: bytes) -> None:
+def amount_is_point(
+    _context: Context, _claim: Claim | None, call: ClaimSubmit | ClaimAccept
+) -> None:
+    """Require that the amount is a point, canonically encoded."""
+    if call.amount is None:
+        return
     try:
-        parse_point(amount)
+        parse_point(call.amount)
     except NotAPoint:
         raise Refused(Refusal.AMOUNT_NOT_A_POINT) from None
+
+
+# --- effects --------------------------------------------------------------------------------------
+
+
+def take_marks(context: Context, id_: bytes, claim: Claim, call: ClaimSubmit) -> Claim:
+    """Take its marks."""
+    marks.use(context, call.marks, id_)
+    return claim
+
+
+def free_marks(context: Context, _id: bytes, claim: Claim, _call: object) -> Claim:
+    """Free its marks."""
+    marks.free(context.state, claim.marks)
+    return claim
+
+
+def keep_accepted_amount(_context: Context, _id: bytes, claim: Claim, call: ClaimAccept) -> Claim:
+    """Keep the amount that the payer committed to, if it did: so much is due."""
+    return msgspec.structs.replace(claim, accepted_amount=call.amount)
+
+
+def keep_reason(_context: Context, _id: bytes, claim: Claim, call: ClaimReject) -> Claim:
+    """Keep the reason, and whether a machine decided."""
+    return msgspec.structs.replace(claim, reason=call.reason, automatic=call.automatic)
+
+
+LIFE: Final = Life(
+    name="claim",
+    thing=Claim,
+    prefix=b"c",
+    parties={Party.SUBMITTER: "submitter", Party.PAYER: "payer"},
+    unknown=Refusal.CLAIM_UNKNOWN,
+    not_yours=Refusal.CLAIM_NOT_YOURS,
+    wrong_state=Refusal.CLAIM_IN_WRONG_STATE,
+    make=_make,
+    rows=(
+        Row(
+            None,
+            ClaimSubmit,
+            Party.SUBMITTER,
+            State.SUBMITTED,
+            guards=(
+                sender_is_optician,
+                payer_pays,
+                nothing_prior,
+                prescription_is_committed,
+                marks_are_locked_and_free,
+                amount_is_point,
+            ),
+            effects=(take_marks,),
+        ),
+        Row(
+            State.SUBMITTED,
+            ClaimAccept,
+            Party.PAYER,
+            State.ACCEPTED,
+            guards=(amount_is_point,),
+            effects=(keep_accepted_amount,),
+        ),
+        Row(State.SUBMITTED, ClaimReject, Party.PAYER, State.REJECTED, effects=(keep_reason,)),
+        Row(State.SUBMITTED, ClaimCancel, Party.SUBMITTER, State.CANCELLED, effects=(free_marks,)),
+        Row(State.ACCEPTED, ClaimCancel, Party.SUBMITTER, State.CANCELLED, effects=(free_marks,)),
+        Row(State.REJECTED, ClaimCancel, Party.SUBMITTER, State.CANCELLED, effects=(free_marks,)),
+        Row(State.ACCEPTED, SettlementCreate, Party.PAYER, State.BATCHED),
+    ),
+)
+load, save = LIFE.load, LIFE.save

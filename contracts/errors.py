@@ -180,6 +180,8 @@ class Refusal(IntEnum):
     """Why a contract refused a call; the numbers stand in the record and never change."""
 
     SENDER_NOT_ELIGIBLE = 1
+    TOO_EARLY = 2
+    TOO_LATE = 3
     PRESCRIPTION_ALREADY_COMMITTED = 10
     MARK_ALREADY_LOCKED = 20
     MARK_NOT_LOCKED = 21
@@ -228,6 +230,8 @@ class Refusal(IntEnum):
 # What "given" is stands as a number in the entry's evidence.
 _TEXTS: Final = {
     Refusal.SENDER_NOT_ELIGIBLE: "Members of the sender's family may not make this call.",
+    Refusal.TOO_EARLY: "This may not be done before the time given.",
+    Refusal.TOO_LATE: "This could be done until the time given, and no more.",
     Refusal.PRESCRIPTION_ALREADY_COMMITTED: (
         "The sender committed this prescription before, at the height given."
     ),

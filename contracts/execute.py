@@ -8,38 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Final, Protocol, assert_never
+from typing import Final, Protocol
 
-from contracts import (
-    accusations,
-    claim,
-    eras,
-    marks,
-    membership,
-    prescription,
-    recent,
-    registry,
-    seen,
-    settlement,
-    turns,
-)
-from contracts.calls import (
-    Call,
-    ClaimAccept,
-    ClaimCancel,
-    ClaimReject,
-    ClaimSubmit,
-    MarkLock,
-    PrescriptionCommit,
-    SettlementConfirm,
-    SettlementCreate,
-    ValidatorJoin,
-    ValidatorLeave,
-    ValidatorReplace,
-    ValidatorRotate,
-    cost_of,
-    parse_call,
-)
+from contracts import accusations, dispatch, eras, recent, registry, seen, turns
+from contracts.calls import Call, parse_call
 from contracts.context import NOBODY_ELSE, Concerned, Context
 from contracts.errors import (
     AlreadySeen,
@@ -54,7 +26,7 @@ from contracts.errors import (
     WrongSignature,
 )
 from contracts.parameters import Parameters
-from contracts.registry import Member
+from contracts.registry import Key, Member
 from contracts.state import Overlay, Reader
 from ledger import heads, keys, merkle
 from ledger.block import (
@@ -266,25 +238,28 @@ class _Execution:
 
     def add(self, transaction: Transaction) -> None:
         """Execute one more transaction, or raise `Inadmissible` and change nothing."""
-        sender, calls, cost = _judged(transaction, self._inside, self._time, self._signatures)
+        sender, key, calls, cost = _judged(transaction, self._inside, self._time, self._signatures)
         self._make_room(transaction, cost)
         body = transaction.body
         seen.remember(self._state, transaction)
         self._transactions.append(transaction.leaf)
         context = Context(
             self._state,
+            self._before.parameters,
             self._before.header.chain_id,
             self._height,
             self._time,
             MemberId(body.sender),
             sender.family,
+            key,
             transaction.id,
             0,
         )
         for position, call in enumerate(calls):
-            context.position = position
+            context.begin(position)
             try:
-                outcome, others = _DONE, _apply(context, call)
+                others = dispatch.apply(context, call)
+                outcome = Outcome(APPLIED, context.said) if context.said else _DONE
             except Refused as error:
                 outcome, others = Outcome(int(error.refusal), error.evidence), NOBODY_ELSE
             self._enter(context, body.calls[position], outcome, others)
@@ -397,8 +372,8 @@ def _turns_after(chain: ChainState, height: int, built_round: int) -> Turns:
 
 def _judged(
     transaction: Transaction, chain: ChainState, time: int, signatures: Signatures
-) -> tuple[Member, list[Call], int]:
-    """Return sender, calls and cost of what may be included; the cheap checks come first."""
+) -> tuple[Member, Key, list[Call], int]:
+    """Return sender, key, calls and cost of what may be included; the cheap checks come first."""
     body = transaction.body
     if body.chain_id != chain.header.chain_id:
         raise WrongChain(chain.header.chain_id, body.chain_id)
@@ -408,18 +383,18 @@ def _judged(
         raise TooFarAhead(body.valid_until, time + MAX_LIFETIME_S)
     sender = registry.sender(chain.state, body.sender)
     height = chain.header.height + 1
-    public = registry.transaction_key(chain.state, body.sender, body.key_id, height)
+    key = registry.transaction_key(chain.state, body.sender, body.key_id, height)
     if seen.is_seen(chain.state, transaction):
         raise AlreadySeen(transaction.id)
     calls = _parse_calls(transaction)
-    cost = sum(map(cost_of, calls))
+    cost = sum(call.cost for call in calls)
     if cost > chain.parameters.max_block_cost:
         raise TooCostly(cost, chain.parameters.max_block_cost)
     try:
-        signatures.verify(transaction, public)
+        signatures.verify(transaction, key.public)
     except BadSignature:
         raise WrongSignature(transaction.id) from None
-    return sender, calls, cost
+    return sender, key, calls, cost
 
 
 def _parse_calls(transaction: Transaction) -> "_Calls":
@@ -433,34 +408,3 @@ def _parse_calls(transaction: Transaction) -> "_Calls":
             raise MalformedCall(position, error.reason) from None
     transaction.parsed_calls = calls
     return calls
-
-
-def _apply(context: Context, call: Call) -> Concerned:
-    """Let the contract that a call belongs to judge it and write what it does."""
-    match call:
-        case ClaimSubmit():
-            return claim.submit(context, call)
-        case MarkLock():
-            return marks.lock(context, call)
-        case PrescriptionCommit():
-            return prescription.commit(context, call)
-        case ClaimAccept():
-            return claim.accept(context, call)
-        case ClaimReject():
-            return claim.reject(context, call)
-        case ClaimCancel():
-            return claim.cancel(context, call)
-        case SettlementCreate():
-            return settlement.create(context, call)
-        case SettlementConfirm():
-            return settlement.confirm(context, call)
-        case ValidatorJoin():
-            return membership.join(context, call)
-        case ValidatorLeave():
-            return membership.leave(context, call)
-        case ValidatorReplace():
-            return membership.replace(context, call)
-        case ValidatorRotate():
-            return membership.rotate(context, call)
-        case _:
-            assert_never(call)

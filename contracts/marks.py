@@ -11,6 +11,7 @@ from contracts.calls import Mark, MarkLock
 from contracts.commitment import lock_of
 from contracts.context import NOBODY_ELSE, Concerned, Context
 from contracts.errors import Refusal, Refused
+from contracts.life import Rule, Rules
 from contracts.registry import Family
 from contracts.state import Overlay, Reader
 from ledger.hashing import Hash
@@ -41,14 +42,13 @@ def holder(state: Reader, mark: bytes) -> bytes | None:
     return state.get(_MARK + mark)
 
 
-def locks_for_use(context: Context, marks: tuple[Mark, ...]) -> list[Hash]:
-    """Return the sender's locks of `marks`; raise `Refused` where one may not be used now.
+def require_usable(context: Context, marks: tuple[Mark, ...]) -> None:
+    """Raise `Refused` where one of these marks may not be used now by the sender.
 
     That a mark is used is told only to who has locked it, and so knew it.
     """
-    locks = [lock_of(context.chain_id, context.sender, mark.mark) for mark in marks]
-    for number, each in enumerate(locks):
-        since = locked_at(context.state, each)
+    for number, mark in enumerate(marks):
+        since = locked_at(context.state, _lock_of(context, mark))
         if since is None:
             raise Refused(Refusal.MARK_NOT_LOCKED, number)
         if since >= context.height:
@@ -56,18 +56,27 @@ def locks_for_use(context: Context, marks: tuple[Mark, ...]) -> list[Hash]:
     for mark in marks:
         if holder(context.state, mark.mark) is not None:
             raise Refused(Refusal.MARK_ALREADY_USED)
-    return locks
 
 
-def use(state: Overlay, marks: tuple[Mark, ...], locks: list[Hash], claim: bytes) -> None:
-    """Give `marks` to `claim` and consume their `locks`."""
-    for lock_ in locks:
-        state.delete(_LOCK + lock_)
+def use(context: Context, marks: tuple[Mark, ...], claim: bytes) -> None:
+    """Give usable `marks` to `claim` and consume the sender's locks."""
     for mark in marks:
-        state.put(_MARK + mark.mark, claim)
+        context.state.delete(_LOCK + _lock_of(context, mark))
+        context.state.put(_MARK + mark.mark, claim)
 
 
 def free(state: Overlay, marks: tuple[Mark, ...]) -> None:
     """Take `marks` from the claim that held them."""
     for mark in marks:
         state.delete(_MARK + mark.mark)
+
+
+def _lock_of(context: Context, mark: Mark) -> Hash:
+    return lock_of(context.chain_id, context.sender, mark.mark)
+
+
+def _concerned(_state: Reader, _call: MarkLock, _made: bytes) -> Concerned:
+    return NOBODY_ELSE
+
+
+RULES: Final[Rules] = {MarkLock: Rule(lock, _concerned)}

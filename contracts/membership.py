@@ -24,6 +24,7 @@ from contracts.calls import (
 from contracts.context import Concerned, Context
 from contracts.eras import Era
 from contracts.errors import Inadmissible, KeyInUse, Refusal, Refused
+from contracts.life import Rule, Rules
 from contracts.state import Reader
 from ledger import keys
 from ledger.encoding import encode
@@ -239,12 +240,12 @@ def _require_approvals(
         if approval.member not in voters:
             raise Refused(Refusal.APPROVER_UNKNOWN, index)
         try:
-            public = registry.transaction_key(
+            key = registry.transaction_key(
                 context.state, approval.member, approval.key_id, context.height
             )
         except Inadmissible:
             raise Refused(Refusal.APPROVER_UNKNOWN, index) from None
-        if not _is_signed(public, message, approval.signature):
+        if not _is_signed(key.public, message, approval.signature):
             raise Refused(Refusal.APPROVAL_NOT_SIGNED, index)
 
 
@@ -310,3 +311,23 @@ def _validator(member: bytes, wanted: ValidatorKeys) -> Validator:
 
 def _listed(wanted: ValidatorKeys) -> tuple[bytes, bytes, bytes]:
     return wanted.consensus, wanted.checkpoint, wanted.node
+
+
+def _concerned(
+    _state: Reader, call: ValidatorLeave | ValidatorReplace, _created: bytes
+) -> Concerned:
+    return MemberId(
+        call.change.member if isinstance(call, ValidatorLeave) else call.change.leaving
+    ), EVERYONE
+
+
+def _concerned_everyone(_state: Reader, _call: object, _created: bytes) -> Concerned:
+    return (EVERYONE,)
+
+
+RULES: Final[Rules] = {
+    ValidatorJoin: Rule(join, _concerned_everyone),
+    ValidatorLeave: Rule(leave, _concerned),
+    ValidatorReplace: Rule(replace, _concerned),
+    ValidatorRotate: Rule(rotate, _concerned_everyone),
+}

@@ -5,6 +5,7 @@ from typing import Final
 from contracts.calls import PrescriptionCommit
 from contracts.context import NOBODY_ELSE, Concerned, Context
 from contracts.errors import Refusal, Refused
+from contracts.life import Rule, Rules
 from contracts.registry import Family
 from contracts.state import Reader
 
@@ -29,3 +30,10 @@ def committed_at(state: Reader, member: bytes, commitment: bytes) -> int | None:
     """Return the height at which `member` committed this prescription, None if it did not."""
     found = state.get(_PRESCRIPTION + member + commitment)
     return None if found is None else int.from_bytes(found)
+
+
+def _concerned(_state: Reader, _call: PrescriptionCommit, _made: bytes) -> Concerned:
+    return NOBODY_ELSE
+
+
+RULES: Final[Rules] = {PrescriptionCommit: Rule(commit, _concerned)}

@@ -20,7 +20,7 @@ from contracts.state import Overlay, Reader
 from ledger.encoding import U63_MAX, Struct, decode, encode
 from ledger.errors import BadKey
 from ledger.hashing import Domain, hash_of
-from ledger.keys import Algorithm, KeyId, PublicKey, Role, key_id, parse_public_key
+from ledger.keys import Algorithm, KeyId, Role, key_id, parse_public_key
 from ledger.validators import MEMBER_ID_BYTES, MemberId, quorum
 
 _MEMBER: Final = b"m"  # + member -> Member
@@ -97,7 +97,7 @@ def sender(state: Reader, id_: bytes) -> Member:
     return found
 
 
-def transaction_key(state: Reader, owner: bytes, id_: bytes, height: int) -> PublicKey:
+def transaction_key(state: Reader, owner: bytes, id_: bytes, height: int) -> Key:
     """Return the key that signs a transaction of `owner` at `height`.
 
     Raises `UnknownKey`, `KeyNotForTransactions`, `KeyNotInForce`.
@@ -110,7 +110,7 @@ def transaction_key(state: Reader, owner: bytes, id_: bytes, height: int) -> Pub
         raise KeyNotForTransactions(id_, key.role.name.lower())
     if height < key.from_height or (key.until_height is not None and height >= key.until_height):
         raise KeyNotInForce(id_, height)
-    return PublicKey(key.public)
+    return key
 
 
 def keys(state: Reader, role: Role) -> list[tuple[MemberId, Key]]:

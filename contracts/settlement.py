@@ -4,7 +4,6 @@ The contract sums the commitments; the total and its blinding reach the benefici
 who opens the sum with them and confirms it. Nobody else ever learns a total.
 """
 
-from collections.abc import Mapping
 from enum import IntEnum
 from typing import Annotated, Final
 
@@ -14,13 +13,12 @@ from contracts import claim as claims
 from contracts import registry
 from contracts.calls import MAX_SETTLED, SettlementConfirm, SettlementCreate
 from contracts.commitment import sum_points
-from contracts.context import Concerned, Context
+from contracts.context import Context
 from contracts.errors import Refusal, Refused
+from contracts.life import Life, Row
 from contracts.state import Reader
-from ledger.encoding import U63_MAX, Struct, decode, encode
-from ledger.validators import Bytes16, Bytes32, MemberId
-
-_SETTLEMENT: Final = b"b"  # + settlement -> Settlement
+from ledger.encoding import U63_MAX, Struct
+from ledger.validators import Bytes16, Bytes32
 
 
 class State(IntEnum):
@@ -52,68 +50,86 @@ class Settlement(Struct):
     state: State = State.CREATED
 
 
-# (state, call) -> (who may, state after)
-LIFE: Final[Mapping[tuple[State | None, type], tuple[Party, State]]] = {
-    (None, SettlementCreate): (Party.PAYER, State.CREATED),
-    (State.CREATED, SettlementConfirm): (Party.BENEFICIARY, State.SETTLED),
-}
-
-
-def create(context: Context, call: SettlementCreate) -> Concerned:
-    """Settle claims as their payer, or raise `Refused`. It concerns the beneficiary."""
-    state = context.state
-    if registry.admitted(state, call.beneficiary) is None:
-        raise Refused(Refusal.BENEFICIARY_UNKNOWN)
-    batched: dict[bytes, claims.Claim] = {}
-    for index, id_ in enumerate(call.claims):
-        if id_ in batched:
-            raise Refused(Refusal.CLAIM_LISTED_TWICE, index)
-        claim = claims.load(state, id_)
-        if claim is None or claim.payer != context.sender or claim.submitter != call.beneficiary:
-            raise Refused(Refusal.CLAIM_NOT_SETTLEABLE, index)
-        step = claims.LIFE.get((claim.state, SettlementCreate))
-        if step is None:
-            raise Refused(Refusal.CLAIM_NOT_SETTLEABLE, index)
-        batched[id_] = claim
-    id_ = context.new_id()
-    total = sum_points(claim.due for claim in batched.values())
-    for claim_id, claim in batched.items():
-        after = msgspec.structs.replace(claim, state=claims.State.BATCHED, settlement=id_)
-        claims.save(state, claim_id, after)
-    settlement = Settlement(
+def _make(context: Context, call: SettlementCreate) -> Settlement:
+    found = _claims(context, call)
+    return Settlement(
         context.sender,
         call.beneficiary,
         call.claims,
-        total,
+        sum_points(claim.due for claim in found.values()),
         call.payment,
         context.height,
         context.time,
         context.transaction,
         context.position,
     )
-    state.put(_SETTLEMENT + id_, encode(settlement))
-    return (MemberId(call.beneficiary),)
 
 
-def confirm(context: Context, call: SettlementConfirm) -> Concerned:
-    """Confirm a sum as its beneficiary, or raise `Refused`. It concerns the payer."""
-    settlement = load(context.state, call.settlement)
-    if settlement is None:
-        raise Refused(Refusal.SETTLEMENT_UNKNOWN)
-    if context.sender != settlement.beneficiary:
-        raise Refused(Refusal.SETTLEMENT_NOT_YOURS)
-    step = LIFE.get((settlement.state, SettlementConfirm))
-    if step is None:
-        raise Refused(Refusal.SETTLEMENT_IN_WRONG_STATE, settlement.state)
-    after = msgspec.structs.replace(settlement, state=step[1])
-    context.state.put(_SETTLEMENT + call.settlement, encode(after))
-    return (MemberId(settlement.payer),)
+def beneficiary_is_admitted(
+    context: Context, _settlement: Settlement | None, call: SettlementCreate
+) -> None:
+    """Require that the beneficiary is an admitted member."""
+    if registry.admitted(context.state, call.beneficiary) is None:
+        raise Refused(Refusal.BENEFICIARY_UNKNOWN)
 
 
-def load(state: Reader, id_: bytes) -> Settlement | None:
-    """Return the settlement with this id, None where there is none."""
-    found = state.get(_SETTLEMENT + id_)
-    return None if found is None else decode(found, Settlement)
+def claims_can_be_settled(
+    context: Context, _settlement: Settlement | None, call: SettlementCreate
+) -> None:
+    """Require that each claim is an accepted one of the two, listed once."""
+    _claims(context, call)
+
+
+def batch_claims(
+    context: Context, id_: bytes, settlement: Settlement, call: SettlementCreate
+) -> Settlement:
+    """Put its claims into it."""
+    for claim_id, claim in _claims(context, call).items():
+        batched = msgspec.structs.replace(claim, settlement=id_)
+        row = claims.LIFE.row(context, batched, call)
+        claims.LIFE.take(context, claim_id, batched, row, call)
+    return settlement
+
+
+def _claims(context: Context, call: SettlementCreate) -> dict[bytes, claims.Claim]:
+    """Return the claims that a call lists, or raise `Refused`."""
+    found: dict[bytes, claims.Claim] = {}
+    for index, id_ in enumerate(call.claims):
+        if id_ in found:
+            raise Refused(Refusal.CLAIM_LISTED_TWICE, index)
+        claim = claims.load(context.state, id_)
+        if claim is None or claim.submitter != call.beneficiary:
+            raise Refused(Refusal.CLAIM_NOT_SETTLEABLE, index)
+        try:
+            claims.LIFE.row(context, claim, call)
+        except Refused:
+            raise Refused(Refusal.CLAIM_NOT_SETTLEABLE, index) from None
+        found[id_] = claim
+    return found
+
+
+LIFE: Final = Life(
+    name="settlement",
+    thing=Settlement,
+    prefix=b"b",
+    parties={Party.PAYER: "payer", Party.BENEFICIARY: "beneficiary"},
+    unknown=Refusal.SETTLEMENT_UNKNOWN,
+    not_yours=Refusal.SETTLEMENT_NOT_YOURS,
+    wrong_state=Refusal.SETTLEMENT_IN_WRONG_STATE,
+    make=_make,
+    rows=(
+        Row(
+            None,
+            SettlementCreate,
+            Party.PAYER,
+            State.CREATED,
+            guards=(beneficiary_is_admitted, claims_can_be_settled),
+            effects=(batch_claims,),
+        ),
+        Row(State.CREATED, SettlementConfirm, Party.BENEFICIARY, State.SETTLED),
+    ),
+)
+load = LIFE.load
 
 
 def is_settled(state: Reader, claim: claims.Claim) -> bool:

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from consensus.evidence import judge
-from contracts import accusations, calls, eras, turns
-from contracts import claim as claims
-from contracts import settlement as settlements
+from contracts import accusations, calls, dispatch, eras, turns
 from contracts.eras import Era
 from contracts.errors import Inadmissible
 from contracts.execute import NOTHING_KNOWN, ChainState, Executed, Signatures, execute
@@ -31,7 +29,7 @@ from ledger.receipt import Change, Receipt
 from ledger.segments import Segments, TornTail
 from ledger.store import Store, open_store
 from ledger.transaction import Transaction, created_id, parse
-from ledger.validators import EVERYONE, MEMBER_ID_BYTES, MemberId, ValidatorSet
+from ledger.validators import MEMBER_ID_BYTES, MemberId, ValidatorSet
 from node.stored import STATE, StoredState
 
 _NODE: Final = b"n"  # + level u8 + index u64 -> node of the log
@@ -310,33 +308,7 @@ class Chain:
 
     def concerned(self, entry: Entry) -> tuple[bytes, ...]:
         """Return whom an entry concerns: its sender and, where it was applied, its counterparty."""
-        if entry.outcome.code != APPLIED:
-            return (entry.sender,)
-        state = self._reader
-        match calls.parse_call(entry.call):
-            case calls.ClaimSubmit(payer=payer):
-                return entry.sender, payer
-            case (
-                calls.ClaimAccept(claim=id_)
-                | calls.ClaimReject(claim=id_)
-                | calls.ClaimCancel(claim=id_)
-            ):
-                found = claims.load(state, id_)
-                return (entry.sender,) if found is None else (found.submitter, found.payer)
-            case calls.SettlementCreate(beneficiary=beneficiary):
-                return entry.sender, beneficiary
-            case calls.SettlementConfirm(settlement=id_):
-                batch = settlements.load(state, id_)
-                return (entry.sender,) if batch is None else (batch.payer, batch.beneficiary)
-            case (
-                calls.ValidatorLeave(change=calls.Leaving(member=leaving))
-                | calls.ValidatorReplace(change=calls.Replacing(leaving=leaving))
-            ):
-                return entry.sender, leaving, EVERYONE
-            case calls.ValidatorJoin() | calls.ValidatorRotate():
-                return entry.sender, EVERYONE
-            case _:
-                return (entry.sender,)
+        return dispatch.concerned(self._reader, entry)
 
     def _catch_up(self, directory: Path, signatures: Signatures) -> None:
         """Load what the store has applied, and apply the blocks that it has not."""

@@ -22,7 +22,6 @@ from contracts.calls import (
     Part,
     PrescriptionCommit,
     Reason,
-    cost_of,
     encode_call,
 )
 from contracts.commitment import H_TAG, H, blinding_from, commit, lock_of, mark_of
@@ -187,8 +186,8 @@ def test_the_page_lists_every_call_and_what_it_costs() -> None:
     point = bytes(32)
     marks = (Mark(Part.LENSES, point), Mark(Part.FRAME, some_bytes(1)))
     claim = ClaimSubmit(bytes(16), Leg.BASE, point, point, point, marks, None, None)
-    assert cost_of(claim) == 4 + 2 * 2
-    assert cost_of(PrescriptionCommit(point)) == cost_of(MarkLock(point)) == 1
+    assert claim.cost == 4 + 2 * 2
+    assert PrescriptionCommit(point).cost == MarkLock(point).cost == 1
 
 
 def row_of(name: str) -> str:

@@ -136,7 +136,7 @@ class Replay:
                 transaction = parse(raw)
                 body = transaction.body
                 key = registry.transaction_key(self._chain.state, body.sender, body.key_id, height)
-                self._ahead.add((key, transaction.signed_message, transaction.signature))
+                self._ahead.add((key.public, transaction.signed_message, transaction.signature))
             for job in self._votes(committed.certificate, self._chain.validators):
                 self._ahead.add(job)
         except (LedgerError, ContractsError, IndexError):

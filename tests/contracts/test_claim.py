@@ -1,5 +1,6 @@
 """Claims: every state, every call and every kind of sender, against a table written by hand."""
 
+from enum import IntEnum
 from itertools import product
 from typing import Final
 
@@ -20,7 +21,7 @@ from contracts.calls import (
     SettlementConfirm,
     SettlementCreate,
 )
-from contracts.claim import Claim, Party, State
+from contracts.claim import Claim, State
 from contracts.errors import Refusal
 from contracts.settlement import is_settled
 from ledger.hashing import Hash
@@ -103,9 +104,9 @@ def test_who_may_do_what_in_each_state(state: State) -> None:
 
 
 def test_each_call_on_a_claim_is_for_one_party_whatever_its_state() -> None:
-    parties: dict[type, set[Party]] = {}
-    for (_, call), (party, _) in claims.LIFE.items():
-        parties.setdefault(call, set()).add(party)
+    parties: dict[type, set[IntEnum]] = {}
+    for row in claims.LIFE.rows:
+        parties.setdefault(row.call, set()).add(row.who)
     assert all(len(found) == 1 for found in parties.values())
 
 

@@ -5,6 +5,8 @@ from contracts.errors import Inadmissible, Refusal, Refused
 
 NUMBERS = {
     1: "SENDER_NOT_ELIGIBLE",
+    2: "TOO_EARLY",
+    3: "TOO_LATE",
     10: "PRESCRIPTION_ALREADY_COMMITTED",
     20: "MARK_ALREADY_LOCKED",
     21: "MARK_NOT_LOCKED",

@@ -26,7 +26,6 @@ from contracts.calls import (
     ValidatorLeave,
     ValidatorReplace,
     ValidatorRotate,
-    cost_of,
     encode_call,
     parse_call,
 )
@@ -515,9 +514,9 @@ def test_a_validators_keys_are_three() -> None:
 def test_what_costs_signatures_is_paid_for() -> None:
     world = Council()
     join, leave, rotation = world.joining("shop"), world.leaving("mutual"), world.rotating("mutual")
-    assert cost_of(join) == cost_of(world.replacing("mutual", "shop")) == 64 + 18 * 6
-    assert cost_of(leave) == 64 + 18 * 3
-    assert cost_of(rotation) == 64 + 18 * 3
+    assert join.cost == world.replacing("mutual", "shop").cost == 64 + 18 * 6
+    assert leave.cost == 64 + 18 * 3
+    assert rotation.cost == 64 + 18 * 3
 
 
 def test_signed_bytes_bind_the_chain_and_tell_kinds_apart() -> None:

@@ -67,7 +67,7 @@ def test_who_is_suspended_or_removed_may_not(status: Status) -> None:
 def test_a_registered_key_signs_transactions_of_its_owner_only() -> None:
     state = empty()
     id_ = registry.register(state, OWNER, Role.TRANSACTION, ED25519, PUBLIC, 0)
-    assert registry.transaction_key(state, OWNER, id_, 1) == PUBLIC
+    assert registry.transaction_key(state, OWNER, id_, 1).public == PUBLIC
     with pytest.raises(UnknownKey):
         registry.transaction_key(state, bytes(16), id_, 1)
     with pytest.raises(UnknownKey):
@@ -89,7 +89,7 @@ def test_a_key_is_in_force_from_a_height_until_another(height: int, *, in_force:
     state = empty()
     id_ = put_key(state, 5, 9)
     if in_force:
-        assert registry.transaction_key(state, OWNER, id_, height) == PUBLIC
+        assert registry.transaction_key(state, OWNER, id_, height).public == PUBLIC
     else:
         with pytest.raises(KeyNotInForce):
             registry.transaction_key(state, OWNER, id_, height)

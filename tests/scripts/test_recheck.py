@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus import messages
-from contracts.calls import MarkLock, cost_of, parse_call
+from contracts.calls import MarkLock, parse_call
 from contracts.genesis_json import signed_json
 from contracts.parameters import Parameters
 from ledger import keys, merkle
@@ -338,4 +338,4 @@ def test_calls_cost_what_they_cost_the_node() -> None:
     for executed in CHAIN.executed:
         for entry in executed.entries:
             parsed = recheck.decode(entry.call, recheck.call, "call")
-            assert recheck.cost_of(*parsed) == cost_of(parse_call(entry.call))
+            assert recheck.cost_of(*parsed) == parse_call(entry.call).cost

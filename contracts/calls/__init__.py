@@ -1,0 +1,93 @@
+"""The calls that a transaction may hold: one type each, told apart by a number in its encoding.
+
+Every field has a fixed type and a fixed or bounded length; there is no text. A call is encoded as
+the array of its number and its fields. Numbers: 10 prescription, 20 marks, 30 and 130 claim,
+40 and 170 settlement, 50 validators, 100 authorisation, 200 registry, 220 governance.
+"""
+
+from typing import TypeAlias, cast
+
+from contracts.calls.claim import ClaimAccept, ClaimCancel, ClaimReject, ClaimSubmit, Reason
+from contracts.calls.marks import MAX_MARKS, Leg, Mark, MarkLock, Part
+from contracts.calls.prescription import PrescriptionCommit
+from contracts.calls.settlement import MAX_SETTLED, SettlementConfirm, SettlementCreate
+from contracts.calls.validators import (
+    Approval,
+    Approvals,
+    Approved,
+    Change,
+    Joining,
+    Leaving,
+    Possession,
+    Replacing,
+    Rotating,
+    SignatureBytes,
+    Term,
+    ValidatorJoin,
+    ValidatorKeys,
+    ValidatorLeave,
+    ValidatorReplace,
+    ValidatorRotate,
+)
+from ledger.encoding import decode, encode
+
+Call: TypeAlias = (
+    PrescriptionCommit
+    | MarkLock
+    | ClaimSubmit
+    | ClaimAccept
+    | ClaimReject
+    | ClaimCancel
+    | SettlementCreate
+    | SettlementConfirm
+    | ValidatorJoin
+    | ValidatorLeave
+    | ValidatorReplace
+    | ValidatorRotate
+)
+
+__all__ = [
+    "MAX_MARKS",
+    "MAX_SETTLED",
+    "Approval",
+    "Approvals",
+    "Approved",
+    "Call",
+    "Change",
+    "ClaimAccept",
+    "ClaimCancel",
+    "ClaimReject",
+    "ClaimSubmit",
+    "Joining",
+    "Leaving",
+    "Leg",
+    "Mark",
+    "MarkLock",
+    "Part",
+    "Possession",
+    "PrescriptionCommit",
+    "Reason",
+    "Replacing",
+    "Rotating",
+    "SettlementConfirm",
+    "SettlementCreate",
+    "SignatureBytes",
+    "Term",
+    "ValidatorJoin",
+    "ValidatorKeys",
+    "ValidatorLeave",
+    "ValidatorReplace",
+    "ValidatorRotate",
+    "encode_call",
+    "parse_call",
+]
+
+
+def parse_call(data: bytes) -> Call:
+    """Return the call that `data` encodes, or raise `ledger.errors.Malformed`."""
+    return decode(data, cast("type[Call]", Call), kind="call")
+
+
+def encode_call(call: Call) -> bytes:
+    """Return the one encoding of `call`."""
+    return encode(call)

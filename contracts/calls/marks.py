@@ -1,0 +1,42 @@
+"""One-use marks, and the call that announces one."""
+
+from enum import IntEnum
+from typing import ClassVar, Final
+
+from ledger.encoding import Struct
+from ledger.validators import Bytes32
+
+MAX_MARKS: Final = 2  # of one claim: lenses and frame
+
+
+class Leg(IntEnum):
+    """Which of the two payers of one equipment a claim is for."""
+
+    BASE = 0  # the basic scheme
+    COMPLEMENTARY = 1
+
+
+class Part(IntEnum):
+    """What of an equipment a mark stands for."""
+
+    LENSES = 0
+    FRAME = 1
+
+
+class MarkLock(Struct, tag=20):
+    """The sender will use a mark, which is not told yet: H(LOCK, chain id, member, mark)."""
+
+    KIND: ClassVar[int] = 20
+    lock: Bytes32
+
+    @property
+    def cost(self) -> int:
+        """What it costs a block."""
+        return 1
+
+
+class Mark(Struct):
+    """A one-use mark and what it stands for: H(MARK, secret, leg, part, ordinal)."""
+
+    part: Part
+    mark: Bytes32
