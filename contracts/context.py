@@ -8,6 +8,7 @@ from contracts.parameters import Parameters
 from contracts.registry import Family, Key
 from contracts.state import Overlay
 from ledger.hashing import Hash
+from ledger.keys import Role
 from ledger.transaction import created_id
 from ledger.validators import MemberId
 
@@ -29,6 +30,11 @@ class Context(msgspec.Struct):
     transaction: Hash
     position: int
     said: tuple[int, ...] = ()
+
+    @property
+    def is_human(self) -> bool:
+        """Whether the key that signed is held by a person."""
+        return self.key.role is Role.HUMAN
 
     def new_id(self) -> Hash:
         """Return the id of what this call creates."""

@@ -16,7 +16,7 @@ from contracts.calls import Leg, Part
 from contracts.commitment import mark_of
 from contracts.errors import BadDocument
 from contracts.sd_jwt import SdJwt
-from ledger.keys import SigningKey
+from ledger.keys import Signer
 
 SALT_BYTES: Final = 32
 _SALT_TEXT: Final = 43  # base64url
@@ -153,7 +153,7 @@ def issue(
     salts: Sequence[bytes],
     *,
     key_id: bytes,
-    key: SigningKey,
+    key: Signer,
 ) -> SdJwt:
     """Return a signed document with all its fields disclosed; those not in `values` are null.
 
@@ -180,6 +180,7 @@ def present(document: SdJwt, names: Iterable[str]) -> SdJwt:
             raise BadDocument(f"the field {name[:64]!r} is not at hand")
     return SdJwt(
         document.jwt,
+        document.algorithm,
         document.key_id,
         document.type,
         document.digests,

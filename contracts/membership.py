@@ -217,10 +217,11 @@ def _kept_of_newcomer(context: Context, wanted: ValidatorKeys) -> list[bool]:
 
 
 def _require_keys(context: Context, wanted: ValidatorKeys, kept: Sequence[bool]) -> None:
-    for index, (public, stays) in enumerate(zip(_listed(wanted), kept, strict=True)):
+    each = zip(_ROLES, _listed(wanted), kept, strict=True)
+    for index, (role, public, stays) in enumerate(each):
         try:
             if not stays:
-                registry.require_new(context.state, public)
+                registry.require_new(context.state, role, Algorithm.ED25519, public)
         except BadKey:
             raise Refused(Refusal.KEY_UNUSABLE, index) from None
         except KeyInUse:

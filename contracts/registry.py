@@ -27,6 +27,7 @@ _MEMBER: Final = b"m"  # + member -> Member
 _KEY: Final = b"k"  # + member + key id -> Key
 MAX_KEYS: Final = 1 << 20  # that are looked at: far more than members register
 _USED: Final = b"u"  # + public key -> member; never removed: a key has one owner for ever
+_OWNER: Final = b"i"  # + key id -> member; no two keys of the network have one id, ever
 
 FAMILY_RULE_FROM: Final = 4  # validators
 
@@ -106,7 +107,7 @@ def transaction_key(state: Reader, owner: bytes, id_: bytes, height: int) -> Key
     if found is None:
         raise UnknownKey(owner, id_)
     key = _parse_key(found)
-    if key.role is not Role.TRANSACTION:
+    if not key.role.signs_transactions:
         raise KeyNotForTransactions(id_, key.role.name.lower())
     if height < key.from_height or (key.until_height is not None and height >= key.until_height):
         raise KeyNotInForce(id_, height)
@@ -136,22 +137,31 @@ def register(
 ) -> KeyId:
     """Give `owner` a key, in force from `height` on; return the key's id.
 
-    Raises `ledger.errors.BadKey` where it is of an algorithm that is not in use, not canonical or
-    of low order, `KeyInUse` where anybody ever registered it for anything.
+    Raises `ledger.errors.BadKey` where it is of an algorithm that its role does not allow, not
+    canonical or of low order, `KeyInUse` where anybody ever registered it for anything.
     """
-    if algorithm is not Algorithm.ED25519:
-        raise BadKey(f"{algorithm.name} is reserved: every key is Ed25519 so far")
-    require_new(state, public)
-    id_ = key_id(role, algorithm, public)
+    id_ = require_new(state, role, algorithm, public)
     state.put(_KEY + owner + id_, encode(Key(role, algorithm, public, height, None)))
     state.put(_USED + public, owner)
+    state.put(_OWNER + id_, owner)
     return id_
 
 
-def require_new(state: Reader, public: bytes) -> None:
-    """Raise `ledger.errors.BadKey` or `KeyInUse` where `register` would."""
-    if state.get(_USED + parse_public_key(public)) is not None:
+def require_new(state: Reader, role: Role, algorithm: Algorithm, public: bytes) -> KeyId:
+    """Return the id that a key would have; raise `ledger.errors.BadKey`, `KeyInUse`."""
+    if not role.allows(algorithm):
+        raise BadKey(f"a {role.name.lower()} key is Ed25519")
+    parse_public_key(algorithm, public)
+    id_ = key_id(role, algorithm, public)
+    if state.get(_USED + public) is not None or state.get(_OWNER + id_) is not None:
         raise KeyInUse(public)
+    return id_
+
+
+def owner_of(state: Reader, id_: bytes) -> MemberId | None:
+    """Return whose key has or had this id, None where none ever had."""
+    found = state.get(_OWNER + id_)
+    return None if found is None else MemberId(found)
 
 
 def holds(state: Reader, owner: bytes, role: Role, public: bytes) -> bool:

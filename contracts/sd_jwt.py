@@ -1,4 +1,4 @@
-"""SD-JWT (RFC 9901), the part of it that our documents use: flat objects, Ed25519, SHA-256.
+"""SD-JWT (RFC 9901), the part of it that our documents use: flat, signed as transactions are.
 
 A signed JWT (RFC 7515, 7519) holds the digests of salted fields; each field travels beside it as a
 disclosure, so that its holder chooses which to show. Nothing is disclosed of array elements, in
@@ -18,10 +18,11 @@ from contracts.commitment import document_commitment
 from contracts.errors import BadDocument
 from ledger.errors import BadSignature
 from ledger.hashing import Hash
-from ledger.keys import SIGNATURE_BYTES, SigningKey
-from ledger.keys import verify as verify_ed25519
+from ledger.keys import SIGNATURE_BYTES, Algorithm, Signer, algorithm_of
+from ledger.keys import verify as verify_signature
 
-ALGORITHM: Final = "EdDSA"  # RFC 8037, 3.1
+# RFC 8037, 3.1; RFC 7518, 3.4: r and s, 32 bytes each, of which we take the low s only.
+ALGORITHMS: Final = {Algorithm.ED25519: "EdDSA", Algorithm.P256: "ES256"}
 HASH: Final = "sha-256"
 DIGEST_TEXT: Final = 43  # base64url of 32 bytes
 MAX_BYTES: Final = 64 << 10
@@ -52,6 +53,7 @@ class SdJwt:
     """A signed JWT and those of its fields that are disclosed with it."""
 
     jwt: str  # header.payload.signature
+    algorithm: str
     key_id: str  # hexadecimal, as the issuer wrote it
     type: str
     digests: tuple[str, ...]
@@ -67,7 +69,9 @@ class SdJwt:
         return document_commitment(self.jwt.encode("ascii"))
 
     def verify(self, public: bytes) -> None:
-        """Raise `BadDocument` unless it is signed under this Ed25519 key."""
+        """Raise `BadDocument` unless it is signed under this key, by the algorithm it names."""
+        if self.algorithm != ALGORITHMS[algorithm_of(public)]:
+            raise BadDocument(f"it is not signed by the algorithm that it names, {self.algorithm}")
         signed, _, signature = self.jwt.rpartition(".")
         verify_jws(signed, signature, public)
 
@@ -107,20 +111,21 @@ def parse_disclosure(text: str) -> Disclosure:
             raise BadDocument("a disclosure is not [salt, name, value]")
 
 
-def issue(disclosures: Iterable[Disclosure], type_: str, key_id: bytes, key: SigningKey) -> SdJwt:
+def issue(disclosures: Iterable[Disclosure], type_: str, key_id: bytes, key: Signer) -> SdJwt:
     """Return the signed JWT over these fields, all disclosed.
 
     Digests of fresh salts are as good as random: sorted, they tell nothing of the fields' order.
     """
     fields = tuple(disclosures)
     digests = tuple(sorted(disclosure.digest for disclosure in fields))
-    header = {"alg": ALGORITHM, "kid": key_id.hex(), "typ": type_}
+    algorithm = ALGORITHMS[key.algorithm]
+    header = {"alg": algorithm, "kid": key_id.hex(), "typ": type_}
     payload = {"_sd": list(digests), "_sd_alg": HASH}
     signed = ".".join(
         encode_base64url(strict_json.compact(part).encode("ascii")) for part in (header, payload)
     )
     signature = encode_base64url(key.sign(signed.encode("ascii")))
-    return SdJwt(f"{signed}.{signature}", key_id.hex(), type_, digests, fields)
+    return SdJwt(f"{signed}.{signature}", algorithm, key_id.hex(), type_, digests, fields)
 
 
 def parse(text: str) -> SdJwt:
@@ -138,12 +143,13 @@ def parse(text: str) -> SdJwt:
         raise BadDocument("a signed JWT has three parts")
     header = _object(parts[0], _HEADER, "the header")
     payload = _object(parts[1], _PAYLOAD, "the payload")
-    if header["alg"] != ALGORITHM or payload["_sd_alg"] != HASH:
-        raise BadDocument(f"it must be signed with {ALGORITHM} and hashed with {HASH}")
+    if header["alg"] not in tuple(ALGORITHMS.values()) or payload["_sd_alg"] != HASH:
+        allowed = " or ".join(ALGORITHMS.values())
+        raise BadDocument(f"it must be signed with {allowed} and hashed with {HASH}")
     if not isinstance(header["kid"], str) or not isinstance(header["typ"], str):
         raise BadDocument("kid and typ of the header must be text")
     if len(decode_base64url(parts[2])) != SIGNATURE_BYTES:
-        raise BadDocument("its signature is of another length than Ed25519's")
+        raise BadDocument(f"its signature has not {SIGNATURE_BYTES} bytes")
     digests = _digests(payload["_sd"])
     disclosures = tuple(map(parse_disclosure, texts))
     names = [disclosure.name for disclosure in disclosures]
@@ -152,14 +158,14 @@ def parse(text: str) -> SdJwt:
     for disclosure in disclosures:
         if disclosure.digest not in digests:
             raise BadDocument(f"the field {disclosure.name[:64]!r} is not the one that was signed")
-    return SdJwt(jwt, header["kid"], header["typ"], digests, disclosures)
+    return SdJwt(jwt, header["alg"], header["kid"], header["typ"], digests, disclosures)
 
 
 def verify_jws(signed: str, signature: str, public: bytes) -> None:
-    """Raise `BadDocument` unless `signature`, in base64url, is EdDSA of the text `signed`."""
+    """Raise `BadDocument` unless `signature`, in base64url, is of the text `signed`."""
     data = decode_base64url(signature)
     try:
-        verify_ed25519(public, signed.encode("ascii"), data, what="the document")
+        verify_signature(public, signed.encode("ascii"), data, what="the document")
     except BadSignature:
         raise BadDocument("its signature does not verify") from None
 

@@ -15,7 +15,14 @@ from ledger.block import Header
 from ledger.encoding import U63_MAX
 from ledger.errors import BadSignature, Malformed
 from ledger.hashing import HASH_BYTES, Hash
-from ledger.keys import PUBLIC_KEY_BYTES, PublicKey, SigningKey, parse_public_key, verify
+from ledger.keys import (
+    PUBLIC_KEY_BYTES,
+    Algorithm,
+    PublicKey,
+    SigningKey,
+    parse_public_key,
+    verify,
+)
 
 MAX_NOTE_BYTES: Final = 64 << 10  # a hundred validators and as many witnesses, with room
 MAX_SIGNATURES: Final = 256
@@ -169,7 +176,7 @@ def parse_verifier_key(text: str) -> NoteKey:
     data = _base64(encoded, "verifier key")
     if data[:1] != _ED25519 or len(data) != 1 + PUBLIC_KEY_BYTES or not _is_name(name):
         raise Malformed("verifier key", "not a name and an Ed25519 key")
-    key = NoteKey(name, parse_public_key(data[1:]))
+    key = NoteKey(name, parse_public_key(Algorithm.ED25519, data[1:]))
     if key.id.hex() != id_:
         raise Malformed("verifier key", "its id is not that of its name and key")
     return key

@@ -13,7 +13,7 @@ from ledger import merkle
 from ledger.encoding import U63_MAX, Struct, decode, encode
 from ledger.errors import Malformed
 from ledger.hashing import Domain, Hash, hash_of
-from ledger.keys import SigningKey
+from ledger.keys import Signer
 from ledger.validators import Bytes16, Bytes32
 
 VERSION: Final = 1
@@ -75,7 +75,7 @@ def signing_bytes(transaction_id: bytes) -> bytes:
     return b"depoli/sign/transaction/1\x00" + transaction_id
 
 
-def sign(body: Unsigned, key: SigningKey) -> Transaction:
+def sign(body: Unsigned, key: Signer) -> Transaction:
     """Return `body` signed with `key`."""
     unsigned_bytes = encode(body)
     signature = key.sign(signing_bytes(hash_of(Domain.TRANSACTION, unsigned_bytes)))

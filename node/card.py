@@ -12,7 +12,7 @@ from typing import Any, Final, TypeGuard
 
 from contracts.registry import Family, member_id
 from ledger.errors import BadKey
-from ledger.keys import Algorithm, PublicKey, Role, parse_public_key
+from ledger.keys import Algorithm, PublicKey, Role, algorithm_of, parse_public_key
 from ledger.validators import MemberId
 from node import files, keystore
 from node.errors import Usage, VerificationFailed
@@ -87,7 +87,7 @@ class Card:
             "keys": [
                 {
                     "role": keystore.FILE_NAMES[role],
-                    "algorithm": Algorithm.ED25519.name.lower(),
+                    "algorithm": algorithm_of(public).name.lower(),
                     "public": public.hex(),
                 }
                 for role, public in self.keys.items()
@@ -148,6 +148,7 @@ def _parse_keys(path: Path, value: object) -> dict[Role, PublicKey]:
     if not isinstance(value, list) or len(value) > len(keystore.FILE_NAMES):
         raise BadCard(path, "keys must be a list with one key for each role")
     roles = {name: role for role, name in keystore.FILE_NAMES.items()}
+    algorithms = {algorithm.name.lower(): algorithm for algorithm in Algorithm}
     keys: dict[Role, PublicKey] = {}
     for item in value:
         if not isinstance(item, dict) or item.keys() != {"role", "algorithm", "public"}:
@@ -155,10 +156,11 @@ def _parse_keys(path: Path, value: object) -> dict[Role, PublicKey]:
         role = roles.get(str(item["role"]))
         if role is None or role in keys:
             raise BadCard(path, f"each key has one role of {', '.join(roles)}")
-        if item["algorithm"] != Algorithm.ED25519.name.lower():
-            raise BadCard(path, "the algorithm of a key is ed25519")
+        algorithm = algorithms.get(str(item["algorithm"]))
+        if algorithm is None or not role.allows(algorithm):
+            raise BadCard(path, "the algorithm of a key is ed25519; of a transaction key also p256")
         try:
-            keys[role] = parse_public_key(bytes.fromhex(str(item["public"])))
+            keys[role] = parse_public_key(algorithm, bytes.fromhex(str(item["public"])))
         except (ValueError, BadKey) as error:
             raise BadCard(path, str(error)) from None
     if keys.keys() not in [set(runs.roles) for runs in Runs]:

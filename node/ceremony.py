@@ -15,7 +15,7 @@ from contracts.errors import BadGenesis
 from contracts.genesis import Founder, Genesis, GenesisSignature, MemberKey, SignedGenesis
 from contracts.parameters import DEFAULTS, Parameters
 from contracts.registry import Family
-from ledger.keys import Algorithm, Role, SigningKey
+from ledger.keys import Role, SigningKey, algorithm_of
 from node import card as cards
 from node import files, keystore
 from node.card import Card
@@ -212,7 +212,7 @@ def _founder(card: Card) -> Founder:
         family=Family[card.family.upper()],
         country=card.country.encode(),
         keys=tuple(
-            MemberKey(role, Algorithm.ED25519, public) for role, public in card.keys.items()
+            MemberKey(role, algorithm_of(public), public) for role, public in card.keys.items()
         ),
     )
 

@@ -52,4 +52,5 @@ class VerifiedSignatures:
 
 
 def _name(public: bytes, message: bytes, signature: bytes) -> bytes:
-    return sha256(public + signature + message).digest()  # key and signature are of fixed length
+    # A signature has 64 bytes; a key may have 32 or 33, so its length is said.
+    return sha256(bytes((len(public),)) + public + signature + message).digest()

@@ -24,9 +24,10 @@ import time
 from collections import deque, namedtuple
 
 import msgpack
+from ecdsa import NIST256p
 from ecdsa.eddsa import curve_ed25519 as CURVE  # noqa: N812
 from ecdsa.eddsa import generator_ed25519 as BASE  # noqa: N812
-from ecdsa.ellipticcurve import INFINITY, PointEdwards
+from ecdsa.ellipticcurve import INFINITY, PointEdwards, PointJacobi
 
 
 class FalseFact(Exception):
@@ -435,7 +436,7 @@ class Turns:
         self.absent.pop(builder, None)
 
 
-# --- Ed25519 (format.md, section 4) ---------------------------------------------------------------
+# --- Signatures (format.md, section 4) ------------------------------------------------------------
 
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
@@ -462,7 +463,44 @@ def point(key):
     return _points[key]
 
 
+P256, P256_ORDER = NIST256p.curve, NIST256p.order
+
+
+def p256_point(key):
+    """Return a compressed P-256 key as a point, ready for many products."""
+    if key not in _points:
+        try:
+            if len(key) != 33 or int.from_bytes(key[1:], "big") >= P256.p():
+                raise ValueError(key)
+            found = PointJacobi.from_bytes(P256, key, valid_encodings=("compressed",))
+        except (ValueError, AssertionError, ArithmeticError):
+            raise FalseFact("public key", "a compressed point of P-256", key) from None
+        _points[key] = PointJacobi(P256, found.x(), found.y(), 1, P256_ORDER, generator=True)
+    return _points[key]
+
+
 def is_signed(key, message, signature):
+    """Return whether `signature` is of `message` under `key`; its length tells the algorithm."""
+    return (is_signed_p256 if len(key) == 33 else is_signed_ed25519)(key, message, signature)
+
+
+def is_signed_p256(key, message, signature):
+    """Return whether `signature` is ECDSA of `message` under `key`, with the lower s."""
+    r, s = (int.from_bytes(half, "big") for half in (signature[:32], signature[32:]))
+    if len(signature) != 64 or not 0 < r < P256_ORDER or not 0 < s <= P256_ORDER // 2:
+        return False
+    inverse = pow(s, -1, P256_ORDER)
+    e = int.from_bytes(hashlib.sha256(message).digest(), "big")
+    try:
+        total = p256_point(key).mul_add(
+            r * inverse % P256_ORDER, NIST256p.generator, e * inverse % P256_ORDER
+        )
+    except FalseFact:
+        return False
+    return total != INFINITY and total.x() % P256_ORDER == r
+
+
+def is_signed_ed25519(key, message, signature):
     """Return whether `signature` is Ed25519 of `message` under `key`: without the cofactor."""
     r, s = signature[:32], int.from_bytes(signature[32:], "little")
     if s >= L or int.from_bytes(r, "little") & ((1 << 255) - 1) in SMALL_ORDER:
@@ -536,7 +574,9 @@ class Signatures:
 
 # --- Genesis (format.md, section 14) --------------------------------------------------------------
 
-ROLES = {"transaction": 1, "consensus": 2, "checkpoint": 3, "sealing": 4, "tls": 5}
+ROLES = {"transaction": 1, "consensus": 2, "checkpoint": 3, "sealing": 4, "tls": 5, "human": 6}
+SIGNING = (ROLES["transaction"], ROLES["human"])
+ALGORITHMS = {"ed25519": 1, "p256": 2}
 FAMILIES = {"optician": 1, "operator": 2, "insurer": 3, "auditor": 4, "prescriber": 5}
 PARAMETERS = {
     "min_interval_ms": u(3_600_000),
@@ -569,6 +609,21 @@ def state_digest(pairs):
     return tagged(b"state/digest", total)
 
 
+def check_key(role, algorithm, public):
+    """Refuse a public key that may not be registered for this role."""
+    if algorithm == 2 and role in SIGNING:
+        p256_point(public)
+    else:
+        need("algorithm of the key", 1, algorithm)
+        need("bytes of the key", 32, len(public))
+        point(public)
+
+
+def key_id_of(role, algorithm, public):
+    """Return the id by which transactions name a key."""
+    return tagged(b"key", bytes((role, algorithm)), public)[:8]
+
+
 class Founding:
     """A genesis document, checked and its signatures verified, and what follows from it."""
 
@@ -581,6 +636,7 @@ class Founding:
         self.members, self.transaction_keys, self.labels = [], {}, {}
         pairs = [(b"g", encode(rules)), (b"e", self.time.to_bytes(8, "big"))]
         self.owners = owners = {}  # of every key, by label
+        self.key_ids = set()
         for number, one in enumerate(found["members"]):
             try:
                 self._add_member(one, pairs, owners)
@@ -621,12 +677,12 @@ class Founding:
         keys = []
         for key in one["keys"]:
             public, role = from_hex(key["public"]), ROLES[key["role"]]
-            need("algorithm", "ed25519", key["algorithm"])
-            point(public)
+            algorithm = ALGORITHMS[key["algorithm"]]
+            check_key(role, algorithm, public)
             if public in owners:
                 raise FalseFact("public key", "one that is registered once", public)
             owners[public] = one["label"]
-            keys.append((role, 1, public))
+            keys.append((role, algorithm, public))
         first = next((public for role, _, public in keys if role == 1), None)
         if first is None:
             raise FalseFact("keys", "a transaction key", "none")
@@ -641,11 +697,14 @@ class Founding:
         self.labels[id_] = one["label"]
         pairs.append((b"m" + id_, encode((family, country, 1))))
         for role, algorithm, public in keys:
-            key_id = tagged(b"key", bytes((role, algorithm)), public)[:8]
-            if role == 1:
+            key_id = key_id_of(role, algorithm, public)
+            if key_id in self.key_ids:
+                raise FalseFact("key id", "one that is no other key's", key_id)
+            self.key_ids.add(key_id)
+            if role in SIGNING:
                 self.transaction_keys[id_, key_id] = public
             pairs.append((b"k" + id_ + key_id, encode((role, algorithm, public, 0, None))))
-            pairs.append((b"u" + public, id_))
+            pairs += [(b"u" + public, id_), (b"i" + key_id, id_)]
 
     def _validator(self, member):
         id_, *_, keys = member

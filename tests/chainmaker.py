@@ -62,7 +62,7 @@ from ledger.block import Block, Body, CommittedBlock
 from ledger.certificate import KIND_COMMIT, CommitCertificate, Seal, vote_signing_bytes
 from ledger.encoding import encode
 from ledger.hashing import NO_HASH, Hash
-from ledger.keys import Algorithm, Role, SigningKey, key_id
+from ledger.keys import Algorithm, Role, Signer, SigningKey, key_id
 from ledger.transaction import Transaction, Unsigned, created_id
 from ledger.validators import MemberId, ValidatorSet
 from node.audit.records import MAGIC, frame
@@ -152,15 +152,21 @@ class Chain:
         return self.genesis.chain_id
 
     def transaction(
-        self, sender: str, *calls: Call, valid_for: int = 3600, **changed: object
+        self,
+        sender: str,
+        *calls: Call,
+        valid_for: int = 3600,
+        key: Signer | None = None,
+        role: Role = Role.TRANSACTION,
+        **changed: object,
     ) -> Transaction:
         """Return calls signed by a member; `changed` replaces fields before signing."""
-        key = key_of(sender, Role.TRANSACTION)
+        key = key or key_of(sender, role)
         fields: dict[str, object] = {
             "version": 1,
             "chain_id": self.chain_id,
             "sender": member_of(sender),
-            "key_id": key_id(Role.TRANSACTION, Algorithm.ED25519, key.public),
+            "key_id": key_id(role, key.algorithm, key.public),
             "valid_until": self.state.header.time + valid_for,
             "nonce": some_bytes("nonce", len(self.transactions))[:16],
             "calls": tuple(encode_call(call) for call in calls),

@@ -18,7 +18,7 @@ from contracts.documents import CLAIM, PRESCRIPTION, DocumentType, Value
 from contracts.errors import BadDocument, BadOpening
 from contracts.genesis import Genesis
 from contracts.sd_jwt import parse as parse_sd_jwt
-from ledger.keys import Algorithm, Role, key_id
+from ledger.keys import Role, key_id
 from node.client import nomenclature, screening
 from node.client.client import ClaimView
 from node.client.errors import NotReadable, NotVerified, Refused
@@ -197,8 +197,8 @@ def _verify_document(
     try:
         signer = documents.parse(text, type_)[0].key_id
         for key in submitter.keys:
-            known = key_id(Role.TRANSACTION, Algorithm.ED25519, key.public).hex()
-            if key.role is Role.TRANSACTION and known == signer:
+            known = key_id(key.role, key.algorithm, key.public).hex()
+            if key.role.signs_transactions and known == signer:
                 return documents.verify(
                     text, type_, public=key.public, commitment=bytes.fromhex(commitment)
                 )

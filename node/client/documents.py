@@ -5,12 +5,12 @@ import secrets
 from contracts import documents
 from contracts.documents import CLAIM, PRESCRIPTION, SALT_BYTES, DocumentType, Value
 from contracts.sd_jwt import SdJwt
-from ledger.keys import Algorithm, Role, SigningKey, key_id
+from ledger.keys import Role, Signer, key_id
 from node.client.fhir import Correction, Prescription
 from node.client.request import ClaimRequest
 
 
-def issue_prescription(prescription: Prescription, secret: bytes, key: SigningKey) -> SdJwt:
+def issue_prescription(prescription: Prescription, secret: bytes, key: Signer) -> SdJwt:
     """Return a signed prescription with the marks of its first reimbursement; salts are drawn."""
     values: dict[str, Value] = {
         "date_written": prescription.written,
@@ -22,7 +22,7 @@ def issue_prescription(prescription: Prescription, secret: bytes, key: SigningKe
     return _issue(PRESCRIPTION, values, key)
 
 
-def issue_claim(request: ClaimRequest, prescription: bytes, key: SigningKey) -> SdJwt:
+def issue_claim(request: ClaimRequest, prescription: bytes, key: Signer) -> SdJwt:
     """Return a signed claim on the prescription with this commitment; salts are drawn."""
     values: dict[str, Value] = {
         "right_lens": request.codes.right,
@@ -40,9 +40,9 @@ def issue_claim(request: ClaimRequest, prescription: bytes, key: SigningKey) -> 
     return _issue(CLAIM, values, key)
 
 
-def _issue(type_: DocumentType, values: dict[str, Value], key: SigningKey) -> SdJwt:
+def _issue(type_: DocumentType, values: dict[str, Value], key: Signer) -> SdJwt:
     salts = [secrets.token_bytes(SALT_BYTES) for _ in type_.fields]
-    id_ = key_id(Role.TRANSACTION, Algorithm.ED25519, key.public)
+    id_ = key_id(Role.TRANSACTION, key.algorithm, key.public)
     return documents.issue(type_, values, salts, key_id=id_, key=key)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from contracts.calls import Call, encode_call
 from ledger import transaction as transactions
-from ledger.keys import Algorithm, Role, SigningKey, key_id
+from ledger.keys import Role, Signer, key_id
 from ledger.transaction import Transaction, Unsigned
 from ledger.validators import MemberId
 from node.client.client import MAX_WAIT_S, CallOutcome, NodeClient, Sent
@@ -32,7 +32,7 @@ class Sender:
 
     chain_id: bytes
     member: MemberId
-    key: SigningKey
+    key: Signer
 
     def sign(self, calls: Iterable[Call], *, now: int) -> Transaction:
         """Return a transaction of these calls, valid for an hour from `now` (unix seconds)."""
@@ -40,7 +40,7 @@ class Sender:
             version=transactions.VERSION,
             chain_id=self.chain_id,
             sender=self.member,
-            key_id=key_id(Role.TRANSACTION, Algorithm.ED25519, self.key.public),
+            key_id=key_id(Role.TRANSACTION, self.key.algorithm, self.key.public),
             valid_until=now + LIFETIME_S,
             nonce=secrets.token_bytes(16),
             calls=tuple(encode_call(call) for call in calls),

@@ -31,7 +31,7 @@ from ledger import keys as ed25519
 from ledger.encoding import decode, encode
 from ledger.entry import APPLIED
 from ledger.errors import BadSignature, Malformed
-from ledger.keys import Algorithm, Role, SigningKey, key_id
+from ledger.keys import Role, SigningKey, algorithm_of, key_id
 from ledger.transaction import Transaction
 from ledger.validators import quorum
 from node.client.client import MAX_WAIT_S, CallOutcome, Hex16, Hex32, NodeClient, ValidatorsView
@@ -135,7 +135,7 @@ def approve(sender: Sender, change: Approved) -> bytes:
         sender.chain_id.hex(),
         change_id(sender.chain_id, change).hex(),
         sender.member.hex(),
-        key_id(Role.TRANSACTION, Algorithm.ED25519, sender.key.public).hex(),
+        key_id(Role.TRANSACTION, sender.key.algorithm, sender.key.public).hex(),
         signature.hex(),
     )
     return msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n"
@@ -158,7 +158,7 @@ def parse_approval(
     except (ValueError, Malformed) as error:
         raise NotReadable(f"the approval cannot be meant: {error}") from None
     for public in _transaction_keys(members, made.member):
-        if key_id(Role.TRANSACTION, Algorithm.ED25519, public) == made.key_id:
+        if key_id(Role.TRANSACTION, algorithm_of(public), public) == made.key_id:
             try:
                 what = f"the approval of {_name(members, file.member)}"
                 ed25519.verify(public, approval_bytes(chain_id, change), made.signature, what=what)

@@ -25,7 +25,7 @@ from ledger.digest import StateDigest
 from ledger.encoding import decode, encode
 from ledger.errors import Malformed
 from ledger.hashing import NO_HASH, Domain, hash_of
-from ledger.keys import Algorithm, Role
+from ledger.keys import Algorithm, P256SigningKey, Role
 from ledger.merkle import EMPTY_ROOT
 from tests.contracts.world import (
     FAMILIES,
@@ -135,6 +135,7 @@ def test_validators_are_the_members_with_their_keys_in_order() -> None:
     assert first.node_key == key_of("federation", Role.TLS).public
 
 
+P256 = P256SigningKey(bytes(range(1, 33))).public
 FEDERATION = GENESIS.members[0]
 SHOP = list(FAMILIES).index("shop")
 
@@ -164,7 +165,20 @@ CANNOT: list[tuple[Genesis, str]] = [
     ),
     (
         replaced(SHOP, keys=(MemberKey(Role.TRANSACTION, Algorithm.P256, bytes(33)),)),
-        "reserved",
+        "shop, transaction: unusable public key",
+    ),
+    *(
+        (
+            replaced(
+                0,
+                keys=tuple(
+                    MemberKey(role, Algorithm.P256, P256) if key.role is role else key
+                    for key in FEDERATION.keys
+                ),
+            ),
+            f"federation, {role.name.lower()}: unusable public key: a {role.name.lower()} key is",
+        )
+        for role in (Role.CONSENSUS, Role.CHECKPOINT, Role.TLS)
     ),
     (replaced(0, keys=FEDERATION.keys[:3]), "has 0 tls keys"),
     (replaced(0, keys=(FEDERATION.keys[0], *FEDERATION.keys[2:])), "has 0 consensus keys"),
@@ -247,7 +261,7 @@ def test_the_first_state_is_members_keys_and_parameters() -> None:
     state = Memory()
     state.apply(beginning.changes)
     keys = sum(len(member.keys) for member in GENESIS.members)
-    assert len(state.pairs) == 4 + len(GENESIS.members) + 2 * keys
+    assert len(state.pairs) == 4 + len(GENESIS.members) + 3 * keys
     for member in GENESIS.members:
         found = registry.member(state, member.id)
         assert found is not None

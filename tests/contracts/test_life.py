@@ -243,3 +243,9 @@ def test_a_call_says_numbers_in_its_entry_until_the_next_one_begins() -> None:
     assert made.said == (4, 5)
     made.begin(1)
     assert (made.position, made.said) == (1, ())
+
+
+def test_a_call_knows_whether_a_person_signed_it() -> None:
+    made = context()
+    assert not made.is_human
+    assert msgspec.structs.replace(made, key=msgspec.structs.replace(made.key, role=Role.HUMAN)).is_human

@@ -16,12 +16,13 @@ from contracts.state import Nothing, Overlay
 from ledger.encoding import encode
 from ledger.errors import BadKey
 from ledger.hashing import Domain, hash_of
-from ledger.keys import Algorithm, Role, key_id
+from ledger.keys import Algorithm, P256SigningKey, Role, key_id
 from ledger.validators import MemberId
 from tests.contracts.world import key_of
 
 OWNER = MemberId(bytes(range(16)))
 PUBLIC = key_of("owner").public
+P256 = P256SigningKey(bytes(range(1, 33))).public
 ED25519 = Algorithm.ED25519
 
 
@@ -74,7 +75,13 @@ def test_a_registered_key_signs_transactions_of_its_owner_only() -> None:
         registry.transaction_key(state, OWNER, bytes(8), 1)
 
 
-@pytest.mark.parametrize("role", [role for role in Role if role is not Role.TRANSACTION])
+def test_a_key_that_a_person_holds_signs_transactions_too() -> None:
+    state = empty()
+    id_ = registry.register(state, OWNER, Role.HUMAN, ED25519, PUBLIC, 0)
+    assert registry.transaction_key(state, OWNER, id_, 1).public == PUBLIC
+
+
+@pytest.mark.parametrize("role", [role for role in Role if not role.signs_transactions])
 def test_a_key_of_another_role_signs_no_transaction(role: Role) -> None:
     state = empty()
     id_ = registry.register(state, OWNER, role, ED25519, PUBLIC, 0)
@@ -120,6 +127,40 @@ def test_low_order_and_malformed_keys_are_refused(public: bytes) -> None:
         registry.register(empty(), OWNER, Role.TRANSACTION, ED25519, public, 0)
 
 
-def test_p256_is_reserved() -> None:
-    with pytest.raises(BadKey, match="reserved"):
-        registry.register(empty(), OWNER, Role.TRANSACTION, Algorithm.P256, b"\x02" + bytes(32), 0)
+@pytest.mark.parametrize("role", Role)
+def test_p256_is_for_transactions_alone(role: Role) -> None:
+    state = empty()
+    if role in (Role.TRANSACTION, Role.HUMAN):
+        id_ = registry.register(state, OWNER, role, Algorithm.P256, P256, 0)
+        assert registry.transaction_key(state, OWNER, id_, 1).public == P256
+        with pytest.raises(KeyInUse):
+            registry.register(state, MemberId(bytes(16)), role, Algorithm.P256, P256, 0)
+    else:
+        with pytest.raises(BadKey, match=f"a {role.name.lower()} key is Ed25519"):
+            registry.register(state, OWNER, role, Algorithm.P256, P256, 0)
+        assert not state.changes
+
+
+@pytest.mark.parametrize("algorithm", Algorithm)
+@pytest.mark.parametrize("role", Role)
+def test_a_key_of_one_algorithm_is_none_of_another(role: Role, algorithm: Algorithm) -> None:
+    other = PUBLIC if algorithm is Algorithm.P256 else P256
+    with pytest.raises(BadKey):
+        registry.register(empty(), OWNER, role, algorithm, other, 0)
+
+
+def test_who_owns_a_key_is_found_by_its_id() -> None:
+    state = empty()
+    id_ = registry.register(state, OWNER, Role.TRANSACTION, ED25519, PUBLIC, 0)
+    assert registry.owner_of(state, id_) == OWNER
+    assert registry.owner_of(state, bytes(8)) is None
+
+
+def test_two_keys_of_the_network_never_have_one_id() -> None:
+    """Two keys of one id are 2^32 draws away; here the other one is as if it were there."""
+    state = empty()
+    state.put(b"i" + key_id(Role.TRANSACTION, ED25519, PUBLIC), bytes(16))
+    before = dict(state.changes)
+    with pytest.raises(KeyInUse):
+        registry.register(state, OWNER, Role.TRANSACTION, ED25519, PUBLIC, 0)
+    assert state.changes == before

@@ -22,7 +22,7 @@ from contracts.sd_jwt import (
     parse_disclosure,
     verify_jws,
 )
-from ledger.keys import SigningKey
+from ledger.keys import P256SigningKey, SigningKey
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "sd_jwt.json").read_text("utf-8"))
 KEY = SigningKey(bytes(range(32)))
@@ -62,6 +62,20 @@ def test_the_signature_of_rfc_8037_verifies_and_is_made_again() -> None:
     assert encode_base64url(key.sign(jws["signed"].encode())) == jws["signature"]
     with pytest.raises(BadDocument):
         verify_jws(jws["signed"] + "x", jws["signature"], decode_base64url(jws["public"]))
+
+
+def test_a_document_names_the_algorithm_of_its_key() -> None:
+    key = P256SigningKey(bytes(range(1, 33)))
+    made = issue([make_disclosure(salt(0), "a", 1)], "test+sd-jwt", KEY_ID, key)
+    found = parse(str(made))
+    assert (found.algorithm, document(a=1).algorithm) == ("ES256", "EdDSA")
+    found.verify(key.public)
+    with pytest.raises(BadDocument, match="the algorithm that it names, ES256"):
+        found.verify(KEY.public)
+    with pytest.raises(BadDocument, match="the algorithm that it names, EdDSA"):
+        document(a=1).verify(key.public)
+    with pytest.raises(BadDocument, match="does not verify"):
+        found.verify(P256SigningKey(bytes(31) + b"\x01").public)
 
 
 def test_a_document_reads_back_as_issued() -> None:
@@ -140,7 +154,8 @@ def test_a_document_resigned_as_it_was_is_accepted() -> None:
     ("header", "payload"),
     [
         (HEADER | {"alg": "none"}, PAYLOAD),
-        (HEADER | {"alg": "ES256"}, PAYLOAD),
+        (HEADER | {"alg": "ES384"}, PAYLOAD),
+        (HEADER | {"alg": ["EdDSA"]}, PAYLOAD),
         (HEADER | {"crit": ["b64"]}, PAYLOAD),
         ({"alg": "EdDSA", "kid": "00"}, PAYLOAD),
         (HEADER | {"typ": 1}, PAYLOAD),

@@ -6,7 +6,7 @@ import pytest
 
 from ledger import keys
 from ledger.errors import BadSignature
-from ledger.keys import Role
+from ledger.keys import P256SigningKey, Role
 from node.signatures import VerifiedSignatures
 from tests.chainmaker import key_of
 from tests.node.cluster import ALONE, make_genesis, prescription
@@ -50,6 +50,18 @@ def test_a_bad_signature_is_refused_every_time(verified: list[bytes]) -> None:
             with pytest.raises(BadSignature, match="it"):
                 signatures.verify_raw(public, message, signature, "it")
     assert len(verified) == 1 + 4 * 2
+
+
+def test_keys_of_either_length_are_told_apart(verified: list[bytes]) -> None:
+    """What is remembered of a P-256 signature is not that of a shorter key and a longer message."""
+    signatures, key = VerifiedSignatures(), P256SigningKey(bytes(31) + b"\x01")
+    good = key.sign(b"message")
+    for _ in range(2):
+        signatures.verify_raw(key.public, b"message", good, "it")
+    assert len(verified) == 1
+    shifted = key.public[32:] + good[:-1]
+    with pytest.raises(BadSignature):
+        signatures.verify_raw(key.public[:32], good[-1:] + b"message", shifted, "it")
 
 
 def test_one_bad_among_many_is_refused() -> None:

@@ -19,14 +19,16 @@ from hypothesis import strategies as st
 
 from consensus import messages
 from contracts.calls import MarkLock, parse_call
+from contracts.genesis import MemberKey, assemble, sign
 from contracts.genesis_json import signed_json
 from contracts.parameters import Parameters
 from ledger import keys, merkle
 from ledger.digest import StateDigest
 from ledger.encoding import encode
-from ledger.errors import BadSignature
+from ledger.errors import BadKey, BadSignature
 from ledger.hashing import Hash
 from ledger.heads import Heads, first
+from ledger.keys import P256SigningKey, Role, SigningKey, parse_public_key
 from ledger.receipt import Receipt, to_json
 from ledger.turns import Turns
 from ledger.validators import MemberId
@@ -35,7 +37,7 @@ from node.audit.errors import FalseFact
 from node.audit.recorded import conviction_in, evidence_in
 from node.audit.records import MAGIC, frame
 from node.audit.replay import verify_export
-from tests.chainmaker import Chain, export_of, found, some_bytes, story, upheaval
+from tests.chainmaker import Chain, export_of, found, key_of, some_bytes, story, upheaval
 from tests.edwards import BASE, ORDER, TORSION, add, challenge, encoded, multiply
 from tests.forgeries import Forgery, forgeries
 from tests.node.audit.forked import Speakers
@@ -287,6 +289,69 @@ def is_signed_by_node(key: bytes, message: bytes, signature: bytes) -> bool:
     except BadSignature:
         return False
     return True
+
+
+def test_it_judges_the_vectors_of_p256_as_the_node_does() -> None:
+    path = Path(__file__).parent.parent / "vectors" / "wycheproof_p256.json"
+    verdicts = set()
+    for case in json.loads(path.read_text(encoding="ascii")):
+        key, message, signature = (
+            bytes.fromhex(case[part]) for part in ("key", "message", "signature")
+        )
+        expected = is_signed_by_node(key, message, signature)
+        assert recheck.is_signed(key, message, signature) == expected
+        verdicts.add(expected)
+    assert verdicts == {True, False}
+
+
+@pytest.mark.parametrize("kind", ["even", "hybrid", "x beyond p", "not on the curve", "Ed25519"])
+def test_it_refuses_keys_of_p256_that_the_node_refuses(kind: str) -> None:
+    good = P256SigningKey(some_bytes("p256")).public
+    public = {
+        "even": b"\x04" + good[1:],
+        "hybrid": b"\x06" + good[1:],
+        "x beyond p": b"\x02" + b"\xff" * 32,
+        "not on the curve": b"\x02" + (1).to_bytes(32),
+        "Ed25519": SigningKey(some_bytes("p256")).public,
+    }[kind]
+    recheck.check_key(1, 2, good)
+    for algorithm, key in ((2, public), (1, good)):
+        with pytest.raises(recheck.FalseFact):
+            recheck.check_key(1, algorithm, key)
+        with pytest.raises(BadKey):
+            parse_public_key(keys.Algorithm(algorithm), key)
+    with pytest.raises(recheck.FalseFact):
+        recheck.check_key(2, 2, good)  # a consensus key
+
+
+def test_it_follows_keys_of_p256_and_of_people(tmp_path: Path) -> None:
+    p256, human = P256SigningKey(some_bytes("p256")), P256SigningKey(some_bytes("human"))
+    before = found().genesis
+    extra = (
+        MemberKey(Role.TRANSACTION, p256.algorithm, p256.public),
+        MemberKey(Role.HUMAN, human.algorithm, human.public),
+    )
+    members = tuple(
+        msgspec.structs.replace(one, keys=one.keys + extra) if one.label == "shop-a" else one
+        for one in before.members
+    )
+    draft = msgspec.structs.replace(before, members=members)
+    signers = [before.members[index].label for index in before.validators]
+    signed = assemble(draft, [sign(draft, key_of(each, Role.CONSENSUS)) for each in signers])
+    chain = Chain(signed)
+    chain.block(
+        chain.transaction("shop-a", MarkLock(some_bytes("a")), key=p256),
+        chain.transaction("shop-a", MarkLock(some_bytes("b")), key=human, role=Role.HUMAN),
+        chain.transaction("shop-a", MarkLock(some_bytes("c"))),
+    )
+    path = tmp_path / "genesis.json"
+    path.write_text(signed_json(signed))
+    content = export_of(signed, chain.blocks)
+    assert check(tmp_path / "e", content, path)["applied"] == 3
+    bad = bytearray(content)
+    bad[content.index(chain.transactions[0].signature) + 63] ^= 1
+    with pytest.raises(recheck.FalseFact):
+        check(tmp_path / "e", bytes(bad), path)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.binary(min_size=32, max_size=32)), max_size=20))
