@@ -112,7 +112,9 @@ class P256SigningKey:
             raise BadKey(f"a secret has {SEED_BYTES} bytes, not {len(secret)}")
         scalar = int.from_bytes(secret)
         if not 0 < scalar < P256_ORDER:
-            raise BadKey("a secret of P-256 is neither zero nor at or above the order: draw another")
+            raise BadKey(
+                "a secret of P-256 is neither zero nor at or above the order: draw another"
+            )
         self._secret = ec.derive_private_key(scalar, _CURVE)
         point = self._secret.public_key().public_numbers()
         self.public = PublicKey(bytes((2 | point.y & 1,)) + point.x.to_bytes(_HALF))

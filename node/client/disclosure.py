@@ -18,7 +18,7 @@ from contracts.documents import CLAIM, PRESCRIPTION, DocumentType, Value
 from contracts.errors import BadDocument, BadOpening
 from contracts.genesis import Genesis
 from contracts.sd_jwt import parse as parse_sd_jwt
-from ledger.keys import Role, key_id
+from ledger.keys import key_id
 from node.client import nomenclature, screening
 from node.client.client import ClaimView
 from node.client.errors import NotReadable, NotVerified, Refused

@@ -248,4 +248,5 @@ def test_a_call_says_numbers_in_its_entry_until_the_next_one_begins() -> None:
 def test_a_call_knows_whether_a_person_signed_it() -> None:
     made = context()
     assert not made.is_human
-    assert msgspec.structs.replace(made, key=msgspec.structs.replace(made.key, role=Role.HUMAN)).is_human
+    key = msgspec.structs.replace(made.key, role=Role.HUMAN)
+    assert msgspec.structs.replace(made, key=key).is_human
