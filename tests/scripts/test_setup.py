@@ -55,7 +55,7 @@ def stand(checkout: Path) -> None:
     (checkout / ".venv" / "bin" / "python").symlink_to(sys.executable)
     program = (
         "import sys; sys.path.insert(0, 'scripts'); import setup\n"
-        "setup.stamp('dev').write_text(setup.fingerprint('dev'))\n"
+        "setup.Environment().stamp('dev').write_text(setup.fingerprint('dev'))\n"
     )
     subprocess.run([sys.executable, "-c", program], cwd=checkout, check=True)
 
@@ -121,3 +121,14 @@ def test_an_environment_of_other_locks_is_not_taken_for_one_of_these(
     done = setup(checkout)
     assert done.returncode == 1
     assert "no Python" in done.stderr
+
+
+def test_an_environment_of_another_python_stands_beside_it(checkout: Path) -> None:
+    stand(checkout)
+    other = checkout / "deeper" / "another"
+    other.parent.mkdir()
+    (checkout / ".venv").rename(other)  # made whole: nothing is to do
+    command = [sys.executable, "-I", "scripts/setup.py", "run", "deeper/another"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (checkout / ".venv").exists()
