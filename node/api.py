@@ -6,7 +6,6 @@ member; `audit` reads everything. What is not for the asker is answered as if it
 
 import asyncio
 import contextlib
-import hmac
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Annotated, Any, Final, Protocol, TypeVar
@@ -15,8 +14,6 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from contracts import claim as claims
-from contracts import settlement as settlements
 from contracts.eras import latest
 from contracts.genesis import SignedGenesis
 from ledger.block import MAX_EVIDENCE
@@ -25,9 +22,18 @@ from ledger.errors import LedgerError
 from ledger.plain import plain
 from ledger.receipt import to_json as receipt_json
 from ledger.transaction import MAX_TRANSACTION_BYTES, parse
-from ledger.validators import EVERYONE, MEMBER_ID_BYTES
 from node import convictions, problems, views
 from node.admission import MAX_BATCH, Admission, Pending, Refused, Result
+from node.asking import (
+    GRANT,
+    MAX_PAGE,
+    may_read,
+    not_found,
+    parse_digits,
+    parse_id,
+    parse_number,
+    require,
+)
 from node.audit.conviction import to_json as conviction_json
 from node.audit.records import frame
 from node.chain import Chain, Committed
@@ -40,11 +46,11 @@ from node.mempool import Mempool
 from node.pledges import Pledges
 from node.problems import Problem
 from node.replica import Replica
+from node.things import Things
 from node.tokens import Grant, Scope, TokenBook
 
 MAX_BODY_BYTES: Final = 4 << 20
 MAX_WAIT_S: Final = 60
-MAX_PAGE: Final = 500
 MAX_ERAS: Final = 100  # in one answer: each may list a hundred members
 CONTENT_TYPE: Final = "application/msgpack"
 
@@ -53,7 +59,6 @@ Raws = Annotated[
     msgspec.Meta(min_length=1, max_length=MAX_BATCH),
 ]
 T = TypeVar("T")
-GRANT: Final = web.RequestKey("grant", Grant)
 
 
 class Parts(Protocol):
@@ -88,6 +93,7 @@ class Api:
         self._chain, self._mempool = node.chain, node.mempool
         self._admission, self._replica = node.admission, node.replica
         self._worker, self._log, self._checkup = node.reader, node.log, node.checkup
+        self._things = Things(node.chain, node.reader)
         self._pledges, self._evidence = node.pledges, node.evidence
         self._genesis, self._genesis_json, self._tokens = genesis, genesis_json, tokens
 
@@ -100,9 +106,7 @@ class Api:
         router = application.router
         router.add_post("/v1/transactions", self.submit)
         router.add_get("/v1/transactions/{id}", self.transaction)
-        router.add_get("/v1/claims", self.list_claims)
-        router.add_get("/v1/claims/{id}", self.claim)
-        router.add_get("/v1/settlements/{id}", self.settlement)
+        self._things.add_routes(router)
         router.add_get("/v1/blocks/{height}", self.block)
         router.add_get("/v1/receipts/{id}/{position}", self.receipt)
         router.add_get("/v1/status", self.status)
@@ -131,28 +135,11 @@ class Api:
         request[GRANT] = grant
         return await handler(request)
 
-    def _require(self, request: web.Request, *scopes: Scope) -> Grant:
-        grant = request[GRANT]
-        if not any(grant.allows(scope) for scope in scopes):
-            wanted = " or ".join(scopes)
-            raise Problem(403, "forbidden", f"this token lacks the scope {wanted}")
-        return grant
-
-    def _may_read(self, grant: Grant, *members: bytes | None) -> bool:
-        if grant.allows(Scope.AUDIT):
-            return True
-        own = grant.member
-        if own is not None and EVERYONE in members:
-            return True
-        return own is not None and any(
-            member is not None and hmac.compare_digest(own, member) for member in members
-        )
-
     # --- transactions ------------------------------------------------------------------------
 
     async def submit(self, request: web.Request) -> web.Response:
         """Admit transactions; with ?wait=SECONDS, answer when they are in blocks."""
-        grant = self._require(request, Scope.SUBMIT)
+        grant = require(request, Scope.SUBMIT)
         seconds = _seconds(request)
         if request.content_type != CONTENT_TYPE:
             raise Problem(415, "media-type", f"the body must be {CONTENT_TYPE}")
@@ -196,75 +183,31 @@ class Api:
         return results
 
     async def _committed(self, transaction_id: bytes) -> Committed | None:
-        if transaction_id in self._mempool or self._chain.place(transaction_id) is None:
+        if transaction_id in self._mempool or self._chain.index.place(transaction_id) is None:
             return None
         return await self._in_worker(self._chain.committed, transaction_id)
 
     async def transaction(self, request: web.Request) -> web.Response:
         """Tell what became of a transaction; with ?wait=SECONDS, once it is in a block."""
-        grant = self._require(request, Scope.READ, Scope.SUBMIT, Scope.AUDIT)
-        id_ = _id(request)
+        grant = require(request, Scope.READ, Scope.SUBMIT, Scope.AUDIT)
+        id_ = parse_id(request)
         waiting = self._mempool.get(id_)
-        if waiting is not None and self._may_read(grant, waiting.body.sender):
+        if waiting is not None and may_read(grant, waiting.body.sender):
             known = await self._admission.wait([id_], _seconds(request))
             became = known.get(id_) or await self._committed(id_) or Pending(waiting.id)
             return web.json_response(views.result(became))
         found = await self._committed(id_)
-        if found is None or not self._may_read(grant, found.sender):
-            raise _not_found("transaction", id_)
+        if found is None or not may_read(grant, found.sender):
+            raise not_found("transaction", id_)
         return web.json_response(views.result(found))
-
-    # --- claims and settlements --------------------------------------------------------------
-
-    async def list_claims(self, request: web.Request) -> web.Response:
-        """List the claims that concern the token's member, the oldest first, page by page."""
-        grant = self._require(request, Scope.READ, Scope.AUDIT)
-        member = _member(request) or grant.member
-        if member is None or not self._may_read(grant, member):
-            raise Problem(403, "forbidden", "name a ?member= that this token may read")
-        limit = _number(request, "limit", 100, 1, MAX_PAGE)
-        after = _number(request, "cursor", -1, -1, 1 << 62)
-        wanted = request.query.get("state")
-        page = await self._in_worker(self._claims_page, member, after, limit, wanted)
-        return web.json_response(page)
-
-    def _claims_page(
-        self, member: bytes, after: int, limit: int, wanted: str | None
-    ) -> dict[str, object]:
-        found = self._chain.claims_of(member, after=after, limit=limit)
-        state = self._chain.state.state
-        records = ((id_, claims.load(state, id_)) for _, id_ in found)
-        shown = [views.claim(state, id_, record) for id_, record in records if record is not None]
-        if wanted is not None:
-            shown = [view for view in shown if view["state"] == wanted]
-        cursor = found[-1][0] if len(found) == limit else None
-        return {"claims": shown, "cursor": cursor}
-
-    async def claim(self, request: web.Request) -> web.Response:
-        """Tell the state of a claim to those whom it concerns."""
-        grant = self._require(request, Scope.READ, Scope.AUDIT)
-        id_ = _id(request)
-        record = claims.load(self._chain.state.state, id_)
-        if record is None or not self._may_read(grant, record.submitter, record.payer):
-            raise _not_found("claim", id_)
-        return web.json_response(views.claim(self._chain.state.state, id_, record))
-
-    async def settlement(self, request: web.Request) -> web.Response:
-        """Tell the state of a settlement to its two parties."""
-        grant = self._require(request, Scope.READ, Scope.AUDIT)
-        id_ = _id(request)
-        record = settlements.load(self._chain.state.state, id_)
-        if record is None or not self._may_read(grant, record.payer, record.beneficiary):
-            raise _not_found("settlement", id_)
-        return web.json_response(views.settlement(id_, record))
 
     # --- the record --------------------------------------------------------------------------
 
     async def block(self, request: web.Request) -> web.Response:
         """Show a block's header and certificate; its transactions' ids to those who read all."""
-        grant = self._require(request, Scope.READ, Scope.AUDIT)
+        grant = require(request, Scope.READ, Scope.AUDIT)
         name = request.match_info["height"]
-        height = self._chain.height if name == "latest" else _digits(name, "height")
+        height = self._chain.height if name == "latest" else parse_digits(name, "height")
         if not 1 <= height <= self._chain.height:
             raise Problem(404, "not-found", f"there is no block {height} yet")
         committed = await self._in_worker(self._chain.block, height)
@@ -272,18 +215,18 @@ class Api:
 
     async def receipt(self, request: web.Request) -> web.Response:
         """Give the receipt of one call: what an outsider needs to check it."""
-        grant = self._require(request, Scope.READ, Scope.AUDIT)
-        id_ = _id(request)
-        position = _digits(request.match_info["position"], "position")
+        grant = require(request, Scope.READ, Scope.AUDIT)
+        id_ = parse_id(request)
+        position = parse_digits(request.match_info["position"], "position")
         receipt = await self._in_worker(self._chain.receipt, id_, position)
-        if receipt is None or not self._may_read(grant, *self._chain.concerned(receipt.entry)):
-            raise _not_found("entry", id_)
+        if receipt is None or not may_read(grant, *self._chain.concerned(receipt.entry)):
+            raise not_found("entry", id_)
         return web.Response(text=receipt_json(receipt), content_type="application/json")
 
     async def chain(self, request: web.Request) -> web.StreamResponse:
         """Stream the blocks from a height on, framed as in the segment files."""
-        self._require(request, Scope.AUDIT)
-        first = _number(request, "from", 1, 1, 1 << 62)
+        require(request, Scope.AUDIT)
+        first = parse_number(request, "from", 1, 1, 1 << 62)
         last = self._chain.height
         response = web.StreamResponse(headers={"Content-Type": "application/octet-stream",
                                                "Depoli-Height": str(last)})  # fmt: skip
@@ -295,7 +238,7 @@ class Api:
 
     async def proposals(self, request: web.Request) -> web.StreamResponse:
         """Stream the proposals that this validator kept, framed as the blocks: they judge forks."""
-        self._require(request, Scope.AUDIT)
+        require(request, Scope.AUDIT)
         response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
         await response.prepare(request)
         for proposal in await self._pledges.kept_proposals():
@@ -305,9 +248,9 @@ class Api:
 
     async def list_evidence(self, request: web.Request) -> web.Response:
         """List who contradicted himself, as recorded, page by page; then what waits for a block."""
-        self._require(request, Scope.AUDIT)
-        limit = _number(request, "limit", 100, 1, MAX_PAGE)
-        after = _number(request, "cursor", 0, 0, 1 << 62)
+        require(request, Scope.AUDIT)
+        limit = parse_number(request, "limit", 100, 1, MAX_PAGE)
+        after = parse_number(request, "cursor", 0, 0, 1 << 62)
         page = await self._in_worker(self._evidence_page, divmod(after, MAX_EVIDENCE), limit)
         return web.json_response(page)
 
@@ -321,11 +264,11 @@ class Api:
 
     async def evidence(self, request: web.Request) -> web.Response:
         """Give the file that convicts whoever did this: it proves itself to an outsider."""
-        self._require(request, Scope.AUDIT)
-        id_ = _id(request)
+        require(request, Scope.AUDIT)
+        id_ = parse_id(request)
         accused = self._chain.accusation(id_)
         if accused is None:
-            raise _not_found("evidence", id_)
+            raise not_found("evidence", id_)
         found = await self._in_worker(convictions.conviction, self._chain, accused)
         text = conviction_json(found, self._genesis.genesis)
         return web.Response(text=text, content_type="application/json")
@@ -334,7 +277,7 @@ class Api:
 
     async def status(self, request: web.Request) -> web.Response:
         """Tell where this node is."""
-        self._require(request, *Scope)
+        require(request, *Scope)
         header, replica = self._chain.header, self._replica
         return web.json_response(
             {
@@ -357,13 +300,13 @@ class Api:
 
     async def diagnosis(self, request: web.Request) -> web.Response:
         """Tell the operator why there is no block, once the linked peers have said how they are."""
-        self._require(request, Scope.ADMIN)
+        require(request, Scope.ADMIN)
         return web.json_response(to_json(diagnose(await self._checkup.facts())))
 
     async def validators(self, request: web.Request) -> web.Response:
         """List who votes on the next block, who proposes it first, and who voted from when on."""
-        self._require(request, *Scope)
-        first = _number(request, "from", 0, 0, 1 << 31)
+        require(request, *Scope)
+        first = parse_number(request, "from", 0, 0, 1 << 31)
         eras = await self._in_worker(self._chain.eras, first, MAX_ERAS)
         state = self._chain.state
         n, height = len(state.validators), state.header.height + 1
@@ -390,12 +333,12 @@ class Api:
 
     async def members(self, request: web.Request) -> web.Response:
         """List the organisations of the network and their public keys."""
-        self._require(request, *Scope)
+        require(request, *Scope)
         return web.json_response({"members": [plain(m) for m in self._genesis.genesis.members]})
 
     async def genesis(self, request: web.Request) -> web.Response:
         """Give the signed genesis."""
-        self._require(request, *Scope)
+        require(request, *Scope)
         return web.Response(body=self._genesis_json, content_type="application/json")
 
     # --- small things ------------------------------------------------------------------------
@@ -408,49 +351,5 @@ class Api:
         return await asyncio.get_running_loop().run_in_executor(self._worker, doing, *arguments)
 
 
-def _not_found(kind: str, id_: bytes) -> Problem:
-    return Problem(404, "not-found", f"there is no {kind} {id_.hex()} that this token may read")
-
-
-def _id(request: web.Request) -> bytes:
-    text = request.match_info["id"]
-    try:
-        value = bytes.fromhex(text)
-    except ValueError:
-        value = b""
-    if len(value) != 32 or value.hex() != text:  # noqa: PLR2004
-        raise Problem(400, "malformed", "an id is 64 hexadecimal digits in lower case")
-    return value
-
-
-def _member(request: web.Request) -> bytes | None:
-    text = request.query.get("member")
-    if text is None:
-        return None
-    try:
-        member = bytes.fromhex(text)
-    except ValueError:
-        member = b""
-    if len(member) != MEMBER_ID_BYTES:
-        raise Problem(400, "malformed", f"a member is {2 * MEMBER_ID_BYTES} hexadecimal digits")
-    return member
-
-
 def _seconds(request: web.Request) -> int:
-    return _number(request, "wait", 0, 0, MAX_WAIT_S)
-
-
-def _number(request: web.Request, name: str, default: int, low: int, high: int) -> int:
-    text = request.query.get(name)
-    if text is None:
-        return default
-    value = _digits(text, name)
-    if not low <= value <= high:
-        raise Problem(400, "malformed", f"{name} must be from {low} to {high}")
-    return value
-
-
-def _digits(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 20):  # noqa: PLR2004
-        raise Problem(400, "malformed", f"{name} must be a whole number")
-    return int(text)
+    return parse_number(request, "wait", 0, 0, MAX_WAIT_S)

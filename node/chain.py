@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from consensus.evidence import judge
-from contracts import accusations, calls, dispatch, eras, turns
+from contracts import accusations, dispatch, eras, turns
 from contracts.eras import Era
 from contracts.errors import Inadmissible
 from contracts.execute import NOTHING_KNOWN, ChainState, Executed, Signatures, execute
@@ -21,21 +21,19 @@ from ledger.block import Body, CommittedBlock, Header
 from ledger.certificate import CommitCertificate
 from ledger.digest import StateDigest
 from ledger.encoding import Struct, decode, encode
-from ledger.entry import APPLIED, Entry, Outcome
+from ledger.entry import Entry, Outcome
 from ledger.errors import Mismatch
 from ledger.hashing import Hash
 from ledger.heads import Head, Heads
 from ledger.receipt import Change, Receipt
 from ledger.segments import Segments, TornTail
 from ledger.store import Store, open_store
-from ledger.transaction import Transaction, created_id, parse
+from ledger.transaction import Transaction
 from ledger.validators import MEMBER_ID_BYTES, MemberId, ValidatorSet
+from node.index import OFFENCE, Index, entries_of, rows
 from node.stored import STATE, StoredState
 
 _NODE: Final = b"n"  # + level u8 + index u64 -> node of the log
-_TRANSACTION: Final = b"t"  # + id -> encoded Place
-_CLAIM: Final = b"c"  # + member + entry number u64 -> id of a claim that concerns the member
-_OFFENCE: Final = b"o"  # + height u64 + index u8 of the evidence -> offence
 _HEAD: Final = b"h"  # + member -> encoded Head
 _TIP: Final = b"tip"  # -> encoded Tip
 
@@ -67,13 +65,6 @@ class Accused:
         return self.included, self.index
 
 
-class Place(Struct):
-    """Where a transaction is: its height and the number in the log of its first entry."""
-
-    height: int
-    first: int
-
-
 class Tip(Struct):
     """What the store has applied, and what execution goes on from."""
 
@@ -93,6 +84,7 @@ class Chain:
         self.genesis = genesis
         self._segments, self._store = segments, store
         self._reader = StoredState(store)
+        self.index = Index(store, self.block)
         self.certificate: CommitCertificate | None = None  # of the last block
         self.state = start(genesis).chain(self._reader)
         self._signers = self.state.validators  # of the last block
@@ -247,17 +239,12 @@ class Chain:
         """Return the block at `height`, which must be there."""
         return decode(self.record(height), CommittedBlock)
 
-    def place(self, transaction_id: bytes) -> Place | None:
-        """Return where a transaction is in the chain, None where it is not."""
-        found = self._store.get(_TRANSACTION + transaction_id)
-        return None if found is None else decode(found, Place)
-
     def committed(self, transaction_id: bytes) -> Committed | None:
         """Return what became of a transaction in the chain, None where it is not."""
-        place = self.place(transaction_id)
+        place = self.index.place(transaction_id)
         if place is None:
             return None
-        entries = _entries(self.block(place.height), transaction_id)
+        entries = entries_of(self.block(place.height), transaction_id)
         first = entries[0]
         outcomes = tuple(entry.outcome for entry in entries)
         return Committed(Hash(transaction_id), first.sender, first.height, first.time, outcomes)
@@ -265,8 +252,8 @@ class Chain:
     def accusations(self, *, after: tuple[int, int] = (0, 0), limit: int) -> list[Accused]:
         """Return offences in the order in which they were recorded, those above a cursor."""
         height, index = after
-        start = _OFFENCE + height.to_bytes(8) + index.to_bytes(1) if height else _OFFENCE
-        found = self._store.scan(_OFFENCE, limit, after=start)
+        start = OFFENCE + height.to_bytes(8) + index.to_bytes(1) if height else OFFENCE
+        found = self._store.scan(OFFENCE, limit, after=start)
         return [self._accused(Hash(offence)) for _, offence in found]
 
     def accusation(self, offence: bytes) -> Accused | None:
@@ -278,21 +265,14 @@ class Chain:
         """Return the encoded evidence that convicted."""
         return self.block(accused.included).block.body.evidence[accused.index]
 
-    def claims_of(self, member: bytes, *, after: int, limit: int) -> list[tuple[int, Hash]]:
-        """Return (entry number, id) of claims that concern `member`, in order, above `after`."""
-        prefix = _CLAIM + member
-        start = prefix if after < 0 else prefix + after.to_bytes(8)  # no key is the prefix alone
-        found = self._store.scan(prefix, limit, after=start)
-        return [(int.from_bytes(key[-8:]), Hash(value)) for key, value in found]
-
     def receipt(self, transaction_id: bytes, position: int) -> Receipt | None:
         """Return the receipt of one call of a transaction, None where it is not in the chain."""
-        place = self.place(transaction_id)
+        place = self.index.place(transaction_id)
         if place is None:
             return None
         committed = self.block(place.height)
         header = committed.block.header
-        entries = _entries(committed, transaction_id)
+        entries = entries_of(committed, transaction_id)
         if position >= len(entries):
             return None
         index = place.first + position
@@ -379,7 +359,7 @@ class Chain:
             for member in dict.fromkeys(m for group in executed.concerned for m in group)
             if (head := after.heads.get(member)) is not None
         }
-        batch |= _index(executed, after.log.size - len(executed.entries))
+        batch |= rows(executed, after.log.size - len(executed.entries))
         batch[_TIP] = encode(
             Tip(
                 after.header,
@@ -394,50 +374,6 @@ class Chain:
         self._store.write(batch)
         self._reader.written(executed.changes)
         self.state, self.certificate, self._signers = after, certificate, signers
-
-
-def _index(executed: Executed, first: int) -> dict[bytes, bytes]:
-    """Return what is looked up by transaction and by member, derived from the entries."""
-    found: dict[bytes, bytes] = {}
-    height = executed.header.height
-    for index, accusation in enumerate(executed.accusations):
-        found[_OFFENCE + height.to_bytes(8) + index.to_bytes(1)] = accusation.offence
-    for number, (entry, members) in enumerate(
-        zip(executed.entries, executed.concerned, strict=True), first
-    ):
-        if entry.position == 0:
-            found[_TRANSACTION + entry.transaction] = encode(Place(height, number))
-        applied = entry.outcome.code == APPLIED
-        if applied and isinstance(calls.parse_call(entry.call), calls.ClaimSubmit):
-            claim = created_id(entry.transaction, entry.position)
-            for member in members:
-                found[_CLAIM + member + number.to_bytes(8)] = claim
-    return found
-
-
-def _entries(committed: CommittedBlock, transaction_id: bytes) -> list[Entry]:
-    """Return the entries of one transaction, made again from its block."""
-    header = committed.block.header
-    first = 0
-    for raw in committed.block.body.transactions:
-        transaction = parse(raw)
-        calls_made = transaction.body.calls
-        if transaction.id == transaction_id:
-            return [
-                Entry(
-                    header.height,
-                    first + position,
-                    header.time,
-                    transaction.body.sender,
-                    transaction_id,
-                    position,
-                    call,
-                    committed.outcomes[first + position],
-                )
-                for position, call in enumerate(calls_made)
-            ]
-        first += len(calls_made)
-    raise AssertionError("the store names a transaction that its block does not hold")
 
 
 def _node_key(level: int, index: int) -> bytes:

@@ -1,14 +1,18 @@
 """What the HTTP API shows of a record: its plain form, with names where the record has numbers."""
 
+from collections.abc import Sequence
+from enum import IntEnum
 from typing import Any, assert_never
 
+from contracts.calls import parse_call
 from contracts.claim import Claim
 from contracts.errors import Refusal
+from contracts.explanation import Explanation, Step
 from contracts.settlement import Settlement, is_settled
 from contracts.state import Reader
 from ledger import transaction as transactions
 from ledger.block import CommittedBlock
-from ledger.entry import APPLIED, Outcome
+from ledger.entry import APPLIED, Entry, Outcome
 from ledger.plain import plain
 from node import problems
 from node.admission import Pending, Refused, Result
@@ -69,6 +73,59 @@ def settlement(id_: bytes, record: Settlement) -> dict[str, Any]:
     return {"id": id_.hex(), **plain(record), "state": record.state.name.lower()}
 
 
+def explanation(
+    kind: str, id_: bytes, found: Explanation | None, entries: Sequence[Entry], *, time: int
+) -> dict[str, Any]:
+    """Return what the table says of a thing, None where every call that named it was refused."""
+    return {
+        "kind": kind,
+        "id": id_.hex(),
+        "time": time,
+        "state": None if found is None else _name(found.state),
+        "parties": {} if found is None else {_name(p): m.hex() for p, m in found.parties},
+        "history": [event(entry) for entry in entries],
+        "steps": [] if found is None else [step(each, time) for each in found.steps],
+    }
+
+
+def event(entry: Entry) -> dict[str, Any]:
+    """Return an entry as what happened: the call, what of a closed list it says, its outcome."""
+    call = parse_call(entry.call)
+    values = {name: getattr(call, name) for name in call.__struct_fields__}
+    return {
+        "call": type(call).__name__,
+        "sender": entry.sender.hex(),
+        "height": entry.height,
+        "time": entry.time,
+        "transaction": entry.transaction.hex(),
+        "position": entry.position,
+        "says": {
+            name: _name(value) if isinstance(value, IntEnum) else value
+            for name, value in values.items()
+            if isinstance(value, IntEnum | bool)
+        },
+        "gives": [name for name, value in values.items() if value is not None],
+        "outcome": outcome(entry.outcome),
+    }
+
+
+def step(what: Step, time: int) -> dict[str, Any]:
+    """Return what somebody may do next."""
+    return {
+        "call": what.call.__name__,
+        "who": _name(what.who),
+        "member": what.member.hex(),
+        "after": _name(what.after),
+        "condition": what.condition,
+        "guards": list(what.guards),
+        "opens": what.opens,
+        "closes": what.closes,
+        "due": what.due,
+        "phase": _name(what.phase(time)),
+        "overdue": what.is_overdue(time),
+    }
+
+
 def block(committed: CommittedBlock, *, with_ids: bool) -> dict[str, Any]:
     """Return a block: header and certificate, and the ids of its transactions where asked for."""
     raws = committed.block.body.transactions
@@ -104,3 +161,7 @@ def sync(progress: Progress | None) -> dict[str, object] | None:
         "peers": list(progress.peers),
         "avoided": progress.avoided,
     }
+
+
+def _name(value: IntEnum) -> str:
+    return value.name.lower().replace("_", "-")

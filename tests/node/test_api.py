@@ -16,12 +16,15 @@ from consensus.evidence import encode as encode_evidence
 from contracts.calls import (
     Call,
     ClaimAccept,
+    ClaimCancel,
+    ClaimReject,
     ClaimSubmit,
     Leg,
     Mark,
     MarkLock,
     Part,
     PrescriptionCommit,
+    Reason,
     SettlementConfirm,
     SettlementCreate,
 )
@@ -358,6 +361,8 @@ PATHS = (
     "/v1/claims",
     f"/v1/claims/{ID}",
     f"/v1/settlements/{ID}",
+    f"/v1/claims/{ID}/explanation",
+    f"/v1/settlements/{ID}/explanation",
     "/v1/blocks/1",
     "/v1/blocks/latest",
     f"/v1/receipts/{ID}/0",
@@ -441,6 +446,74 @@ def test_a_member_reads_only_what_concerns_it(tmp_path: Path) -> None:
             assert (await door.get("/v1/claims", "auditor")).status == 403  # whose?
 
     run(read())
+
+
+# --- explanations ---------------------------------------------------------------------------------
+
+
+def test_what_happened_to_a_claim_and_what_may_is_told_to_those_with_a_part_in_it(
+    tmp_path: Path,
+) -> None:
+    async def explain() -> None:
+        async with served(tmp_path) as door:
+            made, id_ = await door.claim("one")
+            path, claim = f"/v1/claims/{id_}/explanation", bytes.fromhex(id_)
+            reject = ClaimReject(claim, Reason.RIGHTS_CLOSED, automatic=True)
+            await door.send(door.made("shop-a", ClaimAccept(claim, None)))  # refused: not its part
+            await door.send(door.made("shop-b", ClaimCancel(claim)))  # refused: nothing to it
+            told = (await door.get(path, "payer")).json
+            assert (told["kind"], told["id"], told["state"]) == ("claim", id_, "submitted")
+            assert told["parties"] == {"submitter": SHOP, "payer": member_of(PAYER).hex()}
+            assert [step["call"] for step in told["steps"] if step["who"] == "payer"] == [
+                "ClaimAccept",
+                "ClaimReject",
+            ]
+            await door.send(door.made(PAYER, reject))
+            told = (await door.get(path, "shop_a")).json
+            assert [(each["call"], each["outcome"]["name"]) for each in told["history"]] == [
+                ("ClaimSubmit", "APPLIED"),
+                ("ClaimAccept", "CLAIM_NOT_YOURS"),
+                ("ClaimReject", "APPLIED"),
+            ]
+            assert told["history"][0]["transaction"] == made.id.hex()
+            assert told["history"][2]["says"] == {"reason": "rights-closed", "automatic": True}
+            seen = (await door.get(path, "payer")).json["history"]
+            assert [each["call"] for each in seen] == ["ClaimSubmit", "ClaimReject"]
+            assert len((await door.get(path, "auditor")).json["history"]) == 4
+            # A stranger is told nothing of the claim, and of its own call why it was refused.
+            stranger = (await door.get(path, "shop_b")).json
+            assert (stranger["state"], stranger["parties"]) == (None, {})
+            assert stranger["steps"] == []
+            (only,) = stranger["history"]
+            assert (only["call"], only["outcome"]["name"]) == ("ClaimCancel", "CLAIM_NOT_YOURS")
+            assert (await door.get(path, "reader")).json == told
+
+    run(explain())
+
+
+def test_what_never_came_to_be_has_the_refusal_as_its_only_history(tmp_path: Path) -> None:
+    async def explain() -> None:
+        async with served(tmp_path) as door:
+            submit = ClaimSubmit(
+                member_of(PAYER),
+                Leg.BASE,
+                bytes(32),
+                bytes(32),
+                amount_of("none", 1),
+                (Mark(Part.LENSES, bytes(32)),),
+                None,
+                None,
+            )
+            made = door.made("shop-a", submit)
+            await door.send(made)
+            path = f"/v1/claims/{created_id(made.id, 0).hex()}/explanation"
+            told = (await door.get(path, "shop_a")).json
+            assert (told["state"], told["steps"]) == (None, [])
+            (only,) = told["history"]
+            assert only["outcome"]["name"] == "PRESCRIPTION_NOT_COMMITTED"
+            assert (await door.get(path, "payer")).status == 404
+
+    run(explain())
 
 
 # --- what is told ---------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ def test_what_became_of_each_transaction_is_known(tmp_path: Path) -> None:
                 entry.outcome for entry in executed.entries if entry.transaction == transaction.id
             )
     assert chain.committed(bytes(32)) is None
-    assert chain.place(bytes(32)) is None
+    assert chain.index.place(bytes(32)) is None
     chain.close()
 
 
@@ -180,11 +180,11 @@ def test_a_members_claims_are_listed_in_order_page_by_page(tmp_path: Path) -> No
     expected = [created_id(lot.id, position) for position in range(3)]
     for label in ("shop-a", "insurer-a"):
         member, after, seen = member_of(label), -1, []
-        while page := chain.claims_of(member, after=after, limit=2):
+        while page := chain.index.claims_of(member, after=after, limit=2):
             seen += [id_ for _, id_ in page]
             after = page[-1][0]
         assert seen == expected, label
-    assert chain.claims_of(member_of("shop-b"), after=-1, limit=10) == []
+    assert chain.index.claims_of(member_of("shop-b"), after=-1, limit=10) == []
     chain.close()
 
 

@@ -101,7 +101,7 @@ def test_all_commit_the_same_blocks_whoever_is_asked(tmp_path: Path) -> None:
                     validators = nodes[0].running.chain.state.validators
                     each.certificate.verify(cluster.genesis.chain_id, validators)
             for one in sent:
-                places = {repr(node.running.chain.place(one.id)) for node in nodes}
+                places = {repr(node.running.chain.index.place(one.id)) for node in nodes}
                 assert len(places) == 1
                 assert None not in places
 

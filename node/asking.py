@@ -1,0 +1,83 @@
+"""What every question to the HTTP API is asked first: who asks, what for, and what may be read."""
+
+import hmac
+from typing import Final
+
+from aiohttp import web
+
+from ledger.validators import EVERYONE, MEMBER_ID_BYTES
+from node.problems import Problem
+from node.tokens import Grant, Scope
+
+MAX_PAGE: Final = 500
+GRANT: Final = web.RequestKey("grant", Grant)
+
+
+def require(request: web.Request, *scopes: Scope) -> Grant:
+    """Return what the asker may do, which includes one of these scopes; raise `Problem`."""
+    grant = request[GRANT]
+    if not any(grant.allows(scope) for scope in scopes):
+        wanted = " or ".join(scopes)
+        raise Problem(403, "forbidden", f"this token lacks the scope {wanted}")
+    return grant
+
+
+def may_read(grant: Grant, *members: bytes | None) -> bool:
+    """Return whether the asker may read what concerns these members."""
+    if grant.allows(Scope.AUDIT):
+        return True
+    own = grant.member
+    if own is not None and EVERYONE in members:
+        return True
+    return own is not None and any(
+        member is not None and hmac.compare_digest(own, member) for member in members
+    )
+
+
+def not_found(kind: str, id_: bytes) -> Problem:
+    """Return the answer for what is not there, or not for the asker."""
+    return Problem(404, "not-found", f"there is no {kind} {id_.hex()} that this token may read")
+
+
+def parse_id(request: web.Request) -> bytes:
+    """Return the id in the path; raise `Problem`."""
+    text = request.match_info["id"]
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        value = b""
+    if len(value) != 32 or value.hex() != text:  # noqa: PLR2004
+        raise Problem(400, "malformed", "an id is 64 hexadecimal digits in lower case")
+    return value
+
+
+def parse_member(request: web.Request) -> bytes | None:
+    """Return the member that the query names, None where it names none; raise `Problem`."""
+    text = request.query.get("member")
+    if text is None:
+        return None
+    try:
+        member = bytes.fromhex(text)
+    except ValueError:
+        member = b""
+    if len(member) != MEMBER_ID_BYTES:
+        raise Problem(400, "malformed", f"a member is {2 * MEMBER_ID_BYTES} hexadecimal digits")
+    return member
+
+
+def parse_number(request: web.Request, name: str, default: int, low: int, high: int) -> int:
+    """Return a number of the query; raise `Problem`."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    value = parse_digits(text, name)
+    if not low <= value <= high:
+        raise Problem(400, "malformed", f"{name} must be from {low} to {high}")
+    return value
+
+
+def parse_digits(text: str, name: str) -> int:
+    """Return the number that a text is; raise `Problem`."""
+    if not (text.isascii() and text.isdigit() and len(text) < 20):  # noqa: PLR2004
+        raise Problem(400, "malformed", f"{name} must be a whole number")
+    return int(text)

@@ -1,0 +1,117 @@
+"""What is looked up by transaction, member and thing: derived from the entries of each block."""
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Final
+
+from contracts import calls
+from contracts.execute import Executed
+from contracts.explanation import named
+from ledger.block import CommittedBlock
+from ledger.encoding import Struct, decode, encode
+from ledger.entry import APPLIED, Entry
+from ledger.hashing import Hash
+from ledger.store import Store
+from ledger.transaction import created_id, parse
+from ledger.validators import MEMBER_ID_BYTES
+
+_TRANSACTION: Final = b"t"  # + id -> encoded Place
+_CLAIM: Final = b"c"  # + member + entry number u64 -> id of a claim that concerns the member
+_THING: Final = b"g"  # + id + _APPLIED or sender + number u64 -> transaction + position u8
+OFFENCE: Final = b"o"  # + height u64 + index u8 of the evidence -> offence
+_APPLIED: Final = bytes(MEMBER_ID_BYTES)  # stands where of a refused entry its sender does
+_NEWEST_FIRST: Final = (1 << 64) - 1  # less a number: the last refused is found first
+
+
+class Place(Struct):
+    """Where a transaction is: its height and the number in the log of its first entry."""
+
+    height: int
+    first: int
+
+
+class Index:
+    """The index in a store; `block` reads a block."""
+
+    def __init__(self, store: Store, block: Callable[[int], CommittedBlock]) -> None:
+        self._store, self._block = store, block
+
+    def place(self, transaction_id: bytes) -> Place | None:
+        """Return where a transaction is in the chain, None where it is not."""
+        found = self._store.get(_TRANSACTION + transaction_id)
+        return None if found is None else decode(found, Place)
+
+    def claims_of(self, member: bytes, *, after: int, limit: int) -> list[tuple[int, Hash]]:
+        """Return (entry number, id) of claims that concern `member`, in order, above `after`."""
+        prefix = _CLAIM + member
+        start = prefix if after < 0 else prefix + after.to_bytes(8)  # no key is the prefix alone
+        found = self._store.scan(prefix, limit, after=start)
+        return [(int.from_bytes(key[-8:]), Hash(value)) for key, value in found]
+
+    def entries_on(self, thing: bytes, *, sender: bytes | None, limit: int) -> list[Entry]:
+        """Return entries that name a thing: so many applied ones, and refused ones of `sender`.
+
+        In their order; of refused ones the newest. None reads all.
+        """
+        prefix = _THING + thing
+        if sender is None:
+            found = self._store.scan(prefix, 2 * limit)
+        else:
+            found = self._store.scan(prefix + _APPLIED, limit)
+            found += self._store.scan(prefix + sender, limit)
+        entries = [self._entry(value[:-1], value[-1]) for _, value in found]
+        return sorted(entries, key=attrgetter("height", "index"))
+
+    def _entry(self, transaction_id: bytes, position: int) -> Entry:
+        place = self.place(transaction_id)
+        assert place is not None, "the index names a transaction that is not in the chain"
+        return entries_of(self._block(place.height), transaction_id)[position]
+
+
+def rows(executed: Executed, first: int) -> dict[bytes, bytes]:
+    """Return what a block adds to the index; `first` is the number of its first entry."""
+    found: dict[bytes, bytes] = {}
+    height = executed.header.height
+    for index, accusation in enumerate(executed.accusations):
+        found[OFFENCE + height.to_bytes(8) + index.to_bytes(1)] = accusation.offence
+    for number, (entry, members) in enumerate(
+        zip(executed.entries, executed.concerned, strict=True), first
+    ):
+        if entry.position == 0:
+            found[_TRANSACTION + entry.transaction] = encode(Place(height, number))
+        applied = entry.outcome.code == APPLIED
+        call = calls.parse_call(entry.call)
+        made = created_id(entry.transaction, entry.position)
+        if applied and isinstance(call, calls.ClaimSubmit):
+            for member in members:
+                found[_CLAIM + member + number.to_bytes(8)] = made
+        reader, order = (_APPLIED, number) if applied else (entry.sender, _NEWEST_FIRST - number)
+        where = entry.transaction + entry.position.to_bytes(1)
+        for thing in named(call, made):
+            found[_THING + thing + reader + order.to_bytes(8)] = where
+    return found
+
+
+def entries_of(committed: CommittedBlock, transaction_id: bytes) -> list[Entry]:
+    """Return the entries of one transaction, made again from its block."""
+    header = committed.block.header
+    first = 0
+    for raw in committed.block.body.transactions:
+        transaction = parse(raw)
+        calls_made = transaction.body.calls
+        if transaction.id == transaction_id:
+            return [
+                Entry(
+                    header.height,
+                    first + position,
+                    header.time,
+                    transaction.body.sender,
+                    transaction_id,
+                    position,
+                    call,
+                    committed.outcomes[first + position],
+                )
+                for position, call in enumerate(calls_made)
+            ]
+        first += len(calls_made)
+    raise AssertionError("the store names a transaction that its block does not hold")
