@@ -20,6 +20,7 @@ from ledger.keys import Signer
 
 SALT_BYTES: Final = 32
 _SALT_TEXT: Final = 43  # base64url
+_DAY: Final = re.compile(r"(20\d\d|19\d\d)-(\d\d)-(\d\d)", re.ASCII)
 
 Value: TypeAlias = Any  # int, str, None, or a list of what JSON holds
 Check: TypeAlias = Callable[[object], bool]
@@ -53,10 +54,8 @@ def _list(check: Check, longest: int) -> Check:
 
 
 def _day(value: object) -> bool:
-    found = (
-        re.fullmatch(r"(20\d\d|19\d\d)-(\d\d)-(\d\d)", value) if isinstance(value, str) else None
-    )
-    if found is None or not found.string.isascii():
+    found = _DAY.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
         return False
     year, month, day = (int(part) for part in found.groups())
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)

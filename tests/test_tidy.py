@@ -1,13 +1,11 @@
-"""What no linter knows of this house: its tree, its names, and what the pure rings may not do.
+"""What no linter knows of this house: its tree, its names, its errors.
 
-A finding of `test_the_pure_rings_compute_alike_everywhere` or of
-`test_errors_are_named_for_the_fact` that is no fault carries `# tidy: and the reason` on its line.
+A finding of `test_errors_are_named_for_the_fact` that is no fault carries `# tidy: and the reason`
+on its line. What the pure rings may not do, tests/test_purity.py says.
 """
 
 import ast
 import builtins
-import fnmatch
-import functools
 import io
 import json
 import os
@@ -21,9 +19,22 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-RINGS = ("ledger", "consensus", "contracts", "node")
-WORLDLY = {"ledger/lock.py", "ledger/segments.py", "ledger/store.py"}  # the I/O of ledger
+from tests.house import (
+    PURE_FILES,
+    PYTHON_FILES,
+    RING_FILES,
+    ROOT,
+    WORLDLY,
+    is_kept,
+    project_files,
+    relative,
+    text_of,
+    told,
+    tree_of,
+)
+from tests.purity import name_of
+
+SCRIPTS = [path for path in (ROOT / "scripts").iterdir() if is_kept(path.name) and path.is_file()]
 
 # A file tells one thing. The ratchet: a longer one stands here with its reason, and only shrinks.
 MAX_FILE_LINES = 500
@@ -35,53 +46,6 @@ LONGER = {
     "node/replica.py": 580,  # the shell of agreement is one idea: the order of its steps
     "node/replica.py:Replica": 46,  # most answer one ask of the core, or one question of a peer
 }
-
-
-# --- the files ------------------------------------------------------------------------------------
-
-
-@functools.cache
-def ignored() -> tuple[str, ...]:
-    lines = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
-    return (".git", *(line.strip("/") for line in lines))
-
-
-def is_kept(name: str) -> bool:
-    return not any(fnmatch.fnmatch(name, pattern) for pattern in ignored())
-
-
-def project_files() -> Iterator[Path]:
-    for folder, folders, files in os.walk(ROOT):
-        folders[:] = sorted(filter(is_kept, folders))
-        yield from (Path(folder, name) for name in sorted(filter(is_kept, files)))
-
-
-@functools.cache
-def text_of(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
-
-
-@functools.cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(text_of(path))
-
-
-def relative(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-PYTHON_FILES = [path for path in project_files() if path.suffix == ".py"]
-RING_FILES = [path for path in PYTHON_FILES if relative(path).startswith(RINGS)]
-PURE_FILES = [
-    path
-    for path in RING_FILES
-    if not relative(path).startswith("node/") and relative(path) not in WORLDLY
-]
-SCRIPTS = [path for path in (ROOT / "scripts").iterdir() if is_kept(path.name) and path.is_file()]
-
-
-def told(findings: list[str]) -> str:
-    return "\n" + "\n".join(findings)
 
 
 # --- shape ----------------------------------------------------------------------------------------
@@ -161,21 +125,7 @@ def test_the_ratchet_names_only_what_needs_it() -> None:
     assert set(LONGER) <= needed
 
 
-# --- the pure rings -------------------------------------------------------------------------------
-
-BANNED_CALLS = {
-    "breakpoint": "stops",
-    "eval": "runs text",
-    "exec": "runs text",
-    "float": "floats round differently",
-    "hash": "differs from process to process",
-    "id": "differs from process to process",
-    "input": "asks the world",
-    "open": "opens a file",
-    "print": "writes to the world",
-}
-ORDER_IS_LOST = {"all", "any", "frozenset", "len", "max", "min", "set", "sorted", "sum"}
-SET_TYPES = {"set", "frozenset", "AbstractSet", "Set", "MutableSet"}
+# --- errors --------------------------------------------------------------------------------------
 
 
 def reasons(path: Path) -> dict[int, str]:
@@ -185,83 +135,6 @@ def reasons(path: Path) -> dict[int, str]:
         if token.type == tokenize.COMMENT and "# tidy:" in token.string:
             found[token.start[0]] = token.string.partition("# tidy:")[2].strip()
     return found
-
-
-def name_of(node: ast.expr | None) -> str:
-    """Return the last part of a name: `book` for `book` and for `self.book`."""
-    match node:
-        case ast.Name():
-            return node.id
-        case ast.Attribute():
-            return node.attr
-        case ast.Subscript():
-            return name_of(node.value)
-        case _:
-            return ""
-
-
-def is_set(node: ast.expr | None, names: set[str]) -> bool:
-    match node:
-        case ast.Set() | ast.SetComp():
-            return True
-        case ast.Call():
-            return name_of(node.func) in {"set", "frozenset"}
-        case ast.Name() | ast.Attribute():
-            return name_of(node) in names
-        case ast.BinOp(op=ast.BitOr() | ast.BitAnd() | ast.Sub() | ast.BitXor()):
-            return is_set(node.left, names) or is_set(node.right, names)
-        case _:
-            return False
-
-
-def names_of_sets(tree: ast.Module) -> set[str]:
-    """Return the names that are annotated as a set, or given one, anywhere in the file."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        match node:
-            case ast.AnnAssign() if name_of(node.annotation) in SET_TYPES:
-                names.add(name_of(node.target))
-            case ast.arg() if name_of(node.annotation) in SET_TYPES:
-                names.add(node.arg)
-            case ast.Assign() if is_set(node.value, set()):
-                names.update(name_of(target) for target in node.targets)
-    return names
-
-
-def unordered_walks(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Yield where the order of a set can show."""
-    names = names_of_sets(tree)
-    blind = {  # generators whose consumer loses the order anyway
-        argument
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and name_of(node.func) in ORDER_IS_LOST
-        for argument in node.args
-    }
-    for node in ast.walk(tree):
-        match node:
-            case ast.For() if is_set(node.iter, names):
-                yield node.lineno, "a set has no order to walk in: sort it"
-            case ast.ListComp() | ast.GeneratorExp() | ast.DictComp() if node not in blind:
-                if any(is_set(each.iter, names) for each in node.generators):
-                    yield node.lineno, "a set has no order to walk in: sort it"
-            case ast.Call() if name_of(node.func) in {"tuple", "list", "join", "enumerate", "zip"}:
-                if any(is_set(argument, names) for argument in node.args):
-                    yield node.lineno, "a set has no order to take over: sort it"
-            case ast.Starred() if is_set(node.value, names):
-                yield node.lineno, "a set has no order to unpack in: sort it"
-
-
-def uneven(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Yield what may compute differently on another machine, or sees the world: a hint only."""
-    for node in ast.walk(tree):
-        match node:
-            case ast.Constant(value=float() | complex()):
-                yield node.lineno, "floats round differently"
-            case ast.BinOp(op=ast.Div()) | ast.AugAssign(op=ast.Div()):
-                yield node.lineno, "`/` makes a float: `//`"
-            case ast.Call(func=ast.Name(id=name)) if name in BANNED_CALLS:
-                yield node.lineno, f"{name}(): {BANNED_CALLS[name]}"
-    yield from unordered_walks(tree)
 
 
 PLAIN_ERRORS = (  # what Python itself means by them is the fact
@@ -291,31 +164,20 @@ def bare_errors(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield node.lineno, f"{name} says nothing of the fact: use one of errors.py"
 
 
-def unexcused(paths: list[Path], rule: str) -> list[str]:
-    """Return the findings of a rule that carry no reason on their line."""
-    look = {"uneven": uneven, "bare_errors": bare_errors}[rule]
-    return [
+def test_errors_are_named_for_the_fact() -> None:
+    findings = [
         f"{relative(path)}:{line}: {finding}"
-        for path in paths
-        for line, finding in look(tree_of(path))
+        for path in RING_FILES
+        for line, finding in bare_errors(tree_of(path))
         if line not in reasons(path)
     ]
-
-
-def test_the_pure_rings_compute_alike_everywhere() -> None:
-    findings = unexcused(PURE_FILES, "uneven")
-    assert not findings, told(findings)
-
-
-def test_errors_are_named_for_the_fact() -> None:
-    findings = unexcused(RING_FILES, "bare_errors")
     assert not findings, told(findings)
 
 
 def test_an_excuse_has_a_reason_and_excuses_something() -> None:
     findings = []
     for path in RING_FILES:
-        lines = {line for rule in (uneven, bare_errors) for line, _ in rule(tree_of(path))}
+        lines = {line for line, _ in bare_errors(tree_of(path))}
         for line, reason in reasons(path).items():
             if len(reason.split()) < 3 or line not in lines:
                 findings.append(f"{relative(path)}:{line}: # tidy: {reason}")
@@ -334,42 +196,7 @@ def test_an_error_named_for_the_fact_is_left_alone(code: str) -> None:
     assert not list(bare_errors(ast.parse(code)))
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "x = 1.5",
-        "x = a / b",
-        "x /= 2",
-        "x = float(a)",
-        "x = hash(a)",
-        "x = id(a)",
-        "open('a')",
-        "for x in {1, 2}: pass",
-        "seen = set()\nfor x in seen: pass",
-        "def f(self):\n    self.seen: set[int] = g()\n    return list(self.seen)",
-        "def f(a: frozenset[int]): return tuple(a)",
-        "a = {1}\nb = [x for x in a | c]",
-        "a = {1}\nb = {x: 0 for x in a}",
-        "a = {1}\nf(*a)",
-    ],
-)
-def test_what_is_uneven_is_found(code: str) -> None:
-    assert list(uneven(ast.parse(code)))
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "x = a // b",
-        "a = {1}\nfor x in sorted(a): pass",
-        "a = {1}\nb = any(x > 1 for x in a)",
-        "a = {1}\nb = {x for x in a}",
-        "a = [1]\nfor x in a: pass",
-        "x = self.hash(a)",
-    ],
-)
-def test_what_is_even_is_left_alone(code: str) -> None:
-    assert not list(uneven(ast.parse(code)))
+# --- the pure rings -------------------------------------------------------------------------------
 
 
 def test_importing_the_pure_rings_loads_nothing_that_sees_the_world() -> None:
