@@ -1,10 +1,17 @@
-"""Which contract judges which call: every call that there is stands here once."""
+"""Which contract judges which call, by version of the rules: every call there is stands here.
 
+A number keeps its meaning for ever: a call whose fields change gets another number, and a version
+says which calls it has, how it judges them and what they cost.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from contracts import claim, marks, membership, prescription, settlement
+from contracts import claim, marks, membership, prescription, settlement, versions
 from contracts.calls import Call, parse_call
 from contracts.context import Concerned, Context
+from contracts.errors import MalformedCall, UnknownVersion
 from contracts.life import Rule, Rules
 from contracts.state import Reader
 from ledger.encoding import Struct
@@ -13,18 +20,60 @@ from ledger.transaction import created_id
 from ledger.validators import MemberId
 
 LIVES: Final = (claim.LIFE, settlement.LIFE)
-_RULES: Final[Rules] = {
-    **prescription.RULES,
-    **marks.RULES,
-    **claim.LIFE.rules,
-    **settlement.LIFE.rules,
-    **membership.RULES,
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The rules of one version."""
+
+    rules: Rules  # of each call that it has
+    # Of calls whose cost is not what their class says.
+    costs: Mapping[type[Struct], Callable[[Any], int]] = field(default_factory=dict)
+
+    def apply(self, context: Context, call: Call) -> Concerned:
+        """Let a call change the state; return whom else it concerns, or raise `Refused`."""
+        return self.rules[type(call)].apply(context, call)
+
+    def cost(self, call: Call, position: int) -> int:
+        """Return what a call costs a block; raise `MalformedCall` where this version has it not."""
+        kind = type(call)
+        if kind not in self.rules:
+            raise MalformedCall(position, f"{kind.__name__} is no call of this version")
+        own = self.costs.get(kind)
+        return call.cost if own is None else own(call)
+
+
+# Version -> its rules; this is all that a release adds to know one more.
+CODES: Final[dict[int, Code]] = {
+    1: Code(
+        {
+            **prescription.RULES,
+            **marks.RULES,
+            **claim.LIFE.rules,
+            **settlement.LIFE.rules,
+            **membership.RULES,
+            **versions.RULES,
+        }
+    ),
 }
 
 
-def apply(context: Context, call: Call) -> Concerned:
-    """Let a call change the state; return whom else it concerns, or raise `Refused`."""
-    return rule_of(type(call)).apply(context, call)
+def known() -> tuple[int, ...]:
+    """Return the versions that this software knows, ascending."""
+    return tuple(sorted(CODES))
+
+
+def code(version: int, height: int) -> Code:
+    """Return the rules in force at `height`; raise `UnknownVersion`."""
+    found = CODES.get(version)
+    if found is None:
+        raise UnknownVersion(version, height, known())
+    return found
+
+
+def require_known(state: Reader, height: int) -> None:
+    """Raise `UnknownVersion` unless this software knows the rules of `height`, the next one."""
+    code(versions.at(state, height), height)
 
 
 def concerned(state: Reader, entry: Entry) -> tuple[MemberId, ...]:
@@ -39,5 +88,5 @@ def concerned(state: Reader, entry: Entry) -> tuple[MemberId, ...]:
 
 
 def rule_of(call: type[Struct]) -> Rule:
-    """Return how calls of this type are judged."""
-    return _RULES[call]
+    """Return how calls of this type are judged by the newest version that has them."""
+    return next(CODES[each].rules[call] for each in reversed(known()) if call in CODES[each].rules)

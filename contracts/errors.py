@@ -173,6 +173,23 @@ class AlreadyAccused(Inadmissible):
         self.offence = offence
 
 
+# --- rules that are newer than this software ------------------------------------------------------
+
+
+class UnknownVersion(ContractsError):
+    """From a height on the chain is under rules that this software does not know."""
+
+    def __init__(self, version: int, height: int, known: tuple[int, ...]) -> None:
+        here = ", ".join(map(str, known))
+        super().__init__(
+            f"from block {height} on version {version} of the rules is in force, and this software"
+            f" knows {here}: install a release that knows version {version}"
+        )
+        self.version = version
+        self.height = height
+        self.known = known
+
+
 # --- calls that become refused entries ------------------------------------------------------------
 
 

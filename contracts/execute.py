@@ -10,7 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from contracts import accusations, dispatch, eras, recent, registry, seen, turns
+from contracts import accusations, dispatch, eras, recent, registry, seen, turns, versions
 from contracts.calls import Call, parse_call
 from contracts.context import NOBODY_ELSE, Concerned, Context
 from contracts.errors import (
@@ -31,7 +31,6 @@ from contracts.state import Overlay, Reader
 from ledger import heads, keys, merkle
 from ledger.block import (
     MAX_EVIDENCE,
-    VERSION,
     Accusation,
     Block,
     Body,
@@ -175,8 +174,9 @@ def execute(
     `body.parent_commit` is verified by the caller. With `skip_invalid`, for a proposer, what is no
     longer includable is skipped, and the block ends before what would overfill it. Otherwise raises
     `Inadmissible`, or what `judge` raises for evidence that convicts nobody. Raises `Malformed` for
-    a transaction that does not parse, and `Mismatch` for a time before the last block's. `known`
-    holds transactions parsed before, by their bytes.
+    a transaction that does not parse, `Mismatch` for a time before the last block's, and
+    `UnknownVersion` where the rules of this height are not known here. `known` holds transactions
+    parsed before, by their bytes.
     """
     if time < chain.header.time:
         raise Mismatch("time", f"at least {chain.header.time}", time)
@@ -227,6 +227,8 @@ class _Execution:
         self._transactions: list[Hash] = []  # leaves of their root
         self._heads: dict[MemberId, Head] = {}
         self._bytes = self._cost = 0
+        self._version = versions.step(self._state, self._height, chain.next_validators)
+        self._code = dispatch.code(self._version, self._height)
         recent.note(self._state, chain.header)
         seen.clear(self._state, time, chain.parameters.max_expired_removals)
 
@@ -258,7 +260,7 @@ class _Execution:
         for position, call in enumerate(calls):
             context.begin(position)
             try:
-                others = dispatch.apply(context, call)
+                others = self._code.apply(context, call)
                 outcome = Outcome(APPLIED, context.said) if context.said else _DONE
             except Refused as error:
                 outcome, others = Outcome(int(error.refusal), error.evidence), NOBODY_ELSE
@@ -286,7 +288,7 @@ class _Execution:
         changes: dict[bytes, bytes | None] = dict.fromkeys(key for key, _ in removed)
         changes.update(added)
         header = Header(
-            version=VERSION,
+            version=self._version,
             chain_id=before.header.chain_id,
             height=self._height,
             time=self._time,
@@ -387,7 +389,8 @@ def _judged(
     if seen.is_seen(chain.state, transaction):
         raise AlreadySeen(transaction.id)
     calls = _parse_calls(transaction)
-    cost = sum(call.cost for call in calls)
+    code = dispatch.code(versions.at(chain.state, height), height)
+    cost = sum(code.cost(call, position) for position, call in enumerate(calls))
     if cost > chain.parameters.max_block_cost:
         raise TooCostly(cost, chain.parameters.max_block_cost)
     try:

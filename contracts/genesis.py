@@ -17,8 +17,8 @@ from contracts.execute import Executed
 from contracts.parameters import Parameters
 from contracts.registry import Country, Family
 from contracts.state import Nothing, Overlay
-from ledger import block, keys, merkle
-from ledger.block import Body, Header
+from ledger import keys, merkle
+from ledger.block import FIRST_VERSION, Body, Header
 from ledger.digest import StateDigest
 from ledger.encoding import U63_MAX, Struct, encode
 from ledger.errors import BadKey, BadSignature
@@ -245,7 +245,7 @@ def start(genesis: Genesis) -> Executed:
     digest = StateDigest().updated((), added)
     validators = genesis.validator_set
     header = Header(
-        version=block.VERSION,
+        version=FIRST_VERSION,
         chain_id=genesis.chain_id,
         height=0,
         time=genesis.time,

@@ -7,18 +7,19 @@ import msgspec
 
 from ledger import merkle
 from ledger.certificate import CommitCertificate
-from ledger.encoding import U32_MAX, U63_MAX, Struct, encode
+from ledger.encoding import U16_MAX, U32_MAX, U63_MAX, Struct, encode
 from ledger.entry import Outcome
 from ledger.errors import Mismatch
 from ledger.hashing import NO_HASH, Domain, Hash, hash_of
 from ledger.validators import Bytes16, Bytes32
 
-VERSION: Final = 1
+FIRST_VERSION: Final = 1  # of the rules, from genesis on
 MAX_BLOCK_BYTES: Final = 4 << 20  # of transactions; relates to node.p2p's frames by being chunked
 MAX_BLOCK_TRANSACTIONS: Final = 4096
 MAX_EVIDENCE: Final = 16
 MAX_EVIDENCE_BYTES: Final = 64 << 10
 
+Version = Annotated[int, msgspec.Meta(ge=FIRST_VERSION, le=U16_MAX)]
 Height = Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]
 Round = Annotated[int, msgspec.Meta(ge=0, le=U32_MAX)]
 
@@ -26,7 +27,7 @@ Round = Annotated[int, msgspec.Meta(ge=0, le=U32_MAX)]
 class Header(Struct, dict=True):
     """What a quorum signs; its hash is the block's id and never changes."""
 
-    version: Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)]
+    version: Version  # of the rules in force at its height
     chain_id: Bytes32
     height: Height
     time: Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]  # unix seconds, never before the parent's

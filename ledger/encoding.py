@@ -12,6 +12,7 @@ import msgspec
 
 from ledger.errors import Malformed
 
+U16_MAX: Final = (1 << 16) - 1
 U32_MAX: Final = (1 << 32) - 1
 U63_MAX: Final = (1 << 63) - 1  # heights, sizes and times stay inside a signed 64-bit integer
 

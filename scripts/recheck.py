@@ -189,6 +189,7 @@ EVERYONE = b"*" + bytes(15)
 MAGIC = b"depoli/export/1\n"
 KEPT_PROPOSAL = b"\x96\x01"  # begins a record that is no block: it proves nothing of the chain
 MAX_RECORD = (16 << 20) - 1
+VERSIONS = (1,)  # of the rules, that this program knows
 
 seal = struct("seal", validator=u(99), signature=b(64))
 certificate = struct(
@@ -196,7 +197,7 @@ certificate = struct(
 )
 header = struct(
     "header",
-    version=u(1, 1), chain_id=b(32), height=u(U63), time=u(U63), parent=b(32),
+    version=u(0xFFFF, 1), chain_id=b(32), height=u(U63), time=u(U63), parent=b(32),
     transactions_root=b(32), log_size=u(U63), log_root=b(32), heads_root=b(32),
     state_digest=b(32), validators_hash=b(32), next_validators_hash=b(32), proposer=b(16),
     built_round=u(U32), parent_commit_hash=b(32), evidence_root=b(32),
@@ -262,6 +263,7 @@ CALLS = {
     51: struct("validator_leave", change=leaving, approvals=approvals),
     52: struct("validator_replace", change=replacing, approvals=approvals, possession=possession),
     53: struct("validator_rotate", change=rotating, possession=possession),
+    240: struct("ready_signal", version=u(0xFFFF, 1)),
 }  # fmt: skip
 
 
@@ -281,7 +283,7 @@ def cost_of(number, *fields):
         case 53:
             return 64 + 18 * 3
         case _:
-            return {10: 1, 20: 1, 32: 2, 33: 4, 41: 2}[number]
+            return {10: 1, 20: 1, 32: 2, 33: 4, 41: 2, 240: 1}[number]
 
 
 def call(value, path):
@@ -1021,6 +1023,39 @@ class Council:
         return tagged(b"change", self.chain_id, encode(change))
 
 
+class Versions:
+    """Which version of the rules is in force, which is to follow, and who is ready for it."""
+
+    def __init__(self, council):
+        self.council, self.ready = council, {}  # member -> the version it signalled last
+        self.in_force, self.scheduled = 1, None  # (version, not before, from which height or None)
+
+    def signal(self, member, version):
+        """Note which version a validator's member says its node knows."""
+        voters = [voter.member for voter in self.council.eras[-1][1]]
+        require(member in voters, "the sender runs no validator")
+        self.ready[member] = version
+
+    def schedule(self, version, height):
+        """Schedule a version as a vote does; nothing changes where another one is announced."""
+        if version >= self.in_force and (self.scheduled is None or self.scheduled[2] is None):
+            self.scheduled = None if version == self.in_force else (version, height, None)
+
+    def step(self, height):
+        """Begin a block; return the version in force there."""
+        if self.scheduled is None:
+            return self.in_force
+        version, not_before, first = self.scheduled
+        if first is None:
+            voters = self.council.at(height + 1)
+            ready = sum(self.ready.get(voter.member, 0) >= version for voter in voters)
+            if height >= not_before and ready >= quorum(len(voters)):
+                self.scheduled = version, not_before, height + 2
+        elif height >= first:
+            self.in_force, self.scheduled = version, None
+        return self.in_force
+
+
 # --- The chain (format.md, sections 5 to 13) ------------------------------------------------------
 
 
@@ -1054,6 +1089,7 @@ class Chain:
         self.seen, self.expiring = set(), []  # ids that might come again, and until when
         self.last, self.id = founding.header, founding.header_id
         self.council = Council(founding)
+        self.versions = Versions(self.council)
         self.offences = set()
         counted = ("transactions", "applied", "refused", "offences", "kept_proposals")
         self.counts = dict.fromkeys(counted, 0)
@@ -1073,7 +1109,10 @@ class Chain:
         """Refuse the next block for its first false fact; its signatures are queued."""
         where = f"block {self.last.height + 1}"
         self.council.note(self.last.height, self.id)
+        due = self.versions.step(self.last.height + 1)
         try:
+            if due not in VERSIONS:
+                raise FalseFact("version of the rules", f"one known here: {VERSIONS}", due)
             committed = decode(record, committed_block, "record")
             head, body_ = committed.block.header, committed.block.body
             self._check_header(head, body_)
@@ -1094,6 +1133,7 @@ class Chain:
         last, founding = self.last, self.founding
         need("chain_id", founding.chain_id, head.chain_id)
         need("height", last.height + 1, head.height)
+        need("version", self.versions.in_force, head.version)
         if head.time < last.time:
             raise FalseFact("time", f"at least {last.time}", head.time)
         need("parent", self.id, head.parent)
@@ -1161,8 +1201,10 @@ class Chain:
                     made = (head.height, index, head.time, content.sender, id_, position, encoded)
                     leaf = leaf_hash(encode((*made, result)))
                     self.log.append(leaf)
-                    if result.code == 0 and parsed[0] >= 50:
+                    if result.code == 0 and 50 <= parsed[0] <= 53:
                         self.council.change(head, content.sender, *parsed)
+                    if result.code == 0 and parsed[0] == 240:
+                        self.versions.signal(content.sender, parsed[1])
                     for member in self._concerned(content.sender, parsed, id_, position, result):
                         self.heads.extend(member, leaf)
                     self.counts["applied" if result.code == 0 else "refused"] += 1
@@ -1210,7 +1252,7 @@ class Chain:
         if result.code:
             return {sender}
         number, subject, *_ = parsed
-        if number >= 50:
+        if number in (50, 51, 52, 53, 240):
             gone = {51: "member", 52: "leaving"}.get(number)
             return {sender, EVERYONE, *([getattr(subject, gone)] if gone else [])}
         if number in (30, 40):  # payer, beneficiary

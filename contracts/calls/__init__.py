@@ -2,7 +2,8 @@
 
 Every field has a fixed type and a fixed or bounded length; there is no text. A call is encoded as
 the array of its number and its fields. Numbers: 10 prescription, 20 marks, 30 and 130 claim,
-40 and 170 settlement, 50 validators, 100 authorisation, 200 registry, 220 governance.
+40 and 170 settlement, 50 validators, 100 authorisation, 200 registry, 220 governance,
+240 versions.
 """
 
 from typing import TypeAlias, cast
@@ -29,6 +30,7 @@ from contracts.calls.validators import (
     ValidatorReplace,
     ValidatorRotate,
 )
+from contracts.calls.versions import ReadySignal
 from ledger.encoding import decode, encode
 
 Call: TypeAlias = (
@@ -44,6 +46,7 @@ Call: TypeAlias = (
     | ValidatorLeave
     | ValidatorReplace
     | ValidatorRotate
+    | ReadySignal
 )
 
 __all__ = [
@@ -66,6 +69,7 @@ __all__ = [
     "Part",
     "Possession",
     "PrescriptionCommit",
+    "ReadySignal",
     "Reason",
     "Replacing",
     "Rotating",

@@ -14,6 +14,8 @@ from ledger.validators import EVERYONE
 
 _CALL_NAMES: Final[dict[int, str]] = {type_.KIND: type_.__name__ for type_ in get_args(Call)}
 
+_U8: Final = 0xCC  # begins a number above 127
+
 _REFUSAL_NAMES: Final = {int(one): one.name.lower().replace("_", " ") for one in Refusal}
 
 
@@ -126,7 +128,7 @@ def when(time: int) -> str:
 
 def call_name(call: bytes) -> str:
     """Return what an encoded call is called; its number stands behind the length of the array."""
-    return _CALL_NAMES[call[1]]
+    return _CALL_NAMES[call[2] if call[1] == _U8 else call[1]]
 
 
 def outcome_name(outcome: Outcome) -> str:

@@ -23,6 +23,7 @@ from contracts.calls import (
     Part,
     Possession,
     PrescriptionCommit,
+    ReadySignal,
     Reason,
     Replacing,
     Rotating,
@@ -36,7 +37,7 @@ from contracts.calls import (
     encode_call,
     parse_call,
 )
-from ledger.encoding import U32_MAX, U63_MAX, encode
+from ledger.encoding import U16_MAX, U32_MAX, U63_MAX, encode
 from ledger.errors import Malformed
 from ledger.transaction import MAX_CALL_BYTES
 
@@ -99,6 +100,7 @@ every_call: st.SearchStrategy[Call] = st.one_of(
         possessions,
     ),
     st.builds(ValidatorRotate, st.builds(Rotating, bytes16, keys), possessions),
+    st.builds(ReadySignal, st.integers(1, U16_MAX)),
 )
 
 
@@ -259,4 +261,5 @@ def test_the_kinds_are_those_of_the_record() -> None:
         "ValidatorLeave": 51,
         "ValidatorReplace": 52,
         "ValidatorRotate": 53,
+        "ReadySignal": 240,
     }

@@ -18,10 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus import messages
+from contracts import versions
 from contracts.calls import MarkLock, parse_call
 from contracts.genesis import MemberKey, assemble, sign
 from contracts.genesis_json import signed_json
 from contracts.parameters import Parameters
+from contracts.state import Overlay
 from ledger import keys, merkle
 from ledger.digest import StateDigest
 from ledger.encoding import encode
@@ -404,3 +406,47 @@ def test_calls_cost_what_they_cost_the_node() -> None:
         for entry in executed.entries:
             parsed = recheck.decode(entry.call, recheck.call, "call")
             assert recheck.cost_of(*parsed) == parse_call(entry.call).cost
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4), st.integers(1, 9)), max_size=30))
+def test_it_finds_the_same_versions_in_force(deeds: list[tuple[int, int, int]]) -> None:
+    """Deeds: a validator signals a version; validator 3 stands for a vote that schedules it."""
+    chain = Chain(CHAIN.genesis)
+    voters, state = chain.state.validators, Overlay(chain.memory)
+    theirs = recheck.Versions(recheck.Council.__new__(recheck.Council))
+    theirs.council.eras = [(0, voters.members)]
+    for height, (who, version, ahead) in enumerate(deeds, 1):
+        assert theirs.step(height) == versions.step(state, height, voters)
+        if who == 3:
+            theirs.schedule(version, height + ahead)
+            versions.schedule(state, version, height + ahead)
+        else:
+            member = voters.members[who].member
+            theirs.signal(member, version)
+            state.put(b"h" + member, version.to_bytes(2))
+
+
+def test_it_stops_before_rules_that_it_does_not_know_and_says_so(
+    genesis: Path, tmp_path: Path
+) -> None:
+    class Old(recheck.Versions):  # type: ignore[misc, name-defined]
+        def step(self, height: int) -> int:
+            return 2 if height >= 4 else 1
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recheck, "Versions", Old)
+        with pytest.raises(recheck.FalseFact, match="version of the rules") as caught:
+            check(tmp_path / "e", export_of(CHAIN.genesis, CHAIN.blocks), genesis)
+    assert (caught.value.height, caught.value.found) == (4, 2)
+
+
+def test_it_refuses_a_header_of_a_version_that_is_not_in_force(
+    genesis: Path, tmp_path: Path
+) -> None:
+    first, *rest = CHAIN.blocks
+    header = msgspec.structs.replace(first.block.header, version=2)
+    block = msgspec.structs.replace(first.block, header=header)
+    lie = msgspec.structs.replace(first, block=block)
+    with pytest.raises(recheck.FalseFact) as caught:
+        check(tmp_path / "e", export_of(CHAIN.genesis, [lie, *rest]), genesis)
+    assert (caught.value.field, caught.value.height) == ("version", 1)
