@@ -24,6 +24,7 @@ _NOUNS: Final = {
     "testnet": "A whole network on this machine, for trying things.",
     "prescription": "Keep a prescription in the vault and commit to it.",
     "claim": "Submit, show, accept, reject and cancel claims.",
+    "explain": "Say what happened to a thing, and who may do what next until when.",
     "lot": "Submit many claims under one signature.",
     "disclosure": "Show a payer what it may see of a claim, and verify what one was shown.",
     "settlement": "Settle a batch of accepted claims, and confirm it.",

@@ -207,11 +207,11 @@ class NodeClient:
     async def transaction(self, id_: bytes, *, wait: int = 0) -> Sent:
         """Return what became of a transaction; raise `NotFound`."""
         query = {"wait": str(min(wait, MAX_WAIT_S))}
-        return await self._get(f"/transactions/{id_.hex()}", Sent, query)
+        return await self.get(f"/transactions/{id_.hex()}", Sent, query)
 
     async def claim(self, id_: bytes) -> ClaimView:
         """Return a claim; raise `NotFound`."""
-        return await self._get(f"/claims/{id_.hex()}", ClaimView)
+        return await self.get(f"/claims/{id_.hex()}", ClaimView)
 
     async def claims(self, state: str | None = None) -> AsyncIterator[ClaimView]:
         """Yield the claims that concern the token's member, oldest first; of one state, or all."""
@@ -222,7 +222,7 @@ class NodeClient:
                 query["state"] = state
             if cursor is not None:
                 query["cursor"] = str(cursor)
-            page = await self._get("/claims", _ClaimPage, query)
+            page = await self.get("/claims", _ClaimPage, query)
             for claim in page.claims:
                 yield claim
             if page.cursor is None or page.cursor == cursor:
@@ -231,7 +231,7 @@ class NodeClient:
 
     async def settlement(self, id_: bytes) -> SettlementView:
         """Return a settlement; raise `NotFound`."""
-        return await self._get(f"/settlements/{id_.hex()}", SettlementView)
+        return await self.get(f"/settlements/{id_.hex()}", SettlementView)
 
     async def receipt(self, transaction_id: bytes, position: int) -> bytes:
         """Return the receipt of one call as the JSON file that outsiders check."""
@@ -240,17 +240,18 @@ class NodeClient:
 
     async def validators(self, first_era: int = 0) -> ValidatorsView:
         """Return who runs validators, and the eras from this one on, a hundred at most."""
-        return await self._get("/validators", ValidatorsView, {"from": str(first_era)})
+        return await self.get("/validators", ValidatorsView, {"from": str(first_era)})
 
     async def head(self) -> Head:
         """Return the newest block that the node has."""
-        return await self._get("/status", Head)
+        return await self.get("/status", Head)
 
     async def status(self) -> dict[str, Any]:
         """Return where the node is: height, header, time, chain id."""
-        return await self._get("/status", dict[str, Any])
+        return await self.get("/status", dict[str, Any])
 
-    async def _get(self, path: str, type_: type[T], query: Mapping[str, str] | None = None) -> T:
+    async def get(self, path: str, type_: type[T], query: Mapping[str, str] | None = None) -> T:
+        """Return what a path under /v1 answers; raise `NotFound`, `BadAnswer`, `Unreachable`."""
         return self._parse((await self._ask("GET", path, query or {}))[1], type_)
 
     async def _ask(

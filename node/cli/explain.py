@@ -1,0 +1,82 @@
+"""`depoli explain`: what happened to a thing, where it stands, and what may happen next."""
+
+import textwrap
+from typing import Any, Final
+
+import click
+import msgspec
+
+from node.cli.output import Verbs, emit, json_option
+from node.cli.person import Person, at_home, claim_id, parse_id, run
+from node.client import words
+from node.client.explanations import ExplanationView, explanation
+from node.client.records import ClaimRecord, find
+
+_WIDTH: Final = 80
+
+
+@click.group(cls=Verbs)
+def explain() -> None:
+    """Say what happened to a thing, where it stands, and who may do what next until when."""
+
+
+@explain.command()
+@click.argument("name", metavar="CLAIM")
+@at_home
+@json_option
+@click.pass_context
+def claim(context: click.Context, person: Person, name: str) -> None:
+    """Explain CLAIM, named by its id or your reference."""
+    with person.vault() as vault:
+        id_ = claim_id(vault, name)
+        found = find(vault, ClaimRecord, name)
+    _explain(context, person, "claim", id_, found[1].reference if found else name)
+
+
+@explain.command()
+@click.argument("name", metavar="SETTLEMENT")
+@at_home
+@json_option
+@click.pass_context
+def settlement(context: click.Context, person: Person, name: str) -> None:
+    """Explain SETTLEMENT, named by its id."""
+    _explain(context, person, "settlement", parse_id(name), name)
+
+
+def _explain(context: click.Context, person: Person, kind: str, id_: bytes, name: str) -> None:
+    async def ask() -> ExplanationView:
+        async with person.node() as node:
+            return await explanation(node, kind, id_)
+
+    view = run(ask())
+    result: dict[str, Any] = msgspec.to_builtins(view)
+    for named in (*result["history"], *result["steps"]):
+        key = "sender" if "sender" in named else "member"
+        named["label"] = person.members.label_of(bytes.fromhex(named[key]))
+    emit(context, result, lambda: _human(view, person, name))
+
+
+def _human(view: ExplanationView, person: Person, name: str) -> str:
+    told = words.tell(view, person.home.member, person.members.label_of, name)
+    lines = [told.headline]
+    if name != view.id:
+        lines.append(f"id {view.id}")
+    if told.past:
+        lines += ["", "what happened"]
+        for time, said in told.past:
+            lines += _wrapped(f"  {words.when(time)}  {said}")
+    if told.next:
+        lines += ["", "what may happen next"]
+        for each in told.next:
+            lines += _wrapped(f"! {each.sentence}" if each.is_overdue else f"  {each.sentence}")
+            if each.command:
+                lines.append(f"      {each.command}")
+    elif view.state is not None:
+        lines += ["", "nothing more may happen to it"]
+    return "\n".join(lines)
+
+
+def _wrapped(sentence: str) -> list[str]:
+    return textwrap.wrap(
+        sentence, _WIDTH, subsequent_indent="    ", break_long_words=False, drop_whitespace=True
+    )

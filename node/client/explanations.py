@@ -1,0 +1,54 @@
+"""What a node tells of a thing that has a life: what happened, and what may happen next."""
+
+from typing import Literal
+
+import msgspec
+
+from node.client.client import CallOutcome, Hex16, Hex32, NodeClient
+
+
+class EventView(msgspec.Struct, frozen=True):
+    """A call on the thing, and what became of it."""
+
+    call: str
+    sender: Hex16
+    height: int
+    time: int
+    transaction: Hex32
+    position: int
+    says: dict[str, str | bool]  # its fields of a closed list
+    gives: tuple[str, ...]  # its fields that are not empty
+    outcome: CallOutcome
+
+
+class StepView(msgspec.Struct, frozen=True):
+    """A call that somebody may make next; times in unix seconds."""
+
+    call: str
+    who: str
+    member: Hex16
+    after: str
+    phase: Literal["not-yet", "open", "over"]
+    overdue: bool
+    condition: str | None = None
+    guards: tuple[str, ...] = ()
+    opens: int | None = None
+    closes: int | None = None
+    due: int | None = None
+
+
+class ExplanationView(msgspec.Struct, frozen=True):
+    """One thing at the time of the node's newest block; without a state it never came to be."""
+
+    kind: str
+    id: Hex32
+    time: int
+    state: str | None
+    parties: dict[str, Hex16]
+    history: tuple[EventView, ...]
+    steps: tuple[StepView, ...]
+
+
+async def explanation(node: NodeClient, kind: str, id_: bytes) -> ExplanationView:
+    """Return what a node tells of a thing of this kind; raise `NotFound`."""
+    return await node.get(f"/{kind}s/{id_.hex()}/explanation", ExplanationView)

@@ -1,0 +1,128 @@
+"""An explanation in words: short sentences, for the part that the reader has."""
+
+from typing import Final
+
+import click
+import msgspec
+import pytest
+
+from contracts.calls import Call
+from contracts.dispatch import LIVES
+from node.cli.main import main
+from node.client.client import CallOutcome
+from node.client.explanations import EventView, ExplanationView, StepView
+from node.client.words import DEEDS, tell, when
+
+SHOP, PAYER = "aa" * 16, "bb" * 16
+DAY: Final = 1_790_000_000
+APPLIED: Final = CallOutcome(0, "APPLIED")
+
+
+def label_of(member: bytes) -> str:
+    return {SHOP: "shop-1", PAYER: "insurer-a"}[member.hex()]
+
+
+def view(*steps: StepView, history: tuple[EventView, ...] = ()) -> ExplanationView:
+    return ExplanationView(
+        "claim", "0" * 64, DAY, "accepted", {"submitter": SHOP, "payer": PAYER}, history, steps
+    )
+
+
+def event(call: str, sender: str, outcome: CallOutcome = APPLIED, **says: str | bool) -> EventView:
+    return EventView(call, sender, 1, DAY, "1" * 64, 0, says, (), outcome)
+
+
+def step(call: str, member: str = PAYER, after: str = "batched", **more: object) -> StepView:
+    made = StepView(call, "payer", member, after, "open", overdue=False)
+    return msgspec.structs.replace(made, **more)
+
+
+def sentences(what: ExplanationView, reader: str = SHOP) -> list[str]:
+    return [each.sentence for each in tell(what, bytes.fromhex(reader), label_of, "F-1").next]
+
+
+def past(*history: EventView, reader: str = SHOP) -> list[str]:
+    told = tell(view(history=history), bytes.fromhex(reader), label_of, "F-1")
+    return [said for _, said in told.past]
+
+
+def test_the_reader_is_you_and_the_others_have_their_labels() -> None:
+    events = (event("ClaimSubmit", SHOP), event("ClaimAccept", PAYER))
+    assert past(*events) == ["you submitted it", "insurer-a accepted it"]
+    assert past(*events, reader=PAYER) == ["shop-1 submitted it", "you accepted it"]
+
+
+def test_what_a_decision_says_of_a_closed_list_is_told() -> None:
+    rejected = event("ClaimReject", PAYER, reason="rights-closed", automatic=True)
+    assert past(rejected) == ["insurer-a rejected it: rights closed, decided by a machine"]
+    by_hand = event("ClaimReject", PAYER, reason="other", automatic=False)
+    assert past(by_hand) == ["insurer-a rejected it: other"]
+    part = msgspec.structs.replace(event("ClaimAccept", PAYER), gives=("claim", "amount"))
+    assert past(part) == ["insurer-a accepted it in part"]
+
+
+def test_a_refused_call_says_why() -> None:
+    outcome = CallOutcome(23, "MARK_ALREADY_USED", (), "A live claim uses this mark already.")
+    (said,) = past(event("ClaimSubmit", SHOP, outcome))
+    assert said.endswith("claimed already, here or in another shop (MARK_ALREADY_USED)")
+
+
+def test_what_must_be_done_comes_first_then_what_is_ours_and_has_a_command() -> None:
+    told = tell(
+        view(
+            step("ClaimDispute", PAYER, "disputed"),
+            step("ClaimCancel", SHOP, "cancelled"),
+            step("ClaimReject", SHOP, "rejected", phase="over", closes=DAY),
+            step("ClaimAccept", due=DAY),
+        ),
+        bytes.fromhex(SHOP),
+        label_of,
+        "F-1",
+    )
+    assert told.headline == "claim F-1: accepted"
+    assert [(each.sentence, each.command) for each in told.next] == [
+        (f"insurer-a must accept it before {when(DAY)}; then it is batched", ""),
+        ("you may cancel it; then its marks are free", "depoli claim cancel F-1"),
+        ("insurer-a may dispute it", ""),
+        (f"you could reject it until {when(DAY)}, and no more", ""),
+    ]
+
+
+def test_the_times_of_a_step_are_said() -> None:
+    assert sentences(view(step("ClaimDispute", SHOP, "disputed", closes=DAY))) == [
+        f"you may dispute it, until {when(DAY)}"
+    ]
+    later = step("ClaimDispute", SHOP, "disputed", phase="not-yet", opens=DAY, closes=DAY + 1)
+    assert sentences(view(later)) == [
+        f"from {when(DAY)} on you may dispute it, until {when(DAY + 1)}"
+    ]
+    late = step("ClaimClose", PAYER, "closed", due=DAY, overdue=True)
+    assert sentences(view(late)) == [f"insurer-a must close it, and had to before {when(DAY)}"]
+
+
+def test_steps_of_one_call_are_one_sentence_with_all_that_may_come_of_it() -> None:
+    two = (step("ClaimUphold", PAYER, "upheld"), step("ClaimUphold", PAYER, "abandoned"))
+    (said,) = sentences(view(*two))
+    assert said.startswith("insurer-a may stand by what is disputed; then it is upheld or it is ")
+    assert said.endswith("abandoned, and its marks are free")
+
+
+def test_a_thing_that_never_came_to_be_was_refused() -> None:
+    nothing = msgspec.structs.replace(view(), state=None, parties={})
+    assert tell(nothing, bytes.fromhex(SHOP), label_of, "F-1").headline == "claim F-1: was refused"
+
+
+def test_every_call_of_every_life_has_words() -> None:
+    wanted = {call.__name__ for life in LIVES for call in life.calls}
+    assert wanted - DEEDS.keys() == set()
+
+
+LANDED: Final = {call.__name__ for call in Call.__args__}
+
+
+@pytest.mark.parametrize("name", [n for n, deed in DEEDS.items() if deed.command and n in LANDED])
+def test_every_command_that_is_named_exists(name: str) -> None:
+    _, noun, verb, *_ = DEEDS[name].command.split()
+    group = main.get_command(click.Context(main), noun)
+    assert isinstance(group, click.Group), noun
+    assert group.get_command(click.Context(group), verb) is not None, DEEDS[name].command
