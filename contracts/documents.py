@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from contracts import sd_jwt
+from contracts.calendar import parse_day
 from contracts.calls import Leg, Part
 from contracts.commitment import mark_of
-from contracts.errors import BadDocument
+from contracts.errors import BadDay, BadDocument
 from contracts.sd_jwt import SdJwt
 from ledger.keys import Signer
 
 SALT_BYTES: Final = 32
 _SALT_TEXT: Final = 43  # base64url
-_DAY: Final = re.compile(r"(20\d\d|19\d\d)-(\d\d)-(\d\d)", re.ASCII)
 
 Value: TypeAlias = Any  # int, str, None, or a list of what JSON holds
 Check: TypeAlias = Callable[[object], bool]
@@ -54,13 +54,11 @@ def _list(check: Check, longest: int) -> Check:
 
 
 def _day(value: object) -> bool:
-    found = _DAY.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
+    try:
+        parse_day(value if isinstance(value, str) else "")
+    except BadDay:
         return False
-    year, month, day = (int(part) for part in found.groups())
-    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    lengths = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-    return 1 <= month <= len(lengths) and 1 <= day <= lengths[month - 1]
+    return True
 
 
 def _prism(value: object) -> bool:

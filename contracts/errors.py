@@ -357,6 +357,21 @@ class BadDocument(ContractsError):
         self.reason = reason
 
 
+class BadDay(ContractsError):
+    """There is no such day, or it is not written YYYY-MM-DD; it is not repeated."""
+
+    def __init__(self) -> None:
+        super().__init__("this is no day of the years 1900 to 2099")
+
+
+class BadTable(ContractsError):
+    """A file is not the reference table that it should be."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class BadGenesis(ContractsError):
     """A genesis cannot found a chain, or was not signed by everyone who must."""
 

@@ -64,3 +64,12 @@ def compact(value: object) -> str:
 def indented(value: object) -> str:
     """Return `value` as JSON for people, a line each, ending in a newline."""
     return json.dumps(value, indent=2, ensure_ascii=True) + "\n"
+
+
+def canonical(value: object) -> bytes:
+    """Return `value` in the one form of a file that is named by its hash: as `jq -S .` writes it.
+
+    Names sorted, a line each, ASCII, ending in a newline.
+    """
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
+    return text.encode("ascii")

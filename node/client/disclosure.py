@@ -17,12 +17,12 @@ from contracts.commitment import AMOUNT_MAX, Opening, verify_opening
 from contracts.documents import CLAIM, PRESCRIPTION, DocumentType, Value
 from contracts.errors import BadDocument, BadOpening
 from contracts.genesis import Genesis
+from contracts.nomenclature.codes import Codes
 from contracts.sd_jwt import parse as parse_sd_jwt
 from ledger.keys import key_id
 from node.client import nomenclature, screening
 from node.client.client import ClaimView
 from node.client.errors import NotReadable, NotVerified, Refused
-from node.client.nomenclature import Codes
 from node.client.reading import parse_object
 from node.client.records import ClaimRecord, PrescriptionRecord
 
@@ -176,7 +176,7 @@ def verify(
         disclosure.claim,
         bytes.fromhex(claim.submitter),
         codes,
-        nomenclature.current().category(codes),
+        nomenclature.category(codes),
         Leg[claim.leg.upper()],
         values["lenses_cents"] or 0,
         values["frame_cents"],
@@ -226,7 +226,7 @@ def _verify_codes(values: Mapping[str, Value]) -> Codes:
         tuple(values["supplements"] or ()),
     )
     try:
-        nomenclature.current().require_valid(codes)
+        nomenclature.require_valid(codes)
     except Refused as error:
         raise NotVerified("grouping codes", str(error)) from None
     return codes

@@ -4,9 +4,10 @@ import secrets
 
 from contracts import documents
 from contracts.documents import CLAIM, PRESCRIPTION, SALT_BYTES, DocumentType, Value
+from contracts.nomenclature.correction import Correction
 from contracts.sd_jwt import SdJwt
 from ledger.keys import Role, Signer, key_id
-from node.client.fhir import Correction, Prescription
+from node.client.fhir import Prescription
 from node.client.request import ClaimRequest
 
 

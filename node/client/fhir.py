@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
+from contracts.identifiers import passes_luhn
+from contracts.nomenclature.correction import Correction, Prism, canonical
 from node.client import screening
 from node.client.errors import Refused
 from node.client.reading import as_choice, as_date, as_integer, as_list, as_object
@@ -31,25 +33,6 @@ _RPPS: Final = re.compile(r"\d{11}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Prism:
-    """A prism; its amount in hundredths of a prism dioptre."""
-
-    amount: int
-    base: str
-
-
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """What one eye needs, in hundredths of a dioptre and degrees; positive cylinder."""
-
-    sphere: int
-    cylinder: int | None = None
-    axis: int | None = None
-    addition: int | None = None
-    prisms: tuple[Prism, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Prescription:
     """A prescription in canonical form."""
 
@@ -63,17 +46,6 @@ class Prescription:
     def correction(self, side: str) -> Correction | None:
         """Return the correction of the "right" or "left" eye."""
         return self.right if side == "right" else self.left
-
-
-def canonical(
-    sphere: int, cylinder: int | None, axis: int | None
-) -> tuple[int, int | None, int | None]:
-    """Return sphere, cylinder and axis with a positive cylinder; a cylinder of 0 is none."""
-    if not cylinder or axis is None:
-        return sphere, None, None
-    if cylinder < 0:
-        sphere, cylinder, axis = sphere + cylinder, -cylinder, axis + 90
-    return sphere, cylinder, (axis - 1) % 180 + 1
 
 
 def parse_prescription(value: object, field: str = "prescription") -> Prescription:
@@ -181,16 +153,9 @@ def _parse_prescriber(value: object, field: str) -> str:
     field = f"{field}.identifier.value"
     if not isinstance(number, str) or not _RPPS.fullmatch(number):
         raise Refused(field, "must be the prescriber's RPPS number, 11 digits")
-    if not _passes_luhn(number):
+    if not passes_luhn(number):
         raise Refused(field, "the last digit of the RPPS number does not fit the others")
     return number
-
-
-def _passes_luhn(number: str) -> bool:
-    """Return whether the last digit checks the others (ISO/IEC 7812-1, annex B)."""
-    digits = [int(digit) for digit in reversed(number)]
-    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]
-    return (sum(digits[::2]) + sum(doubled)) % 10 == 0
 
 
 def as_text(correction: Correction | None) -> str | None:

@@ -1,142 +1,149 @@
-"""The grouping codes of optics, and which of them may stand together in one claim.
+"""The reference tables that are packaged with the program, and what is said to people of them.
 
-The table is data (`contracts/tables/`), because codes come and go by decree; this file knows the
-shape of a table and how to read its columns, not one code.
+What the tables mean is judged in `contracts.nomenclature`; each objection there becomes here a
+sentence that names what was typed, and what to type instead.
 """
 
 import importlib.resources
-from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
-from typing import Final, Literal
+from typing import Final
 
-import msgspec
-
+from contracts.nomenclature.categories import CategoryTable
+from contracts.nomenclature.codes import Code, Codes, CodeTable
+from contracts.nomenclature.errors import Objected, Objection
+from contracts.nomenclature.prescriptions import PrescriptionTable
+from contracts.nomenclature.renewal import RenewalTable
+from contracts.nomenclature.tables import Table, parse_table
+from contracts.reference import TableKind
 from node.client.errors import Refused
 
-CURRENT: Final = "optics-2020"
-MAX_SUPPLEMENTS: Final = 8
-_SIDES: Final = {"right": "right lens", "left": "left lens"}
+_SHOWN: Final = 12  # characters of a code that there is not
 
 
-class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What else must stand in a claim for a supplement to stand in it."""
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """One table of each kind."""
 
-    lens_class: Literal["A", "B"] | None = None
-    frame: str | None = None
+    codes: CodeTable
+    categories: CategoryTable
+    renewal: RenewalTable
+    prescriptions: PrescriptionTable
 
-
-class Code(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One grouping code."""
-
-    code: str
-    label: str
-    amo: int  # PRS_NAT_REF of the basic scheme
-    c2s: int | None  # that of the complementary solidarity scheme, where there is one
-    type: Literal["lens", "frame", "supplement"]
-    class_: Literal["A", "B"] | None = msgspec.field(name="class", default=None)
-    kind: Literal["a", "c", "f"] | None = None  # simple, complex, very complex (R. 871-2 CSS)
-    design: Literal["unifocal", "multifocal"] | None = None
-    wearer: Literal["adult", "child"] | None = None
-    requires: Requirement = Requirement()
+    def __iter__(self) -> Iterator[Table]:
+        """Yield the tables in the order of their kinds."""
+        return iter((self.codes, self.categories, self.renewal, self.prescriptions))
 
 
-class _Closed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    on: str
-    codes: frozenset[str]
-
-
-class Codes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The grouping codes of one claim, as typed; `Nomenclature.require_valid` judges them."""
-
-    right: str | None = None
-    left: str | None = None
-    frame: str | None = None
-    supplements: tuple[str, ...] = ()
-
-
-class Nomenclature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One version of the table."""
-
-    table: str
-    source: str
-    codes: tuple[Code, ...]
-    categories: dict[str, str]  # kinds of both lenses in order -> category of the equipment
-    closed: _Closed
-
-    def code(self, code: str, field: str) -> Code:
-        """Return the row of `code`; raise `Refused` naming `field` where there is none."""
-        for row in self.codes:
-            if row.code == code:
-                return row
-        if code in self.closed.codes:
-            raise Refused(
-                field, f"the grouping code {code} was closed on {self.closed.on}", hint=self._hint
-            )
-        shown = f"{code[:12]} " if code.isascii() and code.isalnum() else ""
-        raise Refused(field, f"{shown}is no grouping code of optics".strip(), hint=self._hint)
-
-    def require_valid(self, codes: Codes, field: str = "codes") -> None:
-        """Raise `Refused` unless these codes may stand together in one claim."""
-        lenses = self.lenses(codes, field)
-        if not lenses:
-            raise Refused(
-                field,
-                "there is no lens",
-                hint="give the code of the right lens, of the left, or both",
-            )
-        if codes.frame is not None:
-            self._typed(codes.frame, "frame", f"{field}.frame")
-        if len(codes.supplements) > MAX_SUPPLEMENTS:
-            raise Refused(f"{field}.supplements", f"more than {MAX_SUPPLEMENTS}")
-        classes = {row.class_ for row in lenses.values()}
-        for supplement, count in Counter(codes.supplements).items():
-            row = self._typed(supplement, "supplement", f"{field}.supplements")
-            need = row.requires
-            if count > len(lenses):
-                raise Refused(
-                    f"{field}.supplements", f"{row.code} stands {count} times, at most one per lens"
-                )
-            if need.lens_class is not None and need.lens_class not in classes:
-                raise Refused(
-                    f"{field}.supplements",
-                    f"{row.code} goes with a lens of class {need.lens_class}, and there is none",
-                )
-            if need.frame is not None and need.frame != codes.frame:
-                raise Refused(
-                    f"{field}.supplements",
-                    f"{row.code} goes with the frame {need.frame}, not {codes.frame or 'without'}",
-                )
-
-    def lenses(self, codes: Codes, field: str = "codes") -> dict[str, Code]:
-        """Return the lenses that are claimed by side, "right" and "left"."""
-        typed = {"right": codes.right, "left": codes.left}
-        return {
-            side: self._typed(code, "lens", f"{field}.{side}")
-            for side, code in typed.items()
-            if code is not None
-        }
-
-    def category(self, codes: Codes) -> str | None:
-        """Return the category a to f of the equipment; None for one lens alone.
-
-        It follows from the two codes: no dioptre is needed to know the ceiling.
-        """
-        kinds = sorted(str(row.kind) for row in self.lenses(codes).values())
-        return self.categories.get("".join(kinds))
-
-    def _typed(self, code: str, type_: str, field: str) -> Code:
-        row = self.code(code, field)
-        if row.type != type_:
-            raise Refused(field, f"{row.code} is a {row.type}, not a {type_}: {row.label}")
-        return row
-
-    @property
-    def _hint(self) -> str:
-        return f"the codes of the table {self.table} are V01 to V04, VU1 to VU7 and so on"
+def packaged(kind: TableKind) -> bytes:
+    """Return the file of a table as it is packaged with the rules."""
+    path = importlib.resources.files("contracts") / "tables" / f"{kind.subject}.json"
+    return path.read_bytes()
 
 
 @cache
-def current() -> Nomenclature:
-    """Return the table that new claims are judged by."""
-    path = importlib.resources.files("contracts") / "tables" / f"{CURRENT}.json"
-    return msgspec.json.decode(path.read_bytes(), type=Nomenclature)
+def current() -> Tables:
+    """Return the tables that new claims are judged by."""
+    return Tables(
+        parse_table(packaged(TableKind.OPTICS_CODES), CodeTable),
+        parse_table(packaged(TableKind.OPTICS_CATEGORIES), CategoryTable),
+        parse_table(packaged(TableKind.OPTICS_RENEWAL), RenewalTable),
+        parse_table(packaged(TableKind.OPTICS_PRESCRIPTIONS), PrescriptionTable),
+    )
+
+
+def require_valid(
+    codes: Codes, field: str = "codes", *, age: int | None = None, is_c2s: bool = False
+) -> None:
+    """Raise `Refused` unless these codes may stand together in one claim."""
+    with in_words():
+        current().codes.require_valid(codes, field, age=age, is_c2s=is_c2s)
+
+
+def lenses(codes: Codes, field: str = "codes") -> dict[str, Code]:
+    """Return the lenses that are claimed by side, "right" and "left"; raise `Refused`."""
+    with in_words():
+        return current().codes.lenses(codes, field)
+
+
+def category(codes: Codes) -> str | None:
+    """Return the category a to f of the equipment; None for one lens alone.
+
+    It follows from the two codes: no dioptre is needed to know the ceiling.
+    """
+    found = current().categories.category(row.kind for row in lenses(codes).values())
+    return None if found is None else found.name
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Turn what the nomenclature objects to into `Refused`, said for a person."""
+    try:
+        yield
+    except Objected as objected:
+        raise Refused(objected.field, reason_of(objected), hint=hint_of(objected)) from None
+
+
+def reason_of(objected: Objected) -> str:
+    """Return what is wrong, with what was typed where that is fit to be shown."""
+    return _REASONS[objected.objection](*objected.evidence)
+
+
+def hint_of(objected: Objected) -> str:
+    """Return what to do about it; nothing where the reason says it."""
+    match objected.objection:
+        case Objection.NO_LENS:
+            return "give the code of the right lens, of the left, or both"
+        case Objection.CODE_UNKNOWN:
+            meant = str(objected.evidence[0]).upper().replace("O", "0")
+            if any(row.code == meant for row in current().codes.codes):
+                return f"did you mean {meant}? Codes are in capitals, with the digit zero"
+        case Objection.CODE_CLOSED:
+            pass
+        case Objection.CODE_UNVERIFIED:
+            return "a person must verify it and the members must adopt a table that holds it"
+        case Objection.ANCHOR_ABSENT:
+            return "the date of the last glasses that periods are counted from"
+        case _:
+            return ""
+    name = current().codes.name
+    return f"the codes of the table {name} are V01 to V04, VU1 to VU7 and so on: depoli codes show"
+
+
+def _unknown(code: str | int) -> str:
+    text = str(code)
+    shown = f"{text[:_SHOWN]} " if text.isascii() and text.isalnum() else ""
+    return f"{shown}is no grouping code of optics"
+
+
+_REASONS: Final[dict[Objection, Callable[..., str]]] = {
+    Objection.NO_LENS: lambda: "there is no lens",
+    Objection.CODE_UNKNOWN: _unknown,
+    Objection.CODE_CLOSED: lambda code, day: f"the grouping code {code} was closed on {day}",
+    Objection.CODE_ELSEWHERE: lambda code: f"{code} is not for glasses, or of another scheme",
+    Objection.CODE_UNVERIFIED: lambda code: f"{code} is newer than this table, and not verified",
+    Objection.CODE_MISPLACED: lambda code, found, wanted, label: (
+        f"{code} is a {found}, not a {wanted}: {label}"
+    ),
+    Objection.SUPPLEMENTS_TOO_MANY: lambda most: f"more than {most}",
+    Objection.SUPPLEMENT_REPEATED: lambda code, most, count: (
+        f"{code} stands {count} times, at most {most} may"
+    ),
+    Objection.LENS_CLASS_ABSENT: lambda code, class_: (
+        f"{code} goes with a lens of class {class_}, and there is none"
+    ),
+    Objection.FRAME_ABSENT: lambda code, frame, found: (
+        f"{code} goes with the frame {frame}, not {found or 'without'}"
+    ),
+    Objection.WEARER_TOO_OLD: lambda code, age: f"{code} is for wearers below {age} years",
+    Objection.CODE_NOT_OF_C2S: lambda code: (
+        f"the complementary solidarity scheme (C2S) has no code {code}"
+    ),
+    Objection.AGE_OUT_OF_RANGE: lambda most: f"must be whole years, 0 to {most}",
+    Objection.AMOUNT_OUT_OF_RANGE: lambda most: f"must be cents, 0 to {most}",
+    Objection.CLAUSE_NOT_ONE: lambda count: f"{count} clauses of the table speak of it",
+    Objection.ANCHOR_ABSENT: lambda: "is missing",
+    Objection.DATE_BEFORE: lambda: "is before the day that it must follow",
+}

@@ -9,9 +9,9 @@ from typing import ClassVar, Final, TypeVar
 
 import msgspec
 
+from contracts.nomenclature.codes import Codes
 from node.client.errors import VaultDamaged
 from node.client.fhir import Prescription
-from node.client.nomenclature import Codes
 from node.client.vault import Kind, Vault
 
 

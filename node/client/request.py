@@ -13,10 +13,10 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from contracts.nomenclature.codes import Codes
 from node.client import nomenclature, screening
 from node.client.errors import Refused
 from node.client.fhir import Prescription, parse_prescription
-from node.client.nomenclature import Codes
 from node.client.reading import (
     as_choice,
     as_date,
@@ -96,7 +96,7 @@ def parse_claim(data: bytes, name: str, *, today: str) -> ClaimRequest:
     reference = as_reference(claim["reference"], "claim.reference")
     prescription_reference, handed = _parse_prescribed(document, reference)
     codes = _parse_codes(claim["codes"])
-    nomenclature.current().require_valid(codes)
+    nomenclature.require_valid(codes)
     lenses_cents, frame_cents = _parse_amounts(claim["amounts"], with_frame=codes.frame is not None)
     invoice_date = as_date(claim["invoice_date"], "claim.invoice_date")
     if invoice_date > today:
@@ -205,7 +205,7 @@ def require_prescribed(request: ClaimRequest, prescription: Prescription) -> Non
         raise Refused(
             "claim.invoice_date", f"is before the prescription, written {prescription.written}"
         )
-    for side, lens in nomenclature.current().lenses(request.codes).items():
+    for side, lens in nomenclature.lenses(request.codes).items():
         correction = prescription.correction(side)
         if correction is None:
             raise Refused(

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
+from contracts.identifiers import NIR_FORM, nir_key
 from node.client.errors import SocialSecurityNumber
 
 _SEPARATORS: Final = re.compile(r"[\s.\-_/]+")
-_FORM: Final = r"[1-478]\d{2}(?:0[1-9]|1[0-2]|[2-9]\d)(?:\d{2}|2[AB])\d{6}"
-_NUMBER: Final = re.compile(rf"(?=({_FORM})(\d\d)?)", re.ASCII)
+_NUMBER: Final = re.compile(rf"(?=({NIR_FORM})(\d\d)?)", re.ASCII)
 _WORD: Final = re.compile(r"[A-Za-z0-9+/_\-]{16,}={0,2}")  # base64 of 13 characters has 18
 _HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2}){13,}")
 # Random identifiers hold 13 digits in a row by chance, one in a few hundred; in hexadecimal they
@@ -83,7 +83,7 @@ def _holds_row(text: str) -> bool:
     for match in _NUMBER.finditer(text):
         number, key = match[1], match[2]
         start, end = match.start(), match.start() + len(number)
-        if key is not None and _key(number) == int(key):
+        if key is not None and nir_key(number) == int(key):
             return True
         # Thirteen digits that stand alone are the number without its key. In a longer row of
         # digits (a SIRET has 14) only the key tells.
@@ -91,7 +91,3 @@ def _holds_row(text: str) -> bool:
         if alone:
             return True
     return False
-
-
-def _key(number: str) -> int:
-    return 97 - int(number.replace("2A", "19").replace("2B", "18")) % 97

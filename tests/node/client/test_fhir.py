@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.nomenclature.correction import Correction, Prism, canonical
 from node.client.errors import NotReadable, Refused, SocialSecurityNumber
-from node.client.fhir import Correction, Prism, canonical, parse_prescription
+from node.client.fhir import parse_prescription
 from node.client.reading import parse_object
 
 LENS = {"coding": [{"code": "lens"}]}

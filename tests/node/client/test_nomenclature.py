@@ -1,21 +1,14 @@
 """Grouping codes: which there are, which stand together, which category they make."""
 
-import importlib.resources
-
 import pytest
 
+from contracts.nomenclature.codes import Codes
+from contracts.nomenclature.errors import Objected, Objection
+from contracts.reference import TableKind, table_hash
+from node.client import nomenclature
 from node.client.errors import Refused
-from node.client.nomenclature import Codes, current
 
-TABLE = current()
-
-
-def test_the_table_has_every_code_once() -> None:
-    codes = [row.code for row in TABLE.codes]
-    assert len(codes) == len(set(codes)) == 29
-    assert {row.type for row in TABLE.codes} == {"lens", "frame", "supplement"}
-    assert all(row.kind and row.class_ and row.design for row in TABLE.codes if row.type == "lens")
-    assert not TABLE.closed.codes & set(codes)
+TABLES = nomenclature.current()
 
 
 @pytest.mark.parametrize(
@@ -30,12 +23,12 @@ def test_the_table_has_every_code_once() -> None:
     ],
 )
 def test_two_codes_make_a_category(right: str, left: str, category: str) -> None:
-    assert TABLE.category(Codes(right, left)) == category
-    assert TABLE.category(Codes(left, right)) == category
+    assert nomenclature.category(Codes(right, left)) == category
+    assert nomenclature.category(Codes(left, right)) == category
 
 
 def test_one_lens_has_no_category() -> None:
-    assert TABLE.category(Codes("V01")) is None
+    assert nomenclature.category(Codes("V01")) is None
 
 
 @pytest.mark.parametrize(
@@ -49,7 +42,7 @@ def test_one_lens_has_no_category() -> None:
     ],
 )
 def test_codes_that_go_together_are_accepted(codes: Codes) -> None:
-    TABLE.require_valid(codes)
+    nomenclature.require_valid(codes)
 
 
 @pytest.mark.parametrize(
@@ -75,10 +68,67 @@ def test_codes_that_go_together_are_accepted(codes: Codes) -> None:
 )
 def test_codes_that_do_not_go_together_are_refused(codes: Codes, reason: str) -> None:
     with pytest.raises(Refused) as refusal:
-        TABLE.require_valid(codes)
+        nomenclature.require_valid(codes)
     assert reason in str(refusal.value)
 
 
-def test_the_table_is_packaged_with_the_rules() -> None:
-    path = importlib.resources.files("contracts") / "tables" / f"{TABLE.table}.json"
-    assert path.is_file()
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("VO1", "did you mean V01?"),
+        ("so1", "did you mean S01?"),
+        ("vu1", "did you mean VU1?"),
+        ("VU9", "depoli codes show"),
+        ("OP1", "depoli codes show"),
+        ("SOA", "adopt a table"),
+        ("LEN", ""),
+    ],
+)
+def test_a_code_that_is_not_taken_is_answered_by_what_to_do(typed: str, hint: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        nomenclature.require_valid(Codes(typed))
+    assert hint in refusal.value.hint
+    assert bool(hint) is bool(refusal.value.hint)
+
+
+def test_the_age_and_the_scheme_are_judged_where_they_are_known() -> None:
+    codes = Codes("V01", "V01", "M02", ("MS1",))
+    nomenclature.require_valid(codes, age=5, is_c2s=True)
+    with pytest.raises(Refused, match="MS1 is for wearers below 6 years"):
+        nomenclature.require_valid(codes, age=6)
+    with pytest.raises(Refused, match="has no code VU1"):
+        nomenclature.require_valid(Codes("VU1"), is_c2s=True)
+
+
+EVIDENCE: dict[Objection, tuple[str | int, ...]] = {
+    Objection.NO_LENS: (),
+    Objection.CODE_UNKNOWN: ("VU9",),
+    Objection.CODE_CLOSED: ("OP1", "2019-12-31"),
+    Objection.CODE_ELSEWHERE: ("LEN",),
+    Objection.CODE_UNVERIFIED: ("SOA",),
+    Objection.CODE_MISPLACED: ("M01", "frame", "lens", "MONTURE"),
+    Objection.SUPPLEMENTS_TOO_MANY: (8,),
+    Objection.SUPPLEMENT_REPEATED: ("SV3", 1, 2),
+    Objection.LENS_CLASS_ABSENT: ("S01", "A"),
+    Objection.FRAME_ABSENT: ("MS1", "M02", ""),
+    Objection.WEARER_TOO_OLD: ("MS1", 6),
+    Objection.CODE_NOT_OF_C2S: ("VU1",),
+    Objection.AGE_OUT_OF_RANGE: (150,),
+    Objection.AMOUNT_OUT_OF_RANGE: (10_000_00,),
+    Objection.CLAUSE_NOT_ONE: (0,),
+    Objection.ANCHOR_ABSENT: (),
+    Objection.DATE_BEFORE: (),
+}
+
+
+@pytest.mark.parametrize("objection", Objection)
+def test_every_objection_is_said_to_a_person(objection: Objection) -> None:
+    with pytest.raises(Refused) as refusal, nomenclature.in_words():
+        raise Objected(objection, "codes.right", *EVIDENCE[objection])
+    assert refusal.value.field == "codes.right"
+    assert all(str(each) in refusal.value.reason for each in EVIDENCE[objection])
+
+
+def test_the_tables_are_packaged_with_the_rules() -> None:
+    assert [table.KIND for table in TABLES] == list(TableKind)
+    assert len({table_hash(nomenclature.packaged(kind)) for kind in TableKind}) == len(TableKind)
