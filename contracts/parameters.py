@@ -21,7 +21,7 @@ class Parameters(Struct):
     max_block_bytes: Annotated[int, msgspec.Meta(ge=1 << 16, le=MAX_BLOCK_BYTES)] = 2 << 20
     max_block_transactions: Annotated[int, msgspec.Meta(ge=1, le=MAX_BLOCK_TRANSACTIONS)] = 2_048
     max_block_calls: Annotated[int, msgspec.Meta(ge=256, le=1 << 16)] = 8_192
-    # Units of contracts.calls.costs; 8 µs each: a full block executes in about half a second.
+    # Units of contracts.calls.costs, some 12 µs each: a full block executes in about a second.
     max_block_cost: Annotated[int, msgspec.Meta(ge=1 << 14, le=1 << 20)] = 1 << 16
     max_expired_removals: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)] = 4_096  # ids per block
     dispute_window_s: Annotated[int, msgspec.Meta(ge=0, le=3_650 * _DAY_S)] = 30 * _DAY_S

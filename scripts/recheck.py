@@ -283,7 +283,7 @@ def cost_of(number, *fields):
         case 53:
             return 64 + 18 * 3
         case _:
-            return {10: 1, 20: 1, 32: 2, 33: 4, 41: 2, 240: 1}[number]
+            return {10: 2, 20: 2, 32: 2, 33: 4, 41: 2, 240: 2}[number]
 
 
 def call(value, path):

@@ -41,6 +41,7 @@ from contracts.calls import (
     Part,
     Possession,
     PrescriptionCommit,
+    ReadySignal,
     Reason,
     Replacing,
     Rotating,
@@ -328,6 +329,16 @@ def claim_of(chain: Chain, sender: str, payer: str, name: str) -> tuple[list[Cal
         None,
     )
     return [PrescriptionCommit(prescription), *locks], claim
+
+
+def chains() -> list[Chain]:
+    """Return chains in which, together, every kind of call is applied, and many are refused."""
+    changed = story(upheaval())
+    changed.block(
+        changed.transaction("operator", ReadySignal(1)),
+        changed.transaction("shop-a", ReadySignal(1)),  # refused: it runs no validator
+    )
+    return [story(story()), changed]  # of what happens a second time, most is refused
 
 
 def story(chain: Chain | None = None) -> Chain:

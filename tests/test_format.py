@@ -187,7 +187,7 @@ def test_the_page_lists_every_call_and_what_it_costs() -> None:
     marks = (Mark(Part.LENSES, point), Mark(Part.FRAME, some_bytes(1)))
     claim = ClaimSubmit(bytes(16), Leg.BASE, point, point, point, marks, None, None)
     assert claim.cost == 4 + 2 * 2
-    assert PrescriptionCommit(point).cost == MarkLock(point).cost == 1
+    assert PrescriptionCommit(point).cost == MarkLock(point).cost == 2
 
 
 def row_of(name: str) -> str:

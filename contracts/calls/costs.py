@@ -1,6 +1,7 @@
-"""What calls cost a block, in units of about 8 µs: a pair of the state that is hashed.
+"""What calls cost a block, in units of some 12 µs: a pair of the state that is hashed, or an entry.
 
-Each class of call tells its own as `cost`, for the worst case of what it may do.
+Each class of call tells its own as `cost`, for the worst case of what it may do; `scripts/costs`
+measures it, and finds what says too little.
 """
 
 from typing import Final

@@ -32,7 +32,7 @@ class MarkLock(Struct, tag=20):
     @property
     def cost(self) -> int:
         """What it costs a block."""
-        return 1
+        return 2
 
 
 class Mark(Struct):

@@ -15,4 +15,4 @@ class ReadySignal(Struct, tag=240):
     @property
     def cost(self) -> int:
         """What it costs a block."""
-        return 1
+        return 2

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from contracts import accusations, eras, recent, registry
 from contracts.calls import (
@@ -253,12 +255,28 @@ def test_calls_bytes_and_cost_are_limited() -> None:
     assert len(cost.execute(costly, skip_invalid=True).body.transactions) == 1
 
 
+SMALL = World(Parameters(max_block_cost=1 << 14))
+
+
+@settings(max_examples=30)
+@given(lots=st.lists(st.integers(min_value=1, max_value=7), max_size=8))
+def test_a_block_holds_all_that_fits_by_cost_and_no_more(lots: list[int]) -> None:
+    settle = SettlementCreate(SMALL.ids[SHOP], tuple(map(bytes32, map(str, range(256)))), None)
+    limit = SMALL.chain.parameters.max_block_cost
+    costs = [settle.cost * calls for calls in lots]
+    offered = [SMALL.transaction("insurer", *[settle] * calls) for calls in lots]
+    kept = SMALL.execute(offered, skip_invalid=True).body.transactions
+    assert kept == tuple(each.raw for each in offered[: len(kept)])
+    assert sum(costs[: len(kept)]) <= limit
+    assert len(kept) == len(lots) or sum(costs[: len(kept) + 1]) > limit
+
+
 def test_what_costs_more_than_any_block_may_is_never_admitted() -> None:
     world = World()
     tight = msgspec.structs.replace(world.chain.parameters, max_block_cost=10)
     chain = replace(world.chain, parameters=tight)
-    transaction = world.transaction(SHOP, *[COMMIT] * 11)
-    with pytest.raises(TooCostly, match="costs 11, a whole block may cost 10"):
+    transaction = world.transaction(SHOP, *[COMMIT] * 6)
+    with pytest.raises(TooCostly, match="costs 12, a whole block may cost 10"):
         require_includable(transaction, chain, chain.header.time, DirectSignatures())
 
 
