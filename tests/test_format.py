@@ -28,6 +28,7 @@ from contracts.commitment import H_TAG, H, blinding_from, commit, lock_of, mark_
 from contracts.documents import CLAIM, PRESCRIPTION, DocumentType
 from contracts.errors import Refusal
 from contracts.parameters import Parameters
+from contracts.reference import MAX_TABLE_BYTES, TableKind
 from contracts.registry import Family
 from ledger import keys
 from ledger.certificate import KIND_COMMIT, vote_signing_bytes
@@ -158,7 +159,7 @@ def example() -> str:
 
 def test_the_worked_example_is_what_the_code_makes() -> None:
     shown = (
-        page().partition("\n## 20. Worked example")[2].partition("```\n")[2].partition("\n```")[0]
+        page().partition("\n## 21. Worked example")[2].partition("```\n")[2].partition("\n```")[0]
     )
     assert shown == example()
 
@@ -188,6 +189,12 @@ def test_the_page_lists_every_call_and_what_it_costs() -> None:
     claim = ClaimSubmit(bytes(16), Leg.BASE, point, point, point, marks, None, None)
     assert claim.cost == 4 + 2 * 2
     assert PrescriptionCommit(point).cost == MarkLock(point).cost == 2
+
+
+def test_the_page_lists_every_reference_table() -> None:
+    rows = {int(row[0]): row[1].strip("`") for row in tables("20. ") if row[0].isdigit()}
+    assert rows == {kind.value: f"{kind.subject}.json" for kind in TableKind}
+    assert f"{MAX_TABLE_BYTES:,} bytes" in page()
 
 
 def row_of(name: str) -> str:

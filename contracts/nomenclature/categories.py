@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from contracts.errors import BadTable
+from contracts.nomenclature.codes import Code
 from contracts.nomenclature.correction import Correction
 from contracts.nomenclature.errors import Objected, Objection
 from contracts.nomenclature.tables import (
@@ -136,6 +137,12 @@ class Element:
     def in_full(self) -> int:
         """What is borne of it as an element of class A."""
         return self.price if self.limit is None else min(self.price, self.limit)
+
+
+def element_of(row: Code, price: int) -> Element:
+    """Return the lens or frame of this code at a price, whose limit is not known."""
+    assert row.class_ is not None  # a table whose lenses and frames have none is refused
+    return Element(row.class_, price)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,15 @@ import click
 from node.cli.output import Verbs, emit, fields, json_option
 from node.cli.person import Person, at_home, claim_id, euros, read_input, run, write_private
 from node.client import disclosure as disclosures
-from node.client import inbox, lots, sealing
+from node.client import inbox, lots, nomenclature, sealing
 from node.client.disclosure import Disclosed
 from node.client.errors import NotFound
 from node.client.records import ClaimRecord, PrescriptionRecord, find
 from node.client.statements import Statement
 from node.client.vault import Vault
 from node.errors import Usage
+
+_PARTS = frozenset(("lenses", "frame"))
 
 
 @click.group(cls=Verbs)
@@ -114,6 +116,7 @@ def _shown(found: Disclosed | Statement, person: Person) -> dict[str, Any]:
         "frame": found.codes.frame,
         "supplements": list(found.codes.supplements),
         "category": found.category,
+        "bearable_cents": nomenclature.most_of(found.codes, found.lenses_cents, found.frame_cents),
         "lenses_cents": found.lenses_cents,
         "frame_cents": found.frame_cents,
         "cents": found.opening.amount,
@@ -128,7 +131,7 @@ def _human(item: dict[str, Any]) -> str:
     for name, value in item.items():
         if name.endswith("cents"):
             part = name.removesuffix("cents").rstrip("_")
-            shown[f"{part} cost" if part else "amount"] = euros(value)
+            shown[f"{part} cost" if part in _PARTS else part or "amount"] = euros(value)
         else:
             shown[name] = " ".join(value) if isinstance(value, list) else value
     verified = fields({name: value for name, value in shown.items() if value})

@@ -22,6 +22,7 @@ _NOUNS: Final = {
     "node": "Initialise, run and look at a node.",
     "doctor": "Say in words why there is no block, and what to do.",
     "testnet": "A whole network on this machine, for trying things.",
+    "codes": "Ask the tables of optics: codes, categories, ceilings, renewals.",
     "prescription": "Keep a prescription in the vault and commit to it.",
     "claim": "Submit, show, accept, reject and cancel claims.",
     "explain": "Say what happened to a thing, and who may do what next until when.",

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from contracts.nomenclature.categories import CategoryTable
+from contracts.calendar import Day, parse_day
+from contracts.errors import BadDay
+from contracts.nomenclature.categories import CategoryTable, bearable, element_of
 from contracts.nomenclature.codes import Code, Codes, CodeTable
 from contracts.nomenclature.errors import Objected, Objection
 from contracts.nomenclature.prescriptions import PrescriptionTable
@@ -75,6 +77,35 @@ def category(codes: Codes) -> str | None:
     """
     found = current().categories.category(row.kind for row in lenses(codes).values())
     return None if found is None else found.name
+
+
+def most_of(codes: Codes, lenses_cents: int, frame_cents: int | None) -> int | None:
+    """Return how much of what parts cost both insurances may bear; None where nothing says so.
+
+    That is so for one lens of class B, and for lenses of two classes whose prices are not told
+    apart. It binds responsible contracts. Raises `Refused`.
+    """
+    rows = list(lenses(codes).values())
+    if len({row.class_ for row in rows}) != 1:
+        return None
+    tables = current()
+    with in_words():
+        frame = tables.codes.frame(codes)
+        most = bearable(
+            tables.categories,
+            tables.categories.category(row.kind for row in rows),
+            (element_of(rows[0], lenses_cents),),  # of one class, they are limited together
+            None if frame is None else element_of(frame, frame_cents or 0),
+        )
+    return None if most is None else most.together
+
+
+def as_day(text: str, field: str) -> Day:
+    """Return the day that a person typed; raise `Refused`."""
+    try:
+        return parse_day(text)
+    except BadDay:
+        raise Refused(field, "must be a day such as 2026-11-23") from None
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.calendar import Day, add_months, easter_of, parse_day, weekday_of
-from contracts.nomenclature.categories import Category, Element, bearable
+from contracts.nomenclature.categories import Category, Element, bearable, element_of
 from contracts.nomenclature.codes import SIDES, Codes
 from contracts.nomenclature.correction import Correction, canonical, turn_between
 from contracts.nomenclature.errors import Objected, Objection
@@ -157,6 +157,11 @@ def test_a_higher_category_never_bears_less(
     together = [most.together for most in found if most is not None]
     assert together == sorted(together)
     assert len(together) == len(rows)
+
+
+def test_a_code_at_a_price_is_an_element_of_its_class() -> None:
+    assert element_of(TABLES.codes.row("VU4", "x"), 100) == Element("B", 100)
+    assert element_of(TABLES.codes.row("M01", "x"), 100) == Element("A", 100)
 
 
 @pytest.mark.parametrize("amount", [-1, MAX_CENTS + 1])

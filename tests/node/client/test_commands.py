@@ -97,6 +97,7 @@ def test_a_claim_goes_from_file_to_settled(town: Town) -> None:
     town.once("shop", "disclosure", "make", "F2025-0003", "--output", disclosure)
     (seen,) = town.does("insurer", "disclosure", "verify", disclosure)
     assert (seen["right"], seen["cents"]) == ("V01", 13_000)
+    assert seen["bearable_cents"] == 13_000
     (accepted,) = town.once("insurer", "claim", "accept", claim["claim"])
     assert accepted["outcome"] == "accepted"
     statement = town.folder / "s.json"

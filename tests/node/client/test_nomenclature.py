@@ -100,6 +100,25 @@ def test_the_age_and_the_scheme_are_judged_where_they_are_known() -> None:
         nomenclature.require_valid(Codes("VU1"), is_c2s=True)
 
 
+@pytest.mark.parametrize(
+    ("codes", "lenses_cents", "frame_cents", "most"),
+    [
+        (Codes("VU1", "VU2", "M03"), 300_00, 120_00, 400_00),
+        (Codes("VU1", "VU2", "M03"), 400_00, 90_00, 420_00),
+        (Codes("VM4", "VU2"), 700_00, None, 610_00),
+        (Codes("V01", "V01", "M03"), 75_00, 120_00, 175_00),
+        (Codes("VU1", "VU1", "M01"), 400_00, 30_00, 420_00),
+        (Codes("V01", None, "M01"), 40_00, 35_00, 70_00),
+        (Codes("VU1"), 40_00, None, None),
+        (Codes("V01", "VU1"), 40_00, None, None),
+    ],
+)
+def test_a_claim_has_a_most_that_may_be_borne(
+    codes: Codes, lenses_cents: int, frame_cents: int | None, most: int | None
+) -> None:
+    assert nomenclature.most_of(codes, lenses_cents, frame_cents) == most
+
+
 EVIDENCE: dict[Objection, tuple[str | int, ...]] = {
     Objection.NO_LENS: (),
     Objection.CODE_UNKNOWN: ("VU9",),
