@@ -53,6 +53,8 @@ def submit(context: click.Context, person: Person, file: Path) -> None:
         sender = person.sender
         with vault.changes():
             lots.prepare(vault, sender, request, person.members.id_of)
+        for doubt in lots.doubts_of(vault, request):
+            note(f"look again: {doubt}")
 
         async def go() -> list[ClaimRecord]:
             async with person.node() as node:

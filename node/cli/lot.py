@@ -50,6 +50,8 @@ def submit(
                         raise Refused("claim.reference", f"{request.reference} stands twice")
                     lots.prepare(vault, sender, request, person.members.id_of)
                     references.append(request.reference)
+                    for doubt in lots.doubts_of(vault, request):
+                        note(f"{file.name}: look again: {doubt}")
                 except (ClientError, NodeError) as error:
                     note(f"{file.name}: {error}")
                     refused.append({"file": file.name, "error": str(error)})

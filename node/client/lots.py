@@ -24,6 +24,7 @@ from ledger.transaction import MAX_CALLS, created_id, parse
 from ledger.validators import MemberId
 from node.client import documents
 from node.client.client import CallOutcome, NodeClient
+from node.client.doubts import doubts
 from node.client.errors import NotFound, Refused
 from node.client.records import (
     ClaimRecord,
@@ -83,6 +84,12 @@ def add_prescription(
     )
     keep(vault, record, reference)
     return record, True
+
+
+def doubts_of(vault: Vault, request: ClaimRequest) -> list[str]:
+    """Return what looks wrong in a claim that was prepared, and is not refused."""
+    kept = _kept_prescription(vault, request.prescription_reference)
+    return doubts(request, kept.prescription)
 
 
 def prepare(vault: Vault, sender: Sender, request: ClaimRequest, payer_of: PayerOf) -> int:

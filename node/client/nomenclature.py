@@ -12,7 +12,6 @@ from functools import cache
 from typing import Final
 
 from contracts.calendar import Day, parse_day
-from contracts.errors import BadDay
 from contracts.nomenclature.categories import CategoryTable, bearable, element_of
 from contracts.nomenclature.codes import Code, Codes, CodeTable
 from contracts.nomenclature.errors import Objected, Objection
@@ -21,6 +20,7 @@ from contracts.nomenclature.renewal import RenewalTable
 from contracts.nomenclature.tables import Table, parse_table
 from contracts.reference import TableKind
 from node.client.errors import Refused
+from node.client.reading import as_date
 
 _SHOWN: Final = 12  # characters of a code that there is not
 
@@ -102,10 +102,7 @@ def most_of(codes: Codes, lenses_cents: int, frame_cents: int | None) -> int | N
 
 def as_day(text: str, field: str) -> Day:
     """Return the day that a person typed; raise `Refused`."""
-    try:
-        return parse_day(text)
-    except BadDay:
-        raise Refused(field, "must be a day such as 2026-11-23") from None
+    return parse_day(as_date(text, field))
 
 
 @contextmanager

@@ -1,18 +1,18 @@
 """JSON that people's software writes, read strictly: exact decimals, bounded, no name twice."""
 
-import datetime as dt
 import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, NoReturn
 
+from contracts.calendar import parse_day
+from contracts.errors import BadDay
 from node.client.errors import NotReadable, Refused
 
 MAX_FILE_BYTES: Final = 1 << 20  # a claim has about two thousand
 _REFERENCE: Final = re.compile(r"[A-Z0-9-]{1,20}")
 _SHOWN: Final = 40  # characters of a name in a message
-_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def parse_object(data: bytes, name: str) -> dict[str, Any]:
@@ -103,10 +103,10 @@ def as_reference(value: object, field: str) -> str:
 
 
 def as_date(value: object, field: str) -> str:
-    """Return `value` if it is a day written YYYY-MM-DD, else raise `Refused`."""
-    if isinstance(value, str) and _DATE.fullmatch(value):
-        try:
-            return dt.date.fromisoformat(value).isoformat()
-        except ValueError:
-            pass
-    raise Refused(field, "must be a day such as 2026-11-23")
+    """Return `value` if it is a day of 1900 to 2099 written YYYY-MM-DD, else raise `Refused`."""
+    text = value if isinstance(value, str) else ""
+    try:
+        parse_day(text)
+    except BadDay:
+        raise Refused(field, "must be a day such as 2026-11-23") from None
+    return text

@@ -129,6 +129,17 @@ def test_a_disclosure_given_with_the_decision_is_verified_first(town: Town) -> N
     assert (seen["kind"], seen["cents"]) == ("statement", 500)
 
 
+def test_a_doubt_is_said_and_the_claim_goes_on(town: Town) -> None:
+    doubtful = example()
+    doubtful["claim"]["codes"]["right"] = "V02"
+    file = town.file("c.json", doubtful)
+    said = "look again: codes.right: V02 is claimed, and what is prescribed makes V01"
+    for command in (("claim", "submit"), ("lot", "submit")):
+        result = town.call("shop", *command, file)
+        assert result.exit_code == Exit.OK
+        assert said in result.stderr
+
+
 def test_a_lot_is_all_or_nothing_unless_asked_otherwise(town: Town) -> None:
     lot = town.folder / "lot"
     lot.mkdir()

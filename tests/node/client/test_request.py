@@ -76,6 +76,7 @@ def test_the_examples_are_what_the_script_writes(tmp_path: Path) -> None:
         ("claim.amounts", {"lenses": 5}, "amounts.frame: is missing"),
         ("claim.amounts", {"lenses": 5, "frame": 5, "tip": 1}, "amounts: tip is not expected"),
         ("claim.codes.frame", None, "amounts.frame: an amount for a frame"),
+        ("claim.invoice_date", "1899-12-31", "claim.invoice_date: must be a day such as"),
         ("claim.invoice_date", "2027-01-01", "claim.invoice_date: 2027-01-01 is still to come"),
         ("claim.insured", "J DUPONT", "claim.insured: must be 1 to 20"),
         ("secret", "00", "secret: must be 64"),
