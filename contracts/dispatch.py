@@ -8,7 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from contracts import claim, marks, membership, prescription, settlement, versions
+from contracts import (
+    certificates,
+    claim,
+    delegation,
+    keyring,
+    marks,
+    membership,
+    prescription,
+    settlement,
+    versions,
+)
 from contracts.calls import Call, parse_call
 from contracts.context import Concerned, Context
 from contracts.errors import MalformedCall, UnknownVersion
@@ -52,6 +62,9 @@ CODES: Final[dict[int, Code]] = {
             **claim.LIFE.rules,
             **settlement.LIFE.rules,
             **membership.RULES,
+            **keyring.RULES,
+            **delegation.RULES,
+            **certificates.RULES,
             **versions.RULES,
         }
     ),

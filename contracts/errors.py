@@ -119,6 +119,28 @@ class KeyNotInForce(Inadmissible):
         self.height = height
 
 
+class NotDelegated(Inadmissible):
+    """The key that it names is of a member who may not act for its sender."""
+
+    code = "not-delegated"
+
+    def __init__(self, sender: bytes, owner: bytes) -> None:
+        super().__init__(f"member {owner.hex()}, whose key it is, may not act for {sender.hex()}")
+        self.sender = sender
+        self.owner = owner
+
+
+class BeyondDelegation(Inadmissible):
+    """It is signed by a delegate, and makes a call that he may not make."""
+
+    code = "beyond-delegation"
+
+    def __init__(self, position: int, kind: int) -> None:
+        super().__init__(f"call {position}, of the kind {kind}, is beyond what was delegated")
+        self.position = position
+        self.kind = kind
+
+
 class MalformedCall(Inadmissible):
     """One of its calls is no call of this version."""
 
@@ -237,6 +259,22 @@ class Refusal(IntEnum):
     APPROVER_UNKNOWN = 70
     APPROVAL_NOT_SIGNED = 71
     APPROVALS_TOO_FEW = 72
+    NEW_KEY_UNUSABLE = 200
+    NEW_KEY_TAKEN = 201
+    NEW_KEY_NOT_PROVED = 202
+    KEY_NEVER_IN_FORCE = 203
+    TOO_MANY_KEYS = 204
+    KEY_UNKNOWN = 205
+    KEY_ENDED = 206
+    KEY_OF_VALIDATOR = 207
+    KEY_OF_ANOTHER_ROLE = 208
+    LAST_KEY = 209
+    DELEGATE_IS_SENDER = 210
+    DELEGATE_UNKNOWN = 211
+    DELEGATION_NOT_IN_TIME = 212
+    DELEGATION_UNKNOWN = 213
+    KEY_NOT_BINDABLE = 215
+    CERTIFICATE_NOT_PROVED = 216
 
     @property
     def text(self) -> str:
@@ -311,6 +349,26 @@ _TEXTS: Final = {
     ),
     Refusal.APPROVAL_NOT_SIGNED: "The signature of the approval at the index given is another's.",
     Refusal.APPROVALS_TOO_FEW: "Fewer members approve than the quorum given second.",
+    Refusal.NEW_KEY_UNUSABLE: (
+        "The new key is no canonical point of its algorithm, or its role wants another algorithm."
+    ),
+    Refusal.NEW_KEY_TAKEN: "Somebody registered the new key before.",
+    Refusal.NEW_KEY_NOT_PROVED: "The new key did not sign that its owner holds it.",
+    Refusal.KEY_NEVER_IN_FORCE: "The key would end before the height given, at which it begins.",
+    Refusal.TOO_MANY_KEYS: "The sender has as many live keys as the number given; end one first.",
+    Refusal.KEY_UNKNOWN: "The sender never had a key with this id.",
+    Refusal.KEY_ENDED: "The key ends at the height given, which is not later.",
+    Refusal.KEY_OF_VALIDATOR: "A validator runs with this key; change it as that of a validator.",
+    Refusal.KEY_OF_ANOTHER_ROLE: "The key that ends is of the role whose number is given.",
+    Refusal.LAST_KEY: "No other transaction key of the sender is good from then on; add one first.",
+    Refusal.DELEGATE_IS_SENDER: "The sender names itself as its delegate.",
+    Refusal.DELEGATE_UNKNOWN: "The delegate is no admitted member.",
+    Refusal.DELEGATION_NOT_IN_TIME: (
+        "The delegation would be over already, or end after the time given."
+    ),
+    Refusal.DELEGATION_UNKNOWN: "The sender delegates nothing to this member now.",
+    Refusal.KEY_NOT_BINDABLE: "The sender has no such transaction key in force.",
+    Refusal.CERTIFICATE_NOT_PROVED: "The key of the certificate did not sign for the ledger key.",
 }
 
 

@@ -10,7 +10,17 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from contracts import accusations, dispatch, eras, recent, registry, seen, turns, versions
+from contracts import (
+    accusations,
+    delegation,
+    dispatch,
+    eras,
+    recent,
+    registry,
+    seen,
+    turns,
+    versions,
+)
 from contracts.calls import Call, parse_call
 from contracts.context import NOBODY_ELSE, Concerned, Context
 from contracts.errors import (
@@ -385,10 +395,13 @@ def _judged(
         raise TooFarAhead(body.valid_until, time + MAX_LIFETIME_S)
     sender = registry.sender(chain.state, body.sender)
     height = chain.header.height + 1
-    key = registry.transaction_key(chain.state, body.sender, body.key_id, height)
+    key, scope = delegation.signing_key(
+        chain.state, body.sender, body.key_id, height=height, time=time
+    )
     if seen.is_seen(chain.state, transaction):
         raise AlreadySeen(transaction.id)
     calls = _parse_calls(transaction)
+    delegation.require_within(scope, calls)
     code = dispatch.code(versions.at(chain.state, height), height)
     cost = sum(code.cost(call, position) for position, call in enumerate(calls))
     if cost > chain.parameters.max_block_cost:

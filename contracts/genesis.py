@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import msgspec
 
 from contracts import eras, registry, seen
+from contracts.countries import is_in_eea
 from contracts.errors import BadGenesis, KeyInUse
 from contracts.execute import Executed
 from contracts.parameters import Parameters
@@ -286,7 +287,7 @@ def _initial_state(genesis: Genesis) -> Overlay:
     state.put(_PARAMETERS, encode(genesis.parameters))
     seen.start(state, genesis.time)
     for member in genesis.members:
-        registry.admit(state, member.id, member.family, member.country)
+        registry.admit(state, member.id, member.family, member.country, 0)
         for key in member.keys:
             try:
                 registry.register(state, member.id, key.role, key.algorithm, key.public, 0)
@@ -324,8 +325,8 @@ def is_name(name: bytes) -> bool:
 
 
 def _require_country(member: Founder) -> None:
-    if not (member.country.isalpha() and member.country.isupper()):
-        raise BadGenesis(f"the country of {member.label} is not two capital letters")
+    if not is_in_eea(member.country):
+        raise BadGenesis(f"the country of {member.label} is none of the European Economic Area")
 
 
 def _require_distinct(what: str, values: list[str]) -> None:

@@ -273,6 +273,7 @@ def _is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
 def _register(context: Context, wanted: ValidatorKeys, kept: Sequence[bool]) -> None:
     """Give the sender the new keys, in force when they are used."""
     first = context.height + EFFECT
+    registry.forget_ended(context.state, context.sender, context.height)
     for role, public, stays in zip(_ROLES, _listed(wanted), kept, strict=True):
         if not stays:
             registry.register(context.state, context.sender, role, Algorithm.ED25519, public, first)

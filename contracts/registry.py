@@ -1,4 +1,8 @@
-"""The members and their keys. They come from genesis until governance admits others."""
+"""The members and their keys: who they are, where they stood when, which key was good when.
+
+They come from genesis, and by votes after it. Nothing is ever deleted: a key that ends and a member
+that goes stay written, so that what was signed at any height can be judged at any later one.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,17 +21,18 @@ from contracts.errors import (
     UnknownSender,
 )
 from contracts.state import Overlay, Reader
-from ledger.encoding import U63_MAX, Struct, decode, encode
+from ledger.encoding import U32_MAX, U63_MAX, Struct, decode, encode
 from ledger.errors import BadKey
 from ledger.hashing import Domain, hash_of
-from ledger.keys import Algorithm, KeyId, Role, key_id, parse_public_key
+from ledger.keys import KEY_ID_BYTES, Algorithm, KeyId, Role, key_id, parse_public_key
 from ledger.validators import MEMBER_ID_BYTES, MemberId, quorum
 
-_MEMBER: Final = b"m"  # + member -> Member
+_MEMBER: Final = b"m"  # + member -> Member; + u32 after that -> Standing, from 0
 _KEY: Final = b"k"  # + member + key id -> Key
 MAX_KEYS: Final = 1 << 20  # that are looked at: far more than members register
 _USED: Final = b"u"  # + public key -> member; never removed: a key has one owner for ever
 _OWNER: Final = b"i"  # + key id -> member; no two keys of the network have one id, ever
+_LIVE: Final = b"i"  # + member -> key ids, joined: its keys, but for some that have ended
 
 FAMILY_RULE_FROM: Final = 4  # validators
 
@@ -59,6 +64,15 @@ class Member(Struct):
     family: Family
     country: Country
     status: Status
+    since: Height = 0  # when it came to stand there
+    changes: Annotated[int, msgspec.Meta(ge=0, le=U32_MAX)] = 0  # since it was admitted
+
+
+class Standing(Struct):
+    """Where a member stood from a height on, until it stood elsewhere."""
+
+    height: Height
+    status: Status
 
 
 class Key(Struct):
@@ -69,6 +83,14 @@ class Key(Struct):
     public: Annotated[bytes, msgspec.Meta(min_length=32, max_length=33)]
     from_height: Height
     until_height: Height | None
+
+    def is_in_force(self, height: int) -> bool:
+        """Return whether the key is good at `height`."""
+        return self.from_height <= height and not self.has_ended(height)
+
+    def has_ended(self, height: int) -> bool:
+        """Return whether the key is not good at `height`, nor ever after."""
+        return self.until_height is not None and self.until_height <= height
 
 
 def member_id(transaction_key: bytes) -> MemberId:
@@ -103,15 +125,39 @@ def transaction_key(state: Reader, owner: bytes, id_: bytes, height: int) -> Key
 
     Raises `UnknownKey`, `KeyNotForTransactions`, `KeyNotInForce`.
     """
-    found = state.get(_KEY + owner + id_)
+    found = key(state, owner, id_)
     if found is None:
         raise UnknownKey(owner, id_)
-    key = _parse_key(found)
-    if not key.role.signs_transactions:
-        raise KeyNotForTransactions(id_, key.role.name.lower())
-    if height < key.from_height or (key.until_height is not None and height >= key.until_height):
+    if not found.role.signs_transactions:
+        raise KeyNotForTransactions(id_, found.role.name.lower())
+    if not found.is_in_force(height):
         raise KeyNotInForce(id_, height)
-    return key
+    return found
+
+
+def key(state: Reader, owner: bytes, id_: bytes) -> Key | None:
+    """Return the key of `owner` with this id, None where it never had one."""
+    found = state.get(_KEY + owner + id_)
+    return None if found is None else _parse_key(found)
+
+
+def keys_of(state: Reader, owner: bytes) -> list[tuple[KeyId, Key]]:
+    """Return every key that `owner` ever had, with its id."""
+    found = state.scan(_KEY + owner, MAX_KEYS)
+    return [(KeyId(name[-KEY_ID_BYTES:]), _parse_key(value)) for name, value in found]
+
+
+def live_keys(state: Reader, owner: bytes, height: int) -> list[tuple[KeyId, Key]]:
+    """Return the keys of `owner` that have not ended at `height`, the oldest first."""
+    ids = state.get(_LIVE + owner) or b""
+    found = []
+    for place in range(0, len(ids), KEY_ID_BYTES):
+        id_ = KeyId(ids[place : place + KEY_ID_BYTES])
+        held = key(state, owner, id_)
+        assert held is not None  # what is listed was registered
+        if not held.has_ended(height):
+            found.append((id_, held))
+    return found
 
 
 def keys(state: Reader, role: Role) -> list[tuple[MemberId, Key]]:
@@ -126,25 +172,73 @@ def changes_keys(changes: Iterable[bytes]) -> bool:
     return any(name.startswith(_KEY) for name in changes)
 
 
-def admit(state: Overlay, id_: MemberId, family: Family, country: bytes) -> None:
-    """Make `id_` a member. It must not be one."""
+def standings(state: Reader, id_: bytes) -> list[Standing]:
+    """Return where a member stood from when on, the first height first."""
+    found = state.scan(_MEMBER + id_, MAX_KEYS)
+    return [decode(value, Standing) for name, value in found if len(name) > len(_MEMBER + id_)]
+
+
+def admit(state: Overlay, id_: MemberId, family: Family, country: bytes, height: int) -> None:
+    """Make `id_` a member from `height` on. It must not be one, nor have been."""
     assert state.get(_MEMBER + id_) is None
-    state.put(_MEMBER + id_, encode(Member(family, country, Status.ADMITTED)))
+    _stand(state, id_, Member(family, country, Status.ADMITTED, height))
+
+
+def suspend(state: Overlay, id_: bytes, height: int) -> None:
+    """Let a member stand aside from `height` on; one that is not admitted stays as it is."""
+    _move(state, id_, (Status.ADMITTED,), Status.SUSPENDED, height)
+
+
+def reinstate(state: Overlay, id_: bytes, height: int) -> None:
+    """Admit a suspended member again; any other stays as it is."""
+    _move(state, id_, (Status.SUSPENDED,), Status.ADMITTED, height)
+
+
+def remove(state: Overlay, id_: bytes, height: int) -> None:
+    """Let a member go for ever, and end all its keys; one that is gone stays gone."""
+    _move(state, id_, (Status.ADMITTED, Status.SUSPENDED), Status.REMOVED, height)
+    for each, _ in live_keys(state, id_, height):
+        end(state, id_, each, height)
+
+
+def rekey(state: Overlay, id_: MemberId, algorithm: Algorithm, public: bytes, height: int) -> KeyId:
+    """End all keys by which a member signs transactions, and give it a new one; return its id.
+
+    Raises `ledger.errors.BadKey`, `KeyInUse`, and changes nothing then.
+    """
+    require_new(state, Role.TRANSACTION, algorithm, public)
+    for each, held in live_keys(state, id_, height):
+        if held.role.signs_transactions:
+            end(state, id_, each, height)
+    return register(state, id_, Role.TRANSACTION, algorithm, public, height)
 
 
 def register(
-    state: Overlay, owner: MemberId, role: Role, algorithm: Algorithm, public: bytes, height: int
+    state: Overlay,
+    owner: MemberId,
+    role: Role,
+    algorithm: Algorithm,
+    public: bytes,
+    height: int,
+    until: int | None = None,
 ) -> KeyId:
-    """Give `owner` a key, in force from `height` on; return the key's id.
+    """Give `owner` a key, in force from `height` on and below `until`; return the key's id.
 
     Raises `ledger.errors.BadKey` where it is of an algorithm that its role does not allow, not
     canonical or of low order, `KeyInUse` where anybody ever registered it for anything.
     """
     id_ = require_new(state, role, algorithm, public)
-    state.put(_KEY + owner + id_, encode(Key(role, algorithm, public, height, None)))
+    state.put(_KEY + owner + id_, encode(Key(role, algorithm, public, height, until)))
     state.put(_USED + public, owner)
     state.put(_OWNER + id_, owner)
+    state.put(_LIVE + owner, (state.get(_LIVE + owner) or b"") + id_)
     return id_
+
+
+def forget_ended(state: Overlay, owner: bytes, height: int) -> None:
+    """Shorten the list of an owner's live keys by those that have ended at `height`."""
+    live = (each for each, _ in live_keys(state, owner, height))
+    state.put(_LIVE + owner, b"".join(live))
 
 
 def require_new(state: Reader, role: Role, algorithm: Algorithm, public: bytes) -> KeyId:
@@ -166,16 +260,22 @@ def owner_of(state: Reader, id_: bytes) -> MemberId | None:
 
 def holds(state: Reader, owner: bytes, role: Role, public: bytes) -> bool:
     """Return whether this is a key of `owner`, of this role, that is not to end."""
-    found = state.get(_KEY + owner + key_id(role, Algorithm.ED25519, public))
-    return found is not None and _parse_key(found).until_height is None
+    found = key(state, owner, key_id(role, Algorithm.ED25519, public))
+    return found is not None and found.until_height is None
 
 
 def retire(state: Overlay, owner: bytes, role: Role, public: bytes, height: int) -> None:
-    """Let a key of `owner` end: it is in force below `height`."""
-    place = _KEY + owner + key_id(role, Algorithm.ED25519, public)
-    found = state.get(place)
-    assert found is not None  # whoever votes has its keys registered
-    state.put(place, encode(msgspec.structs.replace(_parse_key(found), until_height=height)))
+    """Let a key of a validator end: it is in force below `height`."""
+    end(state, owner, key_id(role, Algorithm.ED25519, public), height)
+
+
+def end(state: Overlay, owner: bytes, id_: bytes, height: int) -> None:
+    """Let a key of `owner` end: it is in force below `height`, or less long if it was to be."""
+    found = key(state, owner, id_)
+    assert found is not None  # the caller has looked, or it is that of a validator
+    if not found.has_ended(height):
+        ended = msgspec.structs.replace(found, until_height=height)
+        state.put(_KEY + owner + id_, encode(ended))
 
 
 def ruling_family(families: Sequence[Family]) -> Family | None:
@@ -189,6 +289,24 @@ def ruling_family(families: Sequence[Family]) -> Family | None:
             if count >= quorum(n):
                 return family
     return None
+
+
+def _move(
+    state: Overlay, id_: bytes, before: tuple[Status, ...], after: Status, height: int
+) -> None:
+    found = member(state, id_)
+    assert found is not None  # nobody votes on a stranger's standing
+    if found.status in before:
+        changed = msgspec.structs.replace(
+            found, status=after, since=height, changes=found.changes + 1
+        )
+        _stand(state, id_, changed)
+
+
+def _stand(state: Overlay, id_: bytes, after: Member) -> None:
+    state.put(_MEMBER + id_, encode(after))
+    number = after.changes.to_bytes(4)
+    state.put(_MEMBER + id_ + number, encode(Standing(after.since, after.status)))
 
 
 # Few values, read by every transaction: what they encode is remembered.

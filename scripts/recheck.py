@@ -238,6 +238,8 @@ replacing = struct(
     "replacing", number=u(52, 52), leaving=b(16), member=b(16), keys=validator_keys, **term
 )
 rotating = struct("rotating", number=u(53, 53), member=b(16), keys=validator_keys)
+ROLE = u(6, 1)
+scope = u(15, 1)
 approvals = seq(struct("approval", member=b(16), key_id=b(8), signature=b(64)), 0, 100)
 possession = struct(
     "possession",
@@ -263,8 +265,28 @@ CALLS = {
     51: struct("validator_leave", change=leaving, approvals=approvals),
     52: struct("validator_replace", change=replacing, approvals=approvals, possession=possession),
     53: struct("validator_rotate", change=rotating, possession=possession),
+    200: struct(
+        "key_add",
+        role=ROLE, algorithm=u(2, 1), public=b(32, 33), from_height=u(U63),
+        until_height=maybe(u(U63)), possession=maybe(b(64)),
+    ),
+    201: struct("key_revoke", key_id=b(8), height=u(U63)),
+    202: struct(
+        "key_rotate",
+        key_id=b(8), role=ROLE, algorithm=u(2, 1), public=b(32, 33), height=u(U63),
+        possession=maybe(b(64)),
+    ),
+    203: struct("delegation_grant", delegate=b(16), scope=scope, until=u(U63)),
+    204: struct("delegation_withdraw", delegate=b(16)),
+    205: struct(
+        "certificate_bind",
+        key_id=b(8), certificate=b(32), public=b(33, 512), signature=b(64, 512),
+    ),
     240: struct("ready_signal", version=u(0xFFFF, 1)),
 }  # fmt: skip
+
+
+COSTS = {10: 2, 20: 2, 32: 2, 33: 4, 41: 2, 200: 58, 201: 40, 202: 58, 203: 3, 204: 2, 240: 2}
 
 
 def cost_of(number, *fields):
@@ -282,8 +304,10 @@ def cost_of(number, *fields):
             return 64 + 18 * len(fields[1])
         case 53:
             return 64 + 18 * 3
+        case 205:
+            return 22 if len(fields[2]) == 33 else 76
         case _:
-            return {10: 2, 20: 2, 32: 2, 33: 4, 41: 2, 240: 2}[number]
+            return COSTS[number]
 
 
 def call(value, path):
@@ -302,6 +326,15 @@ def call(value, path):
             raise FalseFact(f"{path}.approvals", "ascending members", "others")
     if number in (50, 52, 53) and len(set(found.change.keys)) < 3:
         raise FalseFact(f"{path}.change.keys", "three keys", "one twice")
+    if number in (200, 202):
+        if found.role in (2, 3):
+            raise FalseFact(f"{path}.role", "one of 1, 4, 5, 6", found.role)
+        need(f"{path}.possession is nil", found.role == 4, found.possession is None)
+    if number == 205:
+        size = len(found.public)
+        fits = size == 33 or (size in (256, 384, 512) and found.public[0] >= 128)
+        if not fits or len(found.signature) != (64 if size == 33 else size):
+            raise FalseFact(f"{path}.public", "P-256, or RSA of 2048, 3072 or 4096 bits", size)
     return (number, *found)
 
 
@@ -574,11 +607,23 @@ class Signatures:
             raise FalseFact("signature", "one that verifies", signature, where)
 
 
+def is_vouched(public, message, signature):
+    """Return whether the key of a certificate signed: P-256 in 33 bytes, or an RSA modulus."""
+    if len(public) == 33:
+        return is_signed(public, message, signature)
+    size, n, s = (len(public), *(int.from_bytes(one, "big") for one in (public, signature)))
+    info = bytes.fromhex("3031300d060960864801650304020105000420")
+    info += hashlib.sha256(message).digest()
+    padded = b"\x00\x01" + b"\xff" * (size - len(info) - 3) + b"\x00" + info
+    return s < n and pow(s, 65_537, n) == int.from_bytes(padded, "big")
+
+
 # --- Genesis (format.md, section 14) --------------------------------------------------------------
 
 ROLES = {"transaction": 1, "consensus": 2, "checkpoint": 3, "sealing": 4, "tls": 5, "human": 6}
 SIGNING = (ROLES["transaction"], ROLES["human"])
 ALGORITHMS = {"ed25519": 1, "p256": 2}
+COUNTRIES = re.findall("..", "ATBEBGCYCZDEDKEEESFIFRGRHRHUIEITLTLULVMTNLPLPTROSESISKISLINO")
 FAMILIES = {"optician": 1, "operator": 2, "insurer": 3, "auditor": 4, "prescriber": 5}
 PARAMETERS = {
     "min_interval_ms": u(3_600_000),
@@ -635,7 +680,7 @@ class Founding:
             name: kind(found["parameters"][name], name) for name, kind in PARAMETERS.items()
         }
         self.time, rules = u(U63)(found["time"], "time"), tuple(self.rules.values())
-        self.members, self.transaction_keys, self.labels = [], {}, {}
+        self.members, self.labels = [], {}
         pairs = [(b"g", encode(rules)), (b"e", self.time.to_bytes(8, "big"))]
         self.owners = owners = {}  # of every key, by label
         self.key_ids = set()
@@ -693,18 +738,18 @@ class Founding:
         if id_ in self.labels:
             raise FalseFact("id", "one that is another's", id_)
         family, country = FAMILIES[one["family"]], one["country"].encode()
-        if not re.fullmatch(b"[A-Z]{2}", country):
-            raise FalseFact("country", "two capital letters", one["country"])
+        if one["country"] not in COUNTRIES:
+            raise FalseFact("country", "one of the European Economic Area", one["country"])
         self.members.append((id_, one["label"].encode(), family, country, tuple(keys)))
         self.labels[id_] = one["label"]
-        pairs.append((b"m" + id_, encode((family, country, 1))))
-        for role, algorithm, public in keys:
-            key_id = key_id_of(role, algorithm, public)
+        pairs.append((b"m" + id_, encode((family, country, 1, 0, 0))))
+        pairs.append((b"m" + id_ + bytes(4), encode((0, 1))))
+        ids = [key_id_of(*key) for key in keys]
+        pairs.append((b"i" + id_, b"".join(ids)))
+        for key_id, (role, algorithm, public) in zip(ids, keys, strict=True):
             if key_id in self.key_ids:
                 raise FalseFact("key id", "one that is no other key's", key_id)
             self.key_ids.add(key_id)
-            if role in SIGNING:
-                self.transaction_keys[id_, key_id] = public
             pairs.append((b"k" + id_ + key_id, encode((role, algorithm, public, 0, None))))
             pairs += [(b"u" + public, id_), (b"i" + key_id, id_)]
 
@@ -918,7 +963,11 @@ def proposed(found):
     return STATEMENTS[PROPOSAL].type(*made, found.signer, found.signature)
 
 
-# --- Who votes (format.md, sections 11 and 18) ----------------------------------------------------
+# --- Keys, and who votes (format.md, sections 4, 5, 11 and 18) ------------------------------------
+
+
+# By the number of a call, in which scopes a delegate may make it.
+SCOPES = {10: 1, 20: 1, 30: 1, 31: 1, 32: 1, 33: 1, 41: 4}
 
 
 def require(fact, why):
@@ -927,19 +976,122 @@ def require(fact, why):
         raise FalseFact("outcome", f"a refusal: {why}", "applied")
 
 
+class Registry:
+    """Who has which key from which height until which, and who may act for whom."""
+
+    def __init__(self, founding):
+        self.chain_id = founding.chain_id
+        self.keys = {}  # (member, key id) -> [role, algorithm, public, first height, end or None]
+        self.owners, self.taken = {}, set()  # by key id; every public key that ever was
+        self.delegations = {}  # (principal, delegate) -> scope, until
+        for member, *_, keys in founding.members:
+            for role, algorithm, public in keys:
+                self.add(member, role, algorithm, public, 0)
+
+    def add(self, member, role, algorithm, public, first, end=None):
+        """Register a key."""
+        id_ = key_id_of(role, algorithm, public)
+        self.keys[member, id_] = [role, algorithm, public, first, end]
+        self.owners[id_] = member
+        self.taken.add(public)
+
+    def end(self, member, id_, height):
+        """End a key at a height, or leave it to end sooner."""
+        key = self.keys[member, id_]
+        key[4] = height if key[4] is None else min(height, key[4])
+
+    def is_new(self, role, algorithm, public):
+        """Return whether nobody has or had this key, nor one of its id."""
+        return public not in self.taken and key_id_of(role, algorithm, public) not in self.owners
+
+    def holds(self, member, role, public):
+        """Return whether this is a key of a member, of this role, that is not to end."""
+        key = self.keys.get((member, key_id_of(role, 1, public)))
+        return key is not None and key[4] is None
+
+    def in_force(self, member, id_, height, roles=SIGNING):
+        """Return the public part of a key of a member, None unless it is good at a height."""
+        role, _, public, first, end = self.keys.get((member, id_), (None,) * 5)
+        is_good = role in roles and first <= height and (end is None or height < end)
+        return public if is_good else None
+
+    def signer(self, sender, id_, head):
+        """Return by which key a transaction is signed and in which scope, None if it is in all."""
+        owner = self.owners.get(id_)
+        if owner is None or owner == sender:
+            return self.in_force(sender, id_, head.height), None
+        scope_, until = self.delegations.get((sender, owner), (0, -1))
+        if head.time > until:
+            return None, None
+        return self.in_force(owner, id_, head.height, SIGNING[:1]), scope_
+
+    def change(self, head, sender, number, call_, node_keys):
+        """Make a change that a block says it made; refuse where a guard does not hold."""
+        match number:
+            case 200:
+                first = max(call_.from_height, head.height + 1)
+                end = call_.until_height
+                require(end is None or end > first, "the key is never in force")
+                self._require_new(sender, call_)
+                self.add(sender, call_.role, call_.algorithm, call_.public, first, end)
+            case 201:
+                end = max(call_.height, head.height + 1)
+                role = self._endable(sender, call_.key_id, end, node_keys)
+                others = (
+                    key for (member, id_), key in self.keys.items()
+                    if member == sender and id_ != call_.key_id
+                )  # fmt: skip
+                lasting = any(key[0] == 1 and key[3] <= end and key[4] is None for key in others)
+                require(role != 1 or lasting, "it is the last transaction key")
+                self.end(sender, call_.key_id, end)
+            case 202:
+                end = max(call_.height, head.height + 1)
+                role = self._endable(sender, call_.key_id, end, node_keys)
+                require(role == call_.role, "it is of another role")
+                self._require_new(sender, call_)
+                self.end(sender, call_.key_id, end)
+                self.add(sender, call_.role, call_.algorithm, call_.public, end)
+            case 203:
+                ahead = call_.until - head.time
+                require(0 <= ahead <= 63_158_400, "its time is over, or too far ahead")
+                require(call_.delegate != sender, "the sender delegates to itself")
+                self.delegations[sender, call_.delegate] = call_.scope, call_.until
+            case 204:
+                _, until = self.delegations.pop((sender, call_.delegate), (0, -1))
+                require(head.time <= until, "nothing is delegated")
+            case _:
+                public = self.in_force(sender, call_.key_id, head.height, SIGNING[:1])
+                require(public is not None, "it is no transaction key of the sender")
+                message = b"depoli/sign/certificate/1\0" + self.chain_id + sender
+                message += call_.certificate + bytes((1 + (len(public) == 33),)) + public
+                good = is_vouched(call_.public, message, call_.signature)
+                require(good, "the key of the certificate did not sign")
+
+    def _require_new(self, sender, call_):
+        role, algorithm, public = call_.role, call_.algorithm, call_.public
+        check_key(role, algorithm, public)
+        require(self.is_new(role, algorithm, public), "the key is somebody's")
+        message = b"depoli/sign/key/1\0" + self.chain_id + sender + bytes((role, algorithm))
+        if role != 4:
+            require(is_signed(public, message + public, call_.possession), "the key did not sign")
+
+    def _endable(self, sender, id_, height, node_keys):
+        """Return the role of a key that may end at a height."""
+        role, _, public, _, end = self.keys.get((sender, id_), (None,) * 5)
+        require(role in (1, 4, 5, 6), "the sender has no such key")
+        require(end is None or end > height, "the key has ended by then")
+        require(public not in node_keys, "a validator runs with it")
+        return role
+
+
 class Council:
     """Who runs a validator at which height, with which keys, and how that may change."""
 
-    def __init__(self, founding):
-        self.chain_id, self.transaction_keys = founding.chain_id, founding.transaction_keys
+    def __init__(self, founding, registry):
+        self.chain_id, self.registry = founding.chain_id, registry
         self.eras = [(0, tuple(founding.validators))]  # from which height on who votes
         self.term, self.rotated = 0, {}
         self.families = {id_: family for id_, _, family, *_ in founding.members}
-        self.taken = set(founding.owners)  # every key that was ever registered
-        self.nodes = {
-            (id_, public) for id_, *_, keys in founding.members for role, _, public in keys
-            if role == ROLES["tls"]
-        }  # fmt: skip
         self.recent = {}  # height mod 32 -> height and block id
 
     def at(self, height):
@@ -974,40 +1126,44 @@ class Council:
             families = [self.families[voter.member] for voter in after]
             most = max(map(families.count, families))
             require(len(after) < 4 or most < quorum(len(after)), "a family would decide alone")
+        before = voters[place][1:] if number != 50 else ()
         if number != 51:
-            self._take_keys(head, change, voters[place][1:] if number == 53 else None)
+            self._require_keys(head, change, before if number == 53 else None)
         if number != 53:
-            self._require_approvals(change, rest[0], voters)
+            self._require_approvals(head, change, rest[0], voters)
         if number != 51:
             self._require_possession(change, rest[-1])
-        if number == 52 and out == change.member and change.keys.node != voters[place].node_key:
-            self.nodes.discard((out, voters[place].node_key))
+        stays = change.keys if number != 51 and out == change.member else ()
+        for role, key in zip((2, 3, 5), before, strict=bool(before)):
+            if key not in stays and (role != 5 or stays):  # who goes keeps its node
+                self.registry.end(out, key_id_of(role, 1, key), head.height + 2)
+        for role, key in zip((2, 3, 5), () if number == 51 else change.keys, strict=number != 51):
+            if key not in self.registry.taken:
+                self.registry.add(change.member, role, 1, key, head.height + 2)
         self.term += number != 53
         self.eras.append((head.height + 2, after))
 
-    def _take_keys(self, head, change, before):
-        """Register the keys that are new; `before` are those that a rotation changes."""
+    def _require_keys(self, head, change, before):
+        """Refuse keys that are not new; `before` are those that a rotation changes."""
         member, keys = change.member, tuple(change.keys)
-        stays = before or (None, None, keys[2] if (member, keys[2]) in self.nodes else None)
+        node = keys[2] if self.registry.holds(member, 5, keys[2]) else None
+        stays = before or (None, None, node)
         if before:
             require(keys != before, "no key changes")
             since = self.rotated.get(member)
             require(since is None or head.time >= since + 86_400, "it changed its keys lately")
             self.rotated[member] = head.time
-            if keys[2] != before[2]:
-                self.nodes.discard((member, before[2]))
-        for key in (key for key, stay in zip(keys, stays, strict=True) if key != stay):
-            point(key)
-            require(key not in self.taken, "a key is somebody's")
-            self.taken.add(key)
-        self.nodes.add((member, keys[2]))
+        for role, key, stay in zip((2, 3, 5), keys, stays, strict=True):
+            if key != stay:
+                point(key)
+                require(self.registry.is_new(role, 1, key), "a key is somebody's")
 
-    def _require_approvals(self, change, given, voters):
+    def _require_approvals(self, head, change, given, voters):
         require(len(given) >= quorum(len(voters)), "too few approve")
         message = b"depoli/sign/approval/1\0" + self._id(change)
         for one in given:
             require(one.member in [voter.member for voter in voters], "a stranger approves")
-            key = self.transaction_keys.get((one.member, one.key_id))
+            key = self.registry.in_force(one.member, one.key_id, head.height)
             require(key is not None, "an approval is under no transaction key")
             require(is_signed(key, message, one.signature), "an approval is not signed")
 
@@ -1088,7 +1244,8 @@ class Chain:
         self.parties = {}  # claim or settlement -> the two members it concerns
         self.seen, self.expiring = set(), []  # ids that might come again, and until when
         self.last, self.id = founding.header, founding.header_id
-        self.council = Council(founding)
+        self.registry = Registry(founding)
+        self.council = Council(founding, self.registry)
         self.versions = Versions(self.council)
         self.offences = set()
         counted = ("transactions", "applied", "refused", "offences", "kept_proposals")
@@ -1205,6 +1362,8 @@ class Chain:
                         self.council.change(head, content.sender, *parsed)
                     if result.code == 0 and parsed[0] == 240:
                         self.versions.signal(content.sender, parsed[1])
+                    if result.code == 0 and 200 <= parsed[0] < 220:
+                        self._change_registry(head, content.sender, *parsed)
                     for member in self._concerned(content.sender, parsed, id_, position, result):
                         self.heads.extend(member, leaf)
                     self.counts["applied" if result.code == 0 else "refused"] += 1
@@ -1229,9 +1388,13 @@ class Chain:
         both = decode(raw, wire, "transaction")
         content = decode(both.unsigned, unsigned, "transaction")
         need("chain_id", self.founding.chain_id, content.chain_id)
-        key = self.founding.transaction_keys.get((content.sender, content.key_id))
+        key, allowed = self.registry.signer(content.sender, content.key_id, head)
         if key is None:
             raise FalseFact("key_id", "a transaction key of the sender", content.key_id)
+        for position, encoded in enumerate(content.calls if allowed is not None else ()):
+            number = decode(encoded, call, f"call {position}")[0]
+            if not allowed & SCOPES.get(number, 0):
+                raise FalseFact("call of a delegate", f"one in the scope {allowed}", number)
         if not head.time <= content.valid_until <= head.time + 86_400:
             raise FalseFact("valid_until", f"up to a day after {head.time}", content.valid_until)
         id_ = tagged(b"transaction", both.unsigned)
@@ -1243,6 +1406,11 @@ class Chain:
         self.signatures.add(key, message, both.signature, where)
         return id_, content
 
+    def _change_registry(self, head, sender, number, *fields):
+        voters = (*self.council.at(head.height), *self.council.eras[-1][1])
+        nodes = {voter.node_key for voter in voters}
+        self.registry.change(head, sender, number, CALLS[number].type(*fields), nodes)
+
     def _forget(self, time_):
         while self.expiring and self.expiring[0][0] < time_:
             self.seen.discard(heapq.heappop(self.expiring)[1])
@@ -1252,6 +1420,8 @@ class Chain:
         if result.code:
             return {sender}
         number, subject, *_ = parsed
+        if number in (203, 204):
+            return {sender, subject}
         if number in (50, 51, 52, 53, 240):
             gone = {51: "member", 52: "leaving"}.get(number)
             return {sender, EVERYONE, *([getattr(subject, gone)] if gone else [])}

@@ -11,6 +11,15 @@ from typing import TypeAlias, cast
 from contracts.calls.claim import ClaimAccept, ClaimCancel, ClaimReject, ClaimSubmit, Reason
 from contracts.calls.marks import MAX_MARKS, Leg, Mark, MarkLock, Part
 from contracts.calls.prescription import PrescriptionCommit
+from contracts.calls.registry import (
+    CertificateBind,
+    DelegationGrant,
+    DelegationWithdraw,
+    KeyAdd,
+    KeyRevoke,
+    KeyRotate,
+    Scope,
+)
 from contracts.calls.settlement import MAX_SETTLED, SettlementConfirm, SettlementCreate
 from contracts.calls.validators import (
     Approval,
@@ -46,6 +55,12 @@ Call: TypeAlias = (
     | ValidatorLeave
     | ValidatorReplace
     | ValidatorRotate
+    | KeyAdd
+    | KeyRevoke
+    | KeyRotate
+    | DelegationGrant
+    | DelegationWithdraw
+    | CertificateBind
     | ReadySignal
 )
 
@@ -56,12 +71,18 @@ __all__ = [
     "Approvals",
     "Approved",
     "Call",
+    "CertificateBind",
     "Change",
     "ClaimAccept",
     "ClaimCancel",
     "ClaimReject",
     "ClaimSubmit",
+    "DelegationGrant",
+    "DelegationWithdraw",
     "Joining",
+    "KeyAdd",
+    "KeyRevoke",
+    "KeyRotate",
     "Leaving",
     "Leg",
     "Mark",
@@ -73,6 +94,7 @@ __all__ = [
     "Reason",
     "Replacing",
     "Rotating",
+    "Scope",
     "SettlementConfirm",
     "SettlementCreate",
     "SignatureBytes",

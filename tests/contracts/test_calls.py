@@ -11,11 +11,17 @@ from contracts import calls
 from contracts.calls import (
     Approval,
     Call,
+    CertificateBind,
     ClaimAccept,
     ClaimCancel,
     ClaimReject,
     ClaimSubmit,
+    DelegationGrant,
+    DelegationWithdraw,
     Joining,
+    KeyAdd,
+    KeyRevoke,
+    KeyRotate,
     Leaving,
     Leg,
     Mark,
@@ -39,6 +45,7 @@ from contracts.calls import (
 )
 from ledger.encoding import U16_MAX, U32_MAX, U63_MAX, encode
 from ledger.errors import Malformed
+from ledger.keys import Algorithm, Role
 from ledger.transaction import MAX_CALL_BYTES
 
 A, B = bytes(range(32)), bytes(range(1, 33))
@@ -65,6 +72,10 @@ approvals = st.lists(bytes16, max_size=4, unique=True).flatmap(
     )
 )
 possessions = st.builds(Possession, times, bytes32, bytes64, bytes64, bytes64)
+bytes8 = st.binary(min_size=8, max_size=8)
+publics = st.binary(min_size=32, max_size=33)
+own_roles = st.sampled_from([Role.TRANSACTION, Role.TLS, Role.HUMAN])
+algorithms = st.sampled_from(Algorithm)
 every_call: st.SearchStrategy[Call] = st.one_of(
     st.builds(PrescriptionCommit, bytes32),
     st.builds(MarkLock, bytes32),
@@ -100,6 +111,16 @@ every_call: st.SearchStrategy[Call] = st.one_of(
         possessions,
     ),
     st.builds(ValidatorRotate, st.builds(Rotating, bytes16, keys), possessions),
+    st.builds(KeyAdd, own_roles, algorithms, publics, times, st.none() | times, bytes64),
+    st.builds(
+        KeyAdd, st.just(Role.SEALING), algorithms, publics, times, st.none() | times, st.none()
+    ),
+    st.builds(KeyRevoke, bytes8, times),
+    st.builds(KeyRotate, bytes8, own_roles, algorithms, publics, times, bytes64),
+    st.builds(DelegationGrant, bytes16, st.integers(1, 15), times),
+    st.builds(DelegationWithdraw, bytes16),
+    st.builds(CertificateBind, bytes8, bytes32, st.binary(min_size=33, max_size=33), bytes64),
+    st.builds(CertificateBind, bytes8, bytes32, st.just(b"\xff" * 256), st.just(b"\x01" * 256)),
     st.builds(ReadySignal, st.integers(1, U16_MAX)),
 )
 
@@ -212,6 +233,14 @@ def _claim(index: int, value: object) -> list[object]:
         Bad("a settlement of nothing", [40, PAYER, [], None]),
         Bad("a settlement of 257", [40, PAYER, [A] * 257, None]),
         Bad("a map", {"kind": 10}),
+        Bad("a consensus key of one's own", [200, 2, 1, A, 0, None, A + A]),
+        Bad("a sealing key that signs", [200, 4, 1, A, 0, None, A + A]),
+        Bad("a key that does not sign", [200, 1, 1, A, 0, None, None]),
+        Bad("a role of 7", [200, 7, 1, A, 0, None, A + A]),
+        Bad("a third algorithm", [200, 1, 3, A, 0, None, A + A]),
+        Bad("an empty delegation", [203, PAYER, 0, 9]),
+        Bad("a delegation of everything and more", [203, PAYER, 16, 9]),
+        Bad("a key of 1024 bits", [205, A[:8], A, b"\xff" * 128, b"\xff" * 128]),
     ],
     ids=lambda bad: bad.what,
 )
@@ -261,5 +290,11 @@ def test_the_kinds_are_those_of_the_record() -> None:
         "ValidatorLeave": 51,
         "ValidatorReplace": 52,
         "ValidatorRotate": 53,
+        "KeyAdd": 200,
+        "KeyRevoke": 201,
+        "KeyRotate": 202,
+        "DelegationGrant": 203,
+        "DelegationWithdraw": 204,
+        "CertificateBind": 205,
         "ReadySignal": 240,
     }

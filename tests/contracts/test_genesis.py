@@ -149,6 +149,7 @@ CANNOT: list[tuple[Genesis, str]] = [
     (replaced(0, country=b"fr"), "country"),
     (replaced(0, country=b"F1"), "country"),
     (replaced(0, country=b"\xc3\x89"), "country"),
+    (replaced(0, country=b"GB"), "the country of federation is none of the European Economic Area"),
     (replaced(SHOP, keys=FEDERATION.keys[1:]), "no transaction key"),
     (replaced(SHOP, keys=FEDERATION.keys[:1]), "two members have the id"),
     (replaced(SHOP, keys=(*GENESIS.members[SHOP].keys, FEDERATION.keys[1])), "registered"),
@@ -261,7 +262,7 @@ def test_the_first_state_is_members_keys_and_parameters() -> None:
     state = Memory()
     state.apply(beginning.changes)
     keys = sum(len(member.keys) for member in GENESIS.members)
-    assert len(state.pairs) == 4 + len(GENESIS.members) + 3 * keys
+    assert len(state.pairs) == 4 + 3 * len(GENESIS.members) + 3 * keys
     for member in GENESIS.members:
         found = registry.member(state, member.id)
         assert found is not None

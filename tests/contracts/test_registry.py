@@ -2,7 +2,7 @@
 
 import pytest
 
-from contracts import registry
+from contracts import countries, registry
 from contracts.errors import (
     KeyInUse,
     KeyNotForTransactions,
@@ -16,7 +16,7 @@ from contracts.state import Nothing, Overlay
 from ledger.encoding import encode
 from ledger.errors import BadKey
 from ledger.hashing import Domain, hash_of
-from ledger.keys import Algorithm, P256SigningKey, Role, key_id
+from ledger.keys import Algorithm, P256SigningKey, PublicKey, Role, key_id
 from ledger.validators import MemberId
 from tests.contracts.world import key_of
 
@@ -43,7 +43,7 @@ def test_a_member_is_named_by_the_hash_of_its_first_transaction_key() -> None:
 
 def test_an_admitted_member_may_send() -> None:
     state = empty()
-    registry.admit(state, OWNER, Family.OPTICIAN, b"FR")
+    registry.admit(state, OWNER, Family.OPTICIAN, b"FR", 0)
     member = Member(Family.OPTICIAN, b"FR", Status.ADMITTED)
     assert registry.sender(state, OWNER) == registry.admitted(state, OWNER) == member
 
@@ -164,3 +164,104 @@ def test_two_keys_of_the_network_never_have_one_id() -> None:
     with pytest.raises(KeyInUse):
         registry.register(state, OWNER, Role.TRANSACTION, ED25519, PUBLIC, 0)
     assert state.changes == before
+
+
+def live(state: Overlay, height: int) -> list[bytes]:
+    return [held.public for _, held in registry.live_keys(state, OWNER, height)]
+
+
+def founded() -> tuple[Overlay, list[PublicKey]]:
+    """Return a member with a key of each role, from height 0."""
+    state = empty()
+    registry.admit(state, OWNER, Family.OPTICIAN, b"FR", 0)
+    keys = [key_of("founded", role).public for role in Role]
+    for role, public in zip(Role, keys, strict=True):
+        registry.register(state, OWNER, role, ED25519, public, 0)
+    return state, keys
+
+
+def test_where_a_member_stood_is_known_for_every_height() -> None:
+    state, _ = founded()
+    registry.suspend(state, OWNER, 5)
+    with pytest.raises(SenderNotAdmitted, match="suspended"):
+        registry.sender(state, OWNER)
+    registry.suspend(state, OWNER, 6)  # nothing changes: it is suspended
+    registry.reinstate(state, OWNER, 9)
+    assert registry.admitted(state, OWNER) is not None
+    registry.reinstate(state, OWNER, 10)
+    registry.remove(state, OWNER, 12)
+    for again in (registry.suspend, registry.reinstate, registry.remove):
+        again(state, OWNER, 13)  # gone is gone
+    assert registry.admitted(state, OWNER) is None
+    found = registry.member(state, OWNER)
+    assert found == Member(Family.OPTICIAN, b"FR", Status.REMOVED, 12, 3)
+    assert [(each.height, each.status) for each in registry.standings(state, OWNER)] == [
+        (0, Status.ADMITTED),
+        (5, Status.SUSPENDED),
+        (9, Status.ADMITTED),
+        (12, Status.REMOVED),
+    ]
+
+
+def test_a_suspended_member_can_be_removed_and_keeps_its_keys_until_then() -> None:
+    state, keys = founded()
+    registry.suspend(state, OWNER, 5)
+    assert live(state, 5) == keys
+    registry.remove(state, OWNER, 7)
+    assert live(state, 6) == keys
+    assert live(state, 7) == []
+    assert {held.until_height for _, held in registry.keys_of(state, OWNER)} == {7}
+
+
+def test_who_lost_its_keys_gets_another_and_the_lost_ones_end() -> None:
+    state, keys = founded()
+    sealing = [key_of("founded", role).public for role in (Role.SEALING, Role.TLS)]
+    id_ = registry.rekey(state, OWNER, Algorithm.P256, P256, 5)
+    assert registry.transaction_key(state, OWNER, id_, 5).public == P256
+    lost = key_id(Role.TRANSACTION, ED25519, keys[0])
+    assert registry.transaction_key(state, OWNER, lost, 4).public == keys[0]
+    with pytest.raises(KeyNotInForce):
+        registry.transaction_key(state, OWNER, lost, 5)
+    kept = {key_of("founded", role).public for role in (Role.CONSENSUS, Role.CHECKPOINT)}
+    assert set(live(state, 5)) == {P256, *sealing, *kept}
+
+
+def test_a_key_that_is_used_cannot_replace_lost_ones_and_nothing_ends() -> None:
+    state, keys = founded()
+    before = dict(state.changes)
+    with pytest.raises(KeyInUse):
+        registry.rekey(state, OWNER, ED25519, keys[3], 5)
+    with pytest.raises(BadKey):
+        registry.rekey(state, OWNER, ED25519, bytes(32), 5)
+    assert state.changes == before
+
+
+def test_a_key_that_is_to_end_ends_earlier_and_never_later() -> None:
+    state = empty()
+    id_ = registry.register(state, OWNER, Role.TRANSACTION, ED25519, PUBLIC, 2, 9)
+    registry.end(state, OWNER, id_, 12)
+    assert registry.key(state, OWNER, id_) == Key(Role.TRANSACTION, ED25519, PUBLIC, 2, 9)
+    registry.end(state, OWNER, id_, 5)
+    assert registry.key(state, OWNER, id_) == Key(Role.TRANSACTION, ED25519, PUBLIC, 2, 5)
+
+
+def test_a_key_that_has_ended_is_forgotten_among_the_live_ones_only() -> None:
+    state, keys = founded()
+    registry.end(state, OWNER, key_id(Role.SEALING, ED25519, keys[3]), 5)
+    registry.forget_ended(state, OWNER, 4)
+    assert live(state, 4) == keys
+    registry.forget_ended(state, OWNER, 5)
+    assert live(state, 5) == live(state, 0) == keys[:3] + keys[4:]
+    assert len(registry.keys_of(state, OWNER)) == len(keys)
+
+
+@pytest.mark.parametrize("country", [b"GB", b"CH", b"US", b"EL", b"fr", b"F1", b"\xc3\x89"])
+def test_a_country_beyond_the_area_is_told(country: bytes) -> None:
+    assert not countries.is_in_eea(country)
+
+
+def test_the_area_is_the_union_and_three_more() -> None:
+    every = (*countries.UNION, *countries.ASSOCIATED)
+    assert all(map(countries.is_in_eea, every))
+    assert len(set(every)) == len(every) == 30
+    assert list(countries.UNION) == sorted(countries.UNION)

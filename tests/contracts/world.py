@@ -16,7 +16,7 @@ from contracts.registry import Family
 from ledger.block import Accusation, Body
 from ledger.errors import NotEvidence
 from ledger.hashing import Hash
-from ledger.keys import Algorithm, Role, SigningKey, key_id
+from ledger.keys import Algorithm, Role, Signer, SigningKey, key_id
 from ledger.transaction import Transaction, Unsigned, created_id, sign
 from ledger.validators import MemberId, ValidatorSet
 
@@ -128,15 +128,21 @@ class World:
         return self.chain.header.chain_id
 
     def transaction(
-        self, sender: str, *sent: Call, valid_for: int = 3600, nonce: bytes | None = None
+        self,
+        sender: str,
+        *sent: Call,
+        valid_for: int = 3600,
+        nonce: bytes | None = None,
+        key: Signer | None = None,
+        role: Role = Role.TRANSACTION,
     ) -> Transaction:
         self.nonce += 1
-        key = key_of(sender)
+        key = key or key_of(sender, role)
         body = Unsigned(
             1,
             self.chain_id,
             self.ids[sender],
-            key_id(Role.TRANSACTION, Algorithm.ED25519, key.public),
+            key_id(role, key.algorithm, key.public),
             self.chain.header.time + valid_for,
             nonce or self.nonce.to_bytes(16),
             tuple(calls.encode_call(call) for call in sent),
@@ -171,9 +177,15 @@ class World:
         self.chain = executed.chain(self.state)
         return executed
 
-    def call(self, sender: str, call: Call, *, after: int = 1) -> int:
+    @property
+    def height(self) -> int:
+        """The height of the next block."""
+        return self.chain.header.height + 1
+
+    def call(self, sender: str, call: Call, *, after: int = 1, key: Signer | None = None) -> int:
         """Put one call into a block of its own; return the code of its outcome."""
-        return self.block(self.transaction(sender, call), after=after).outcomes[0].code
+        transaction = self.transaction(sender, call, key=key)
+        return self.block(transaction, after=after).outcomes[0].code
 
     def prescribe(self, shop: str, name: str) -> bytes:
         """Commit a prescription; return its commitment."""

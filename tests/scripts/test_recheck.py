@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,8 +19,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus import messages
-from contracts import versions
-from contracts.calls import MarkLock, parse_call
+from contracts import certificates, delegation, keyring, registry, versions
+from contracts.calls import (
+    Call,
+    CertificateBind,
+    DelegationGrant,
+    KeyAdd,
+    KeyRevoke,
+    MarkLock,
+    Scope,
+    parse_call,
+)
 from contracts.genesis import MemberKey, assemble, sign
 from contracts.genesis_json import signed_json
 from contracts.parameters import Parameters
@@ -30,8 +40,9 @@ from ledger.encoding import encode
 from ledger.errors import BadKey, BadSignature
 from ledger.hashing import Hash
 from ledger.heads import Heads, first
-from ledger.keys import P256SigningKey, Role, SigningKey, parse_public_key
+from ledger.keys import P256SigningKey, Role, Signer, SigningKey, key_id, parse_public_key
 from ledger.receipt import Receipt, to_json
+from ledger.transaction import Transaction
 from ledger.turns import Turns
 from ledger.validators import MemberId
 from node.audit.conviction import to_json as conviction_json
@@ -39,9 +50,20 @@ from node.audit.errors import FalseFact
 from node.audit.recorded import conviction_in, evidence_in
 from node.audit.records import MAGIC, frame
 from node.audit.replay import verify_export
-from tests.chainmaker import Chain, export_of, found, key_of, some_bytes, story, upheaval
+from tests.chainmaker import (
+    TIME,
+    Chain,
+    export_of,
+    found,
+    key_of,
+    member_of,
+    some_bytes,
+    story,
+    upheaval,
+)
 from tests.edwards import BASE, ORDER, TORSION, add, challenge, encoded, multiply
 from tests.forgeries import Forgery, forgeries
+from tests.housekeeping import housekeeping
 from tests.node.audit.forked import Speakers
 
 SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "recheck.py"
@@ -237,6 +259,110 @@ def test_a_file_of_evidence_is_accepted_and_with_one_change_refused(tmp_path: Pa
             path.write_text(text[:place] + "1" + text[place + 1 :])
             with pytest.raises(recheck.FalseFact):
                 recheck.check_conviction(options)
+
+
+def test_it_follows_keys_and_delegations(tmp_path: Path) -> None:
+    chain, _ = housekeeping()
+    genesis, content = tmp_path / "g", export_of(chain.genesis, chain.blocks)
+    genesis.write_text(signed_json(chain.genesis))
+    told = check(tmp_path / "e", content, genesis)
+    codes = [each.code for block in chain.blocks for each in block.outcomes]
+    assert told["refused"] == len([code for code in codes if code]) == 2
+    assert told["applied"] == len(codes) - 2
+    verify_export(tmp_path / "e", chain.genesis, workers=1)
+
+
+Lie = tuple[str, str, Callable[[Chain], list[Transaction]], str]
+SHOP_KEY = key_of("shop-a", Role.TRANSACTION)
+SHOP_KEY_ID = key_id(Role.TRANSACTION, SHOP_KEY.algorithm, SHOP_KEY.public)
+
+
+def one(call: Call, **how: Any) -> Callable[[Chain], list[Transaction]]:  # noqa: ANN401
+    return lambda chain: [chain.transaction("shop-a", call, **how)]
+
+
+# Which guard a quorum forgets, by what call it shows, and what the second opinion says of it.
+LIES: list[Lie] = [
+    ("keyring", "_has_another", one(KeyRevoke(SHOP_KEY_ID, 0)), "the last transaction key"),
+    (
+        "keyring",
+        "_require_new",
+        one(KeyAdd(Role.TRANSACTION, SHOP_KEY.algorithm, key_of("x", Role.TLS).public, 0, None,
+                   bytes(64))),
+        "the key did not sign",
+    ),
+    (
+        "delegation",
+        "require_within",
+        lambda chain: [
+            chain.transaction("shop-a", DelegationGrant(member_of("shop-b"), 2, TIME + 999)),
+            chain.transaction(
+                "shop-a", MarkLock(bytes(32)), key=key_of("shop-b", Role.TRANSACTION)
+            ),
+        ],
+        "one in the scope 2",
+    ),
+    (
+        "certificates",
+        "is_signed",
+        one(CertificateBind(SHOP_KEY_ID, bytes(32), b"\xff" * 256, bytes(256))),
+        "the key of the certificate did not sign",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", LIES, ids=lambda lie: f"{lie[0]}.{lie[1]}")
+def test_a_quorum_that_forgets_a_rule_of_keys_is_told(
+    lie: Lie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, name, make, said = lie
+    monkeypatch.setattr(f"contracts.{module}.{name}", lambda *_: True)
+    chain = Chain()
+    chain.block(*make(chain))
+    assert {each.code for each in chain.blocks[0].outcomes} == {0}
+    genesis = tmp_path / "g"
+    genesis.write_text(signed_json(chain.genesis))
+    with pytest.raises(recheck.FalseFact, match=said):
+        check(tmp_path / "e", export_of(chain.genesis, chain.blocks), genesis)
+
+
+@pytest.mark.parametrize("after", ["revoked", "withdrawn", "not begun", "over"])
+def test_a_signature_by_a_key_that_is_not_in_force_is_told(
+    after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The quorum takes every key for good, and every delegation."""
+    chain, held = housekeeping()
+    own = key_of("shop-a", Role.TRANSACTION)
+    begun = P256SigningKey(some_bytes("begun"))
+    proof = keyring.possession_bytes(
+        chain.chain_id, member_of("shop-a"), Role.TRANSACTION, begun.algorithm, begun.public
+    )
+    far = 1_000
+    add = KeyAdd(Role.TRANSACTION, begun.algorithm, begun.public, far, None, begun.sign(proof))
+    grant = DelegationGrant(member_of("shop-b"), Scope.CLAIMS, chain.state.header.time + 5)
+    first: dict[str, Call] = {"not begun": add, "over": grant}
+    if after in first:
+        chain.block(chain.transaction("shop-a", first[after], key=held["second"]))
+    monkeypatch.setattr(registry.Key, "is_in_force", lambda *_: True)
+    monkeypatch.setattr(delegation.Delegation, "is_in_force", lambda *_: True)
+    signers: dict[str, Signer] = {"revoked": own, "not begun": begun}
+    key = signers.get(after, held["vendor"])
+    chain.block(chain.transaction("shop-a", MarkLock(bytes(32)), key=key), seconds=6)
+    genesis = tmp_path / "g"
+    genesis.write_text(signed_json(chain.genesis))
+    with pytest.raises(recheck.FalseFact, match="a transaction key of the sender"):
+        check(tmp_path / "e", export_of(chain.genesis, chain.blocks), genesis)
+
+
+def test_it_judges_the_vectors_of_rsa_as_the_node_does() -> None:
+    path = Path(__file__).parent.parent / "vectors" / "wycheproof_rsa.json"
+    for group in json.loads(path.read_text(encoding="ascii")):
+        modulus = bytes.fromhex(group["modulus"])
+        for case in group["cases"]:
+            message, signature = (bytes.fromhex(case[part]) for part in ("message", "signature"))
+            if len(signature) == len(modulus):  # no call holds another one
+                expected = certificates.is_signed(modulus, message, signature)
+                assert recheck.is_vouched(modulus, message, signature) == expected
 
 
 def test_the_command_line_tells_people_and_programs(genesis: Path, tmp_path: Path) -> None:
