@@ -12,6 +12,7 @@ from contracts import (
     certificates,
     claim,
     delegation,
+    governance,
     keyring,
     marks,
     membership,
@@ -29,7 +30,7 @@ from ledger.entry import APPLIED, Entry
 from ledger.transaction import created_id
 from ledger.validators import MemberId
 
-LIVES: Final = (claim.LIFE, settlement.LIFE)
+LIVES: Final = (claim.LIFE, settlement.LIFE, governance.LIFE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ CODES: Final[dict[int, Code]] = {
             **delegation.RULES,
             **certificates.RULES,
             **versions.RULES,
+            **governance.RULES,
         }
     ),
 }

@@ -275,6 +275,24 @@ class Refusal(IntEnum):
     DELEGATION_UNKNOWN = 213
     KEY_NOT_BINDABLE = 215
     CERTIFICATE_NOT_PROVED = 216
+    NOT_GOVERNING = 220
+    PROPOSAL_UNKNOWN = 221
+    PROPOSAL_NOT_YOURS = 222
+    PROPOSAL_IN_WRONG_STATE = 223
+    ALREADY_VOTED = 224
+    DEADLINE_OUT_OF_BOUNDS = 225
+    EFFECT_TOO_NEAR = 226
+    EFFECT_TOO_FAR = 227
+    TOO_MANY_OPEN = 228
+    ALREADY_PROPOSED = 229
+    AGENDA_FULL = 230
+    MEMBER_UNKNOWN = 231
+    ALREADY_MEMBER = 232
+    MEMBER_STANDS_OTHERWISE = 233
+    MEMBER_VALIDATES = 234
+    NOTHING_WOULD_CHANGE = 235
+    VERSION_CANNOT_FOLLOW = 236
+    COUNTRY_NOT_IN_EEA = 237
 
     @property
     def text(self) -> str:
@@ -369,6 +387,35 @@ _TEXTS: Final = {
     Refusal.DELEGATION_UNKNOWN: "The sender delegates nothing to this member now.",
     Refusal.KEY_NOT_BINDABLE: "The sender has no such transaction key in force.",
     Refusal.CERTIFICATE_NOT_PROVED: "The key of the certificate did not sign for the ledger key.",
+    Refusal.NOT_GOVERNING: "The sender runs no validator now, so that it has no vote.",
+    Refusal.PROPOSAL_UNKNOWN: "There is no proposal with this id.",
+    Refusal.PROPOSAL_NOT_YOURS: "Somebody else made this proposal.",
+    Refusal.PROPOSAL_IN_WRONG_STATE: (
+        "The state of the proposal, whose number is given, does not allow this call."
+    ),
+    Refusal.ALREADY_VOTED: "The sender voted before, at the height given; a vote is for good.",
+    Refusal.DEADLINE_OUT_OF_BOUNDS: (
+        "The deadline is over at the block time given, or more than 90 days ahead of it."
+    ),
+    Refusal.EFFECT_TOO_NEAR: (
+        "The change would be in force before everyone had notice; the height given is the first."
+    ),
+    Refusal.EFFECT_TOO_FAR: "The change would be in force above the height given, the last.",
+    Refusal.TOO_MANY_OPEN: "As many proposals are open as may be, the number given.",
+    Refusal.ALREADY_PROPOSED: "The open proposal of the number given says the same.",
+    Refusal.AGENDA_FULL: "As many changes as may be take effect at this height.",
+    Refusal.MEMBER_UNKNOWN: "There is no member with this id.",
+    Refusal.ALREADY_MEMBER: "The owner of this key is a member, or was one.",
+    Refusal.MEMBER_STANDS_OTHERWISE: (
+        "The member's standing, whose number is given, does not allow this change."
+    ),
+    Refusal.MEMBER_VALIDATES: "The member runs a validator, which must leave first.",
+    Refusal.NOTHING_WOULD_CHANGE: "This is in force already.",
+    Refusal.VERSION_CANNOT_FOLLOW: (
+        "This version of the rules is older than the one in force, whose number is given, or"
+        " another one is announced."
+    ),
+    Refusal.COUNTRY_NOT_IN_EEA: "Members are organisations of the European Economic Area.",
 }
 
 

@@ -15,6 +15,8 @@ from contracts import (
     delegation,
     dispatch,
     eras,
+    governance,
+    parameters,
     recent,
     registry,
     seen,
@@ -101,7 +103,7 @@ class ChainState:
     validators: ValidatorSet  # of h + 1
     next_validators: ValidatorSet  # of h + 2
     turns: Turns  # at h + 1
-    parameters: Parameters
+    parameters: Parameters  # of h + 1
     state: Reader
 
 
@@ -123,7 +125,7 @@ class Executed:
     validators: ValidatorSet  # of the next height
     next_validators: ValidatorSet  # of the one after
     turns: Turns  # at the next height
-    parameters: Parameters
+    parameters: Parameters  # of the next height
 
     @cached_property
     def block(self) -> Block:
@@ -288,6 +290,7 @@ class _Execution:
         next_turns = _turns_after(before, self._height, built_round)
         if next_turns != before.turns:
             turns.save(self._state, next_turns)
+        governance.run_agenda(self._state, self._height + 1)
         nodes: list[tuple[int, int, Hash]] = []
         log = before.log.append(
             self._leaves, lambda level, index, hash_: nodes.append((level, index, hash_))
@@ -330,7 +333,7 @@ class _Execution:
             validators=before.next_validators,
             next_validators=eras.latest(self._state).validators,
             turns=next_turns,
-            parameters=before.parameters,
+            parameters=parameters.load(self._state),
         )
 
     def _validators_at(self, height: int) -> ValidatorSet | None:
@@ -340,14 +343,14 @@ class _Execution:
         return eras.validators_at(self._before.state, height)
 
     def _make_room(self, transaction: Transaction, cost: int) -> None:
-        parameters = self._before.parameters
+        limits = self._before.parameters
         size = self._bytes + len(transaction.raw)
         total = self._cost + cost
         for what, found, limit in (
-            ("bytes", size, parameters.max_block_bytes),
-            ("transactions", len(self._transactions) + 1, parameters.max_block_transactions),
-            ("calls", len(self._entries) + len(transaction.body.calls), parameters.max_block_calls),
-            ("units of cost", total, parameters.max_block_cost),
+            ("bytes", size, limits.max_block_bytes),
+            ("transactions", len(self._transactions) + 1, limits.max_block_transactions),
+            ("calls", len(self._entries) + len(transaction.body.calls), limits.max_block_calls),
+            ("units of cost", total, limits.max_block_cost),
         ):
             if found > limit:
                 raise OverLimit(what, found, limit)

@@ -11,11 +11,13 @@ from typing import Annotated, Final
 
 import msgspec
 
-from contracts import eras, registry, seen
+from contracts import eras, reference, registry, seen
+from contracts import parameters as chain_parameters
 from contracts.countries import is_in_eea
 from contracts.errors import BadGenesis, KeyInUse
 from contracts.execute import Executed
 from contracts.parameters import Parameters
+from contracts.reference import TableKind
 from contracts.registry import Country, Family
 from contracts.state import Nothing, Overlay
 from ledger import keys, merkle
@@ -31,6 +33,7 @@ from ledger.validators import (
     MAX_VALIDATORS,
     MEMBER_ID_BYTES,
     Bytes16,
+    Bytes32,
     MemberId,
     Validator,
     ValidatorSet,
@@ -40,9 +43,9 @@ from ledger.validators import (
 VERSION: Final = 1
 MAX_MEMBERS: Final = 1024
 MAX_KEYS: Final = 8
+MAX_TABLES: Final = 64
 MAX_NAME_BYTES: Final = 32
 _VALIDATOR_ROLES: Final = (Role.CONSENSUS, Role.CHECKPOINT, Role.TLS)
-_PARAMETERS: Final = b"g"  # key in the state -> Parameters
 
 # a-z, 0-9 and inner hyphens
 Name = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_NAME_BYTES)]
@@ -54,6 +57,13 @@ class MemberKey(Struct):
     role: Role
     algorithm: Algorithm
     public: Annotated[bytes, msgspec.Meta(min_length=32, max_length=33)]
+
+
+class Table(Struct):
+    """A reference table that is in force from the beginning."""
+
+    kind: TableKind
+    hash: Bytes32  # SHA-256 of its file
 
 
 class Founder(Struct, dict=True):
@@ -96,6 +106,7 @@ class Genesis(Struct, dict=True):
         tuple[Annotated[int, msgspec.Meta(ge=0, lt=MAX_MEMBERS)], ...],
         msgspec.Meta(min_length=1, max_length=MAX_VALIDATORS),
     ]  # indices of members, in the order of their turns
+    tables: Annotated[tuple[Table, ...], msgspec.Meta(max_length=MAX_TABLES)] = ()
 
     @property
     def label(self) -> str:
@@ -127,6 +138,9 @@ class Genesis(Struct, dict=True):
         _require_distinct("name", [member.label for member in self.members])
         _require_distinct("id", [member.id.hex() for member in self.members])
         self._check_validators()
+        kinds = [table.kind for table in self.tables]
+        if kinds != sorted(set(kinds)):
+            raise BadGenesis("the reference tables are not one of a kind, by ascending kind")
         _initial_state(self)  # which refuses keys
 
     def _check_validators(self) -> None:
@@ -284,7 +298,9 @@ def start(genesis: Genesis) -> Executed:
 
 def _initial_state(genesis: Genesis) -> Overlay:
     state = Overlay(Nothing())
-    state.put(_PARAMETERS, encode(genesis.parameters))
+    chain_parameters.save(state, genesis.parameters)
+    for table in genesis.tables:
+        reference.put_in_force(state, table.kind, table.hash, 0)
     seen.start(state, genesis.time)
     for member in genesis.members:
         registry.admit(state, member.id, member.family, member.country, 0)

@@ -18,6 +18,7 @@ from contracts.genesis import (
     SignedGenesis,
 )
 from contracts.parameters import Parameters
+from contracts.reference import TableKind
 from contracts.registry import Family
 from ledger.encoding import Struct, decode, encode
 from ledger.errors import Malformed
@@ -30,7 +31,16 @@ MAX_BYTES: Final = 4 << 20  # 1,024 members of eight keys
 _StructT = TypeVar("_StructT", bound=Struct)
 _EnumT = TypeVar("_EnumT", bound=IntEnum)
 
-_FIELDS: Final = ("format", "chain_id", "network", "time", "parameters", "members", "validators")
+_FIELDS: Final = (
+    "format",
+    "chain_id",
+    "network",
+    "time",
+    "parameters",
+    "members",
+    "validators",
+    "tables",
+)
 _MEMBER: Final = ("label", "id", "family", "country", "keys")
 _KEY: Final = ("role", "algorithm", "public")
 _SIGNATURE: Final = ("validator", "signature")
@@ -112,6 +122,7 @@ def _shown(genesis: Genesis) -> dict[str, Any]:
         "parameters": {name: getattr(parameters, name) for name in Parameters.__struct_fields__},
         "members": [_shown_member(member) for member in genesis.members],
         "validators": [genesis.members[index].label for index in genesis.validators],
+        "tables": {table.kind.subject: table.hash.hex() for table in genesis.tables},
     }
 
 
@@ -158,6 +169,7 @@ def _genesis(found: dict[str, Any]) -> Genesis:
             tuple(parameters[name] for name in names),
             tuple(members),
             tuple(validators),
+            _tables(found["tables"]),
         ),
         Genesis,
     )
@@ -168,6 +180,18 @@ def _genesis(found: dict[str, Any]) -> Genesis:
     if _hex(found["chain_id"], "chain_id") != genesis.chain_id:
         raise BadGenesis(f"this is the genesis of chain {genesis.chain_id.hex()}")
     return genesis
+
+
+def _tables(value: object) -> tuple[tuple[int, bytes], ...]:
+    if not isinstance(value, dict):
+        raise BadGenesis("tables must be the hash of each by its subject")
+    subjects = {kind.subject: kind for kind in TableKind}
+    tables = []
+    for subject, table in value.items():
+        if subject not in subjects:
+            raise BadGenesis(f"there are no tables on {subject[:64]}")
+        tables.append((subjects[subject], _hex(table, "tables")))
+    return tuple(tables)
 
 
 def _member(value: object) -> Founder:

@@ -86,6 +86,7 @@ class Life(Generic[ThingT]):
     rows: tuple[Row[ThingT], ...]
     state_of: Callable[[Reader, ThingT], IntEnum] = stored_state  # another thing may decide it too
     subject: str = ""  # field of calls that names the thing; its name unless told
+    crowd: IntEnum | None = None  # the part that everybody has: guards say who may
 
     @cached_property
     def calls(self) -> tuple[type[Struct], ...]:
@@ -161,9 +162,8 @@ class Life(Generic[ThingT]):
 
     def parts(self, member: bytes, thing: ThingT) -> frozenset[IntEnum]:
         """Return what `member` is in a thing."""
-        return frozenset(
-            party for party, holder in self.parties.items() if getattr(thing, holder) == member
-        )
+        mine = (p for p, holder in self.parties.items() if getattr(thing, holder) == member)
+        return frozenset(mine if self.crowd is None else (*mine, self.crowd))
 
     def load(self, state: Reader, id_: bytes) -> ThingT | None:
         """Return the thing with this id, None where there is none."""

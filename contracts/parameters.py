@@ -1,14 +1,17 @@
-"""What the members may set by governance; until that exists, genesis sets it once."""
+"""What the members set: in genesis, and by vote ever after."""
 
+from functools import lru_cache
 from typing import Annotated, Final
 
 import msgspec
 
+from contracts.state import Overlay, Reader
 from ledger.block import MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS
-from ledger.encoding import Struct
+from ledger.encoding import Struct, decode, encode
 
 _HOUR_MS: Final = 3_600_000
 _DAY_S: Final = 86_400
+_PARAMETERS: Final = b"g"  # key in the state -> Parameters
 
 
 class Parameters(Struct):
@@ -25,6 +28,29 @@ class Parameters(Struct):
     max_block_cost: Annotated[int, msgspec.Meta(ge=1 << 14, le=1 << 20)] = 1 << 16
     max_expired_removals: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)] = 4_096  # ids per block
     dispute_window_s: Annotated[int, msgspec.Meta(ge=0, le=3_650 * _DAY_S)] = 30 * _DAY_S
+    # From the block of the vote that decides to the first that the change is in force in.
+    notice_blocks: Annotated[int, msgspec.Meta(ge=2, le=1 << 20)] = 10
+
+    def __post_init__(self) -> None:
+        if self.base_timeout_ms <= self.min_interval_ms:
+            raise ValueError("rounds would be over before a block may be made")
 
 
 DEFAULTS: Final = Parameters()
+
+
+def load(state: Reader) -> Parameters:
+    """Return the parameters of the next block."""
+    found = state.get(_PARAMETERS)
+    assert found is not None  # genesis wrote them
+    return _parse(found)
+
+
+def save(state: Overlay, new: Parameters) -> None:
+    """Let the next block have other parameters."""
+    state.put(_PARAMETERS, encode(new))
+
+
+@lru_cache(maxsize=16)  # read by every block
+def _parse(data: bytes) -> Parameters:
+    return decode(data, Parameters)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from consensus.evidence import judge
-from contracts import accusations, dispatch, eras, turns
+from contracts import accusations, dispatch, eras, parameters, turns
 from contracts.eras import Era
 from contracts.errors import Inadmissible
 from contracts.execute import NOTHING_KNOWN, ChainState, Executed, Signatures, execute
@@ -344,7 +344,7 @@ class Chain:
             validators=tip.validators,
             next_validators=tip.next_validators,
             turns=turns.load(self._reader),
-            parameters=self.genesis.parameters,
+            parameters=parameters.load(self._reader),
             state=self._reader,
         )
 

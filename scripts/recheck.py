@@ -124,6 +124,18 @@ def struct(name, **fields):
     return parse
 
 
+def one_of(kinds, name):
+    """One of several structs, told apart by the tag that is their first field."""
+
+    def parse(value, path):
+        tag = value[0] if type(value) is list and value else None
+        if type(tag) is not int or tag not in kinds:
+            raise FalseFact(path, f"a kind of {name}", tag)
+        return kinds[tag](value, path)
+
+    return parse
+
+
 def decode(data, kind, path):
     """Return the value of `kind` whose one encoding is `data`."""
     try:
@@ -229,6 +241,21 @@ validator = struct(
 )
 validator_set = struct("validator_set", members=seq(validator, 1, 100))
 
+PARAMETERS = {
+    "min_interval_ms": u(3_600_000),
+    "base_timeout_ms": u(3_600_000, 100),
+    "clock_precision_ms": u(3_600_000, 1),
+    "message_delay_ms": u(3_600_000, 1),
+    "max_block_bytes": u(4_194_304, 65_536),
+    "max_block_transactions": u(4_096, 1),
+    "max_block_calls": u(65_536, 256),
+    "max_block_cost": u(1_048_576, 16_384),
+    "max_expired_removals": u(65_536, 1),
+    "dispute_window_s": u(315_360_000),
+    "notice_blocks": u(1_048_576, 2),
+}
+parameters_ = struct("parameters", **PARAMETERS)
+
 mark = struct("mark", part=u(1), mark=b(32))
 validator_keys = struct("validator_keys", consensus=b(32), checkpoint=b(32), node=b(32))
 term = {"term": u(U32), "valid_until": u(U63)}
@@ -245,6 +272,21 @@ possession = struct(
     "possession",
     height=u(U63), block_id=b(32), consensus=b(64), checkpoint=b(64), node=b(64),
 )  # fmt: skip
+new_key = struct("new_key", algorithm=u(2, 1), public=b(32, 33))
+SUBJECTS = {
+    1: struct(
+        "admit_member",
+        number=u(1, 1), family=u(5, 1), country=b(2), key=new_key, sealing=maybe(b(32)),
+        certificate=maybe(b(32)),
+    ),
+    2: struct("suspend_member", number=u(2, 2), member=b(16)),
+    3: struct("reinstate_member", number=u(3, 3), member=b(16)),
+    4: struct("remove_member", number=u(4, 4), member=b(16)),
+    5: struct("rekey_member", number=u(5, 5), member=b(16), key=new_key),
+    9: struct("replace_table", number=u(9, 9), kind=u(4, 1), hash=b(32)),
+    10: struct("set_parameters", number=u(10, 10), parameters=parameters_),
+    11: struct("schedule_version", number=u(11, 11), version=u(0xFFFF, 1)),
+}  # fmt: skip
 CALLS = {
     10: struct("prescription_commit", commitment=b(32)),
     20: struct("mark_lock", lock=b(32)),
@@ -282,11 +324,20 @@ CALLS = {
         "certificate_bind",
         key_id=b(8), certificate=b(32), public=b(33, 512), signature=b(64, 512),
     ),
+    220: struct(
+        "propose", subject=one_of(SUBJECTS, "subject"), deadline=u(U63), effect=u(U63, 1)
+    ),
+    221: struct("vote", proposal=b(32), agrees=flag),
+    222: struct("withdraw", proposal=b(32)),
     240: struct("ready_signal", version=u(0xFFFF, 1)),
 }  # fmt: skip
 
 
-COSTS = {10: 2, 20: 2, 32: 2, 33: 4, 41: 2, 200: 58, 201: 40, 202: 58, 203: 3, 204: 2, 240: 2}
+COSTS = {
+    10: 2, 20: 2, 32: 2, 33: 4, 41: 2,
+    200: 58, 201: 40, 202: 58, 203: 3, 204: 2,
+    220: 64, 221: 256, 222: 64, 240: 2,
+}  # fmt: skip
 
 
 def cost_of(number, *fields):
@@ -310,6 +361,12 @@ def cost_of(number, *fields):
             return COSTS[number]
 
 
+def check_parameters(found):
+    """Refuse parameters that contradict one another."""
+    if found.base_timeout_ms <= found.min_interval_ms:
+        raise FalseFact("base_timeout_ms", f"above {found.min_interval_ms}", found.base_timeout_ms)
+
+
 def call(value, path):
     """A call: its number and its fields; return both."""
     number = value[0] if type(value) is list and value else None
@@ -324,6 +381,8 @@ def call(value, path):
         members = [one.member for one in found.approvals]
         if members != sorted(set(members)):
             raise FalseFact(f"{path}.approvals", "ascending members", "others")
+    if number == 220 and found.subject.number == 10:
+        check_parameters(found.subject.parameters)
     if number in (50, 52, 53) and len(set(found.change.keys)) < 3:
         raise FalseFact(f"{path}.change.keys", "three keys", "one twice")
     if number in (200, 202):
@@ -625,17 +684,11 @@ SIGNING = (ROLES["transaction"], ROLES["human"])
 ALGORITHMS = {"ed25519": 1, "p256": 2}
 COUNTRIES = re.findall("..", "ATBEBGCYCZDEDKEEESFIFRGRHRHUIEITLTLULVMTNLPLPTROSESISKISLINO")
 FAMILIES = {"optician": 1, "operator": 2, "insurer": 3, "auditor": 4, "prescriber": 5}
-PARAMETERS = {
-    "min_interval_ms": u(3_600_000),
-    "base_timeout_ms": u(3_600_000, 100),
-    "clock_precision_ms": u(3_600_000, 1),
-    "message_delay_ms": u(3_600_000, 1),
-    "max_block_bytes": u(4_194_304, 65_536),
-    "max_block_transactions": u(4_096, 1),
-    "max_block_calls": u(65_536, 256),
-    "max_block_cost": u(1_048_576, 16_384),
-    "max_expired_removals": u(65_536, 1),
-    "dispute_window_s": u(315_360_000),
+TABLES = {
+    "optics-codes": 1,
+    "optics-categories": 2,
+    "optics-renewal": 3,
+    "optics-prescriptions": 4,
 }
 
 
@@ -679,6 +732,7 @@ class Founding:
         self.rules = {
             name: kind(found["parameters"][name], name) for name, kind in PARAMETERS.items()
         }
+        check_parameters(parameters_.type(**self.rules))
         self.time, rules = u(U63)(found["time"], "time"), tuple(self.rules.values())
         self.members, self.labels = [], {}
         pairs = [(b"g", encode(rules)), (b"e", self.time.to_bytes(8, "big"))]
@@ -702,7 +756,15 @@ class Founding:
             if len(turns) >= 4 and votes >= quorum(len(turns)):
                 raise FalseFact("votes of one family", f"below {quorum(len(turns))}", votes)
         content = (1, found["network"].encode(), self.time, rules)
-        content += (tuple(one[1:] for one in self.members), turns)
+        self.tables = {
+            TABLES[subject]: b(32)(from_hex(digest), "table")
+            for subject, digest in found["tables"].items()
+        }
+        need("kinds of tables, ascending", sorted(self.tables), list(self.tables))
+        content += (tuple(one[1:] for one in self.members), turns, tuple(self.tables.items()))
+        pairs += [
+            (b"f" + bytes((kind,)) + bytes(8), digest) for kind, digest in self.tables.items()
+        ]
         self.chain_id = tagged(b"genesis", encode(content))
         need("chain_id", from_hex(found["chain_id"]), self.chain_id)
         self._check_signatures(found["signatures"])
@@ -782,18 +844,6 @@ def read_genesis(path):
 
 
 # --- Evidence (format.md, section 15) -------------------------------------------------------------
-
-
-def one_of(kinds, name):
-    """One of several structs, told apart by the tag that is their first field."""
-
-    def parse(value, path):
-        tag = value[0] if type(value) is list and value else None
-        if type(tag) is not int or tag not in kinds:
-            raise FalseFact(path, f"a kind of {name}", tag)
-        return kinds[tag](value, path)
-
-    return parse
 
 
 PREPARE, COMMIT, ROUND_CHANGE, PROPOSAL = 2, 3, 4, 7
@@ -976,17 +1026,30 @@ def require(fact, why):
         raise FalseFact("outcome", f"a refusal: {why}", "applied")
 
 
+ADMITTED, SUSPENDED, REMOVED = 1, 2, 3
+
+
 class Registry:
-    """Who has which key from which height until which, and who may act for whom."""
+    """Who is a member, with which key from when until when, and who may act for whom."""
 
     def __init__(self, founding):
         self.chain_id = founding.chain_id
+        self.members = {id_: [family, ADMITTED] for id_, _, family, *_ in founding.members}
         self.keys = {}  # (member, key id) -> [role, algorithm, public, first height, end or None]
         self.owners, self.taken = {}, set()  # by key id; every public key that ever was
         self.delegations = {}  # (principal, delegate) -> scope, until
         for member, *_, keys in founding.members:
             for role, algorithm, public in keys:
                 self.add(member, role, algorithm, public, 0)
+
+    def is_admitted(self, member):
+        """Return whether a member is in good standing."""
+        return member in self.members and self.members[member][1] == ADMITTED
+
+    def require_admitted(self, sender):
+        """Refuse a transaction of one that may send none."""
+        if not self.is_admitted(sender):
+            raise FalseFact("sender", "a member that is admitted", sender)
 
     def add(self, member, role, algorithm, public, first, end=None):
         """Register a key."""
@@ -999,6 +1062,12 @@ class Registry:
         """End a key at a height, or leave it to end sooner."""
         key = self.keys[member, id_]
         key[4] = height if key[4] is None else min(height, key[4])
+
+    def end_all(self, member, height, roles=range(1, 7)):
+        """End the keys of a member, those of some roles."""
+        for (owner, id_), (role, *_) in self.keys.items():
+            if owner == member and role in roles:
+                self.end(member, id_, height)
 
     def is_new(self, role, algorithm, public):
         """Return whether nobody has or had this key, nor one of its id."""
@@ -1091,7 +1160,6 @@ class Council:
         self.chain_id, self.registry = founding.chain_id, registry
         self.eras = [(0, tuple(founding.validators))]  # from which height on who votes
         self.term, self.rotated = 0, {}
-        self.families = {id_: family for id_, _, family, *_ in founding.members}
         self.recent = {}  # height mod 32 -> height and block id
 
     def at(self, height):
@@ -1123,7 +1191,7 @@ class Council:
         require(len(after) <= 100, "there are too many")
         require(after and not len(after) < 4 <= len(voters), "too few would be left")
         if number != 53:
-            families = [self.families[voter.member] for voter in after]
+            families = [self.registry.members[voter.member][0] for voter in after]
             most = max(map(families.count, families))
             require(len(after) < 4 or most < quorum(len(after)), "a family would decide alone")
         before = voters[place][1:] if number != 50 else ()
@@ -1212,6 +1280,152 @@ class Versions:
         return self.in_force
 
 
+OPEN, PASSED, FAILED, WITHDRAWN = 1, 2, 3, 4
+BY_MAJORITY = (1, 2, 3)  # to admit, suspend, reinstate a member: all else takes a quorum
+
+
+class Proposal:
+    """A change that somebody proposed, and who agreed to it."""
+
+    def __init__(self, number, sender, subject, deadline, effect):
+        self.number, self.proposer, self.subject = number, sender, subject
+        self.deadline, self.effect = deadline, effect
+        self.state, self.votes = OPEN, {}
+
+
+class Assembly:
+    """What those who run validators propose and vote, and what takes effect when."""
+
+    def __init__(self, founding, registry, council, versions):
+        self.registry, self.council, self.versions = registry, council, versions
+        self.rules, self.tables = dict(founding.rules), dict(founding.tables)
+        self.proposals, self.agenda = {}, {}  # by id; by height, in their order
+
+    def propose(self, head, sender, id_, subject, deadline, effect):
+        """Make a proposal."""
+        require(sender in self._electors(head.height), "the sender runs no validator")
+        require(0 <= deadline - head.time <= 90 * 86_400, "the deadline is over, or too far ahead")
+        earliest = head.height + self.rules["notice_blocks"]
+        require(earliest <= effect <= head.height + (1 << 24), "no notice, or too far ahead")
+        require(not self._obstacle(subject, head.height), "the change cannot be made")
+        open_ = [one for one in self.proposals.values() if self._is_open(one, head)]
+        require(len(open_) < 64, "too many are open")
+        require(sum(one.proposer == sender for one in open_) < 8, "too many of the sender's are")
+        require(all(one.subject != subject for one in open_), "another one says the same")
+        number = len(self.proposals)
+        self.proposals[id_] = Proposal(number, sender, subject, deadline, effect)
+
+    def vote(self, head, sender, id_, agrees):
+        """Count a vote; return what its entry must say."""
+        found = self._known(id_)
+        require(self._is_open(found, head), "the proposal is not open")
+        require(sender in self._electors(head.height), "the sender runs no validator")
+        require(sender not in found.votes, "it voted before")
+        found.votes[sender] = agrees
+        yes, needed, found.state = self._tally(found, head.height)
+        if found.state == PASSED:
+            due = self.agenda.setdefault(found.effect, [])
+            require(len(due) < 16, "too much takes effect at that height")
+            due.append(found)
+        return found.state, yes, needed
+
+    def withdraw(self, sender, id_):
+        """Take a proposal back."""
+        found = self._known(id_)
+        require(found.proposer == sender, "it is not the sender's")
+        require(found.state == OPEN, "it is not open")
+        found.state = WITHDRAWN
+
+    def carry_out(self, height):
+        """Make what is due at a height, if it can be made."""
+        due = self.agenda.pop(height, [])
+        for subject in (one.subject for one in sorted(due, key=lambda one: one.number)):
+            if not self._obstacle(subject, height):
+                self._make(subject, height)
+
+    def _known(self, id_):
+        require(id_ in self.proposals, "there is no such proposal")
+        return self.proposals[id_]
+
+    def _electors(self, height):
+        return [voter.member for voter in self.council.at(height)]
+
+    def _is_open(self, found, head):
+        has_notice = head.height + self.rules["notice_blocks"] <= found.effect
+        return found.state == OPEN and head.time <= found.deadline and has_notice
+
+    def _tally(self, found, height):
+        electors, members = self._electors(height), self.registry.members
+        says = {one: found.votes.get(one) for one in electors if self.registry.is_admitted(one)}
+        yes = [one for one in electors if says.get(one) is True]
+        may = [one for one in electors if says.get(one) is not False]
+        n = len(electors)
+        needed = n // 2 + 1 if found.subject.number in BY_MAJORITY else quorum(n)
+
+        def is_enough(those):
+            families = {members[one][0] for one in those}
+            return len(those) >= needed and (n < 4 or len(families) >= 2)
+
+        state = PASSED if is_enough(yes) else OPEN if is_enough(may) else FAILED
+        return len(yes), needed, state
+
+    def _obstacle(self, subject, height):
+        """Return whether a change could do nothing, or must not be made."""
+        new, number = self._is_usable, subject.number
+        if number == 1:
+            sealing = subject.sealing is None or new(ROLES["sealing"], 1, subject.sealing)
+            known = tagged(b"member", subject.key.public)[:16] in self.registry.members
+            abroad = subject.country.decode("latin-1") not in COUNTRIES
+            return abroad or known or not sealing or not new(ROLES["transaction"], *subject.key)
+        if number == 9:
+            return self.tables.get(subject.kind) == subject.hash
+        if number == 10:
+            return tuple(self.rules.values()) == tuple(subject.parameters)
+        if number == 11:
+            now, next_ = self.versions.in_force, self.versions.scheduled
+            announced = next_ is not None and next_[2] is not None
+            is_same = subject.version == now and next_ is None
+            return subject.version < now or announced or is_same
+        member = subject.member
+        status = self.registry.members.get(member, (0, None))[1]
+        if status not in {2: (1,), 3: (2,), 4: (1, 2), 5: (1, 2)}[number]:
+            return True
+        if number == 5:
+            return not new(ROLES["transaction"], *subject.key)
+        voters = (*self.council.at(height), *self.council.eras[-1][1])
+        return number == 4 and member in [voter.member for voter in voters]
+
+    def _is_usable(self, role, algorithm, public):
+        """Return whether a key may be registered."""
+        try:
+            check_key(role, algorithm, public)
+        except FalseFact:
+            return False
+        return self.registry.is_new(role, algorithm, public)
+
+    def _make(self, subject, height):
+        members, number = self.registry.members, subject.number
+        if number == 1:
+            member = tagged(b"member", subject.key.public)[:16]
+            members[member] = [subject.family, ADMITTED]
+            self.registry.add(member, ROLES["transaction"], *subject.key, height)
+            if subject.sealing is not None:
+                self.registry.add(member, ROLES["sealing"], 1, subject.sealing, height)
+        elif number in (2, 3, 4):
+            members[subject.member][1] = {2: SUSPENDED, 3: ADMITTED, 4: REMOVED}[number]
+            if number == 4:
+                self.registry.end_all(subject.member, height)
+        elif number == 5:
+            self.registry.end_all(subject.member, height, SIGNING)
+            self.registry.add(subject.member, ROLES["transaction"], *subject.key, height)
+        elif number == 9:
+            self.tables[subject.kind] = subject.hash
+        elif number == 10:
+            self.rules = dict(zip(self.rules, subject.parameters, strict=True))
+        else:
+            self.versions.schedule(subject.version, height)
+
+
 # --- The chain (format.md, sections 5 to 13) ------------------------------------------------------
 
 
@@ -1247,6 +1461,7 @@ class Chain:
         self.registry = Registry(founding)
         self.council = Council(founding, self.registry)
         self.versions = Versions(self.council)
+        self.assembly = Assembly(founding, self.registry, self.council, self.versions)
         self.offences = set()
         counted = ("transactions", "applied", "refused", "offences", "kept_proposals")
         self.counts = dict.fromkeys(counted, 0)
@@ -1284,6 +1499,7 @@ class Chain:
             self.turns.record(head.height, head.built_round)
         else:
             self.turns = Turns(len(self.council.at(head.height + 1)))
+        self.assembly.carry_out(head.height + 1)
         self.last, self.id = head, block_id
 
     def _check_header(self, head, body_):
@@ -1353,17 +1569,13 @@ class Chain:
                     if index == len(outcomes):
                         raise FalseFact("outcomes", "one per call", len(outcomes))
                     result = outcomes[index]
-                    if result.code == 0:
-                        need("evidence of an applied call", (), result.evidence)
                     made = (head.height, index, head.time, content.sender, id_, position, encoded)
                     leaf = leaf_hash(encode((*made, result)))
                     self.log.append(leaf)
-                    if result.code == 0 and 50 <= parsed[0] <= 53:
-                        self.council.change(head, content.sender, *parsed)
-                    if result.code == 0 and parsed[0] == 240:
-                        self.versions.signal(content.sender, parsed[1])
-                    if result.code == 0 and 200 <= parsed[0] < 220:
-                        self._change_registry(head, content.sender, *parsed)
+                    if result.code == 0:
+                        created = tagged(b"call", id_, position.to_bytes(4, "big"))
+                        says = self._follow(head, content.sender, created, *parsed)
+                        need("evidence of an applied call", says, result.evidence)
                     for member in self._concerned(content.sender, parsed, id_, position, result):
                         self.heads.extend(member, leaf)
                     self.counts["applied" if result.code == 0 else "refused"] += 1
@@ -1371,23 +1583,47 @@ class Chain:
             except FalseFact as fact:
                 raise fact.within(place) from None
         need("outcomes", index, len(outcomes))
+        rules = self.assembly.rules
         for name, found in (
             ("max_block_bytes", sum(map(len, body_.transactions))),
             ("max_block_transactions", len(body_.transactions)),
             ("max_block_calls", index),
             ("max_block_cost", cost),
         ):
-            if found > self.founding.rules[name]:
-                raise FalseFact(name, f"at most {self.founding.rules[name]}", found)
+            if found > rules[name]:
+                raise FalseFact(name, f"at most {rules[name]}", found)
         need("log_size", self.log.size, head.log_size)
         need("log_root", self.log.root(), head.log_root)
         need("heads_root", self.heads.root(), head.heads_root)
         self.counts["transactions"] += len(body_.transactions)
 
+    def _follow(self, head, sender, created, number, *fields):
+        """Follow what an applied call does to members, validators and rules; return what it says.
+
+        Refuse where a guard does not hold.
+        """
+        match number:
+            case 50 | 51 | 52 | 53:
+                self.council.change(head, sender, number, *fields)
+            case 220:
+                self.assembly.propose(head, sender, created, *fields)
+            case 221:
+                return self.assembly.vote(head, sender, *fields)
+            case 222:
+                self.assembly.withdraw(sender, *fields)
+            case 240:
+                self.versions.signal(sender, *fields)
+            case _ if 200 <= number < 220:
+                self._change_registry(head, sender, number, *fields)
+            case _:
+                pass
+        return ()
+
     def _check_transaction(self, head, raw, where):
         both = decode(raw, wire, "transaction")
         content = decode(both.unsigned, unsigned, "transaction")
         need("chain_id", self.founding.chain_id, content.chain_id)
+        self.registry.require_admitted(content.sender)
         key, allowed = self.registry.signer(content.sender, content.key_id, head)
         if key is None:
             raise FalseFact("key_id", "a transaction key of the sender", content.key_id)
@@ -1422,7 +1658,7 @@ class Chain:
         number, subject, *_ = parsed
         if number in (203, 204):
             return {sender, subject}
-        if number in (50, 51, 52, 53, 240):
+        if number in (50, 51, 52, 53, 220, 221, 222, 240):
             gone = {51: "member", 52: "leaving"}.get(number)
             return {sender, EVERYONE, *([getattr(subject, gone)] if gone else [])}
         if number in (30, 40):  # payer, beneficiary

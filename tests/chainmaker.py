@@ -25,6 +25,7 @@ from consensus.messages import (
 )
 from contracts import eras
 from contracts.calls import (
+    AdmitMember,
     Approval,
     Approved,
     Call,
@@ -38,32 +39,46 @@ from contracts.calls import (
     Leg,
     Mark,
     MarkLock,
+    NewKey,
     Part,
     Possession,
     PrescriptionCommit,
+    Propose,
     ReadySignal,
     Reason,
+    ReinstateMember,
+    RekeyMember,
+    RemoveMember,
+    ReplaceTable,
     Replacing,
     Rotating,
+    ScheduleVersion,
+    SetParameters,
     SettlementConfirm,
     SettlementCreate,
+    Subject,
+    SuspendMember,
     ValidatorJoin,
     ValidatorLeave,
     ValidatorReplace,
     ValidatorRotate,
+    Vote,
+    Withdraw,
     encode_call,
 )
 from contracts.commitment import blinding_from, commit, lock_of, mark_of
 from contracts.execute import ChainState, DirectSignatures, Executed, execute
 from contracts.genesis import Founder, Genesis, MemberKey, SignedGenesis, assemble, sign, start
 from contracts.parameters import Parameters
+from contracts.reference import TableKind
 from contracts.registry import Family
 from ledger import transaction as transactions
 from ledger.block import Block, Body, CommittedBlock
 from ledger.certificate import KIND_COMMIT, CommitCertificate, Seal, vote_signing_bytes
 from ledger.encoding import encode
+from ledger.entry import Outcome
 from ledger.hashing import NO_HASH, Hash
-from ledger.keys import Algorithm, Role, Signer, SigningKey, key_id
+from ledger.keys import Algorithm, P256SigningKey, Role, Signer, SigningKey, key_id
 from ledger.transaction import Transaction, Unsigned, created_id
 from ledger.validators import MemberId, ValidatorSet
 from node.audit.records import MAGIC, frame
@@ -270,6 +285,31 @@ class Chain:
         change = Rotating(member_of(label), public(keys))
         return ValidatorRotate(change, self._possession(change, keys))
 
+    def proposing(self, subject: Subject, *, effect: int = 0) -> Propose:
+        """Return the call that proposes a change, `effect` blocks ahead or as soon as it may."""
+        height = self.state.header.height + 1
+        effect = height + (effect or self.state.parameters.notice_blocks + len(self.labels))
+        return Propose(subject, self.state.header.time + 86_400, effect)
+
+    def propose(self, label: str, subject: Subject, *, effect: int = 0) -> Hash:
+        """Let a member propose a change, in a block of its own; return the proposal."""
+        sent = self.transaction(label, self.proposing(subject, effect=effect))
+        assert self.block(sent).outcomes == (Outcome(0),)
+        return created_id(sent.id, 0)
+
+    def enact(self, *subjects: Subject) -> None:
+        """Let the validators agree to changes of one height, and go on until they are made."""
+        label = self.labels[0]
+        height = self.state.header.height + self.state.parameters.notice_blocks + 5
+        until = self.state.header.time + 86_400
+        sent = self.transaction(label, *(Propose(each, until, height) for each in subjects))
+        self.block(sent)
+        votes = [Vote(created_id(sent.id, index), agrees=True) for index in range(len(subjects))]
+        for voter in self.labels[: len(self.labels) - 1]:
+            self.block(self.transaction(voter, *votes))
+        while self.state.header.height < height - 1:
+            self.block(built_round=1)
+
     def seat(self, label: str) -> Keys:
         """Return new keys for a validator; whoever has them can vote for it."""
         name = f"{label}/{len(self.voting)}"
@@ -338,7 +378,11 @@ def chains() -> list[Chain]:
         changed.transaction("operator", ReadySignal(1)),
         changed.transaction("shop-a", ReadySignal(1)),  # refused: it runs no validator
     )
-    return [story(story()), changed]  # of what happens a second time, most is refused
+    return [
+        story(story()),
+        changed,
+        deliberation(),
+    ]  # of what happens a second time, most is refused
 
 
 def story(chain: Chain | None = None) -> Chain:
@@ -374,6 +418,51 @@ def story(chain: Chain | None = None) -> Chain:
     again = chain.transaction("shop-a", SettlementConfirm(settlement), valid_for=86_400)
     chain.block(again, seconds=86_400)  # ids of the blocks before are forgotten
     return chain
+
+
+def deliberation() -> Chain:
+    """Return a chain whose validators vote: on members, keys, a table, parameters, a version."""
+    chain = Chain()
+    shop, rival = member_of("shop-a"), member_of("shop-b")
+    key = NewKey(Algorithm.P256, P256SigningKey(some_bytes("another key")).public)
+    admit = AdmitMember(
+        Family.OPTICIAN,
+        b"BE",
+        NewKey(Algorithm.ED25519, key_of("shop-c", Role.TRANSACTION).public),
+        SigningKey(some_bytes("seals")).public,
+        None,
+    )
+    chain.enact(admit, SuspendMember(shop))
+    chain.block(chain.transaction("shop-c", PrescriptionCommit(some_bytes("by a newcomer"))))
+    table = ReplaceTable(TableKind.OPTICS_CODES, some_bytes("a table"))
+    chain.enact(ReinstateMember(shop), RekeyMember(rival, key), table)
+    chain.block(
+        chain.transaction("shop-a", PrescriptionCommit(some_bytes("again"))),
+        chain.transaction(
+            "shop-b",
+            PrescriptionCommit(some_bytes("by another key")),
+            key=P256SigningKey(some_bytes("another key")),
+        ),
+    )
+    small = Parameters(max_block_transactions=2, notice_blocks=3)
+    chain.enact(SetParameters(small), ScheduleVersion(2), ScheduleVersion(1), RemoveMember(rival))
+    moot = chain.propose("operator", SuspendMember(shop), effect=12)
+    remove = chain.propose("operator", RemoveMember(shop), effect=11)
+    for label in ("federation", "operator", "insurer-b"):
+        chain.block(chain.transaction(label, Vote(moot, agrees=True), Vote(remove, agrees=True)))
+    lost = chain.propose("federation", table_of("another table"))
+    taken = chain.propose("insurer-a", table_of("a third table"))
+    for label in ("federation", "insurer-b"):
+        chain.block(chain.transaction(label, Vote(lost, agrees=False)))
+    chain.block(chain.transaction("insurer-a", Withdraw(taken), Vote(lost, agrees=True)))
+    for _ in range(9):
+        chain.block(built_round=1)
+    return chain
+
+
+def table_of(name: str) -> ReplaceTable:
+    """Return the change to a table that is no real one."""
+    return ReplaceTable(TableKind.OPTICS_CODES, some_bytes(name))
 
 
 NEWCOMERS = (

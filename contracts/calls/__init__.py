@@ -9,6 +9,21 @@ the array of its number and its fields. Numbers: 10 prescription, 20 marks, 30 a
 from typing import TypeAlias, cast
 
 from contracts.calls.claim import ClaimAccept, ClaimCancel, ClaimReject, ClaimSubmit, Reason
+from contracts.calls.governance import (
+    AdmitMember,
+    NewKey,
+    Propose,
+    ReinstateMember,
+    RekeyMember,
+    RemoveMember,
+    ReplaceTable,
+    ScheduleVersion,
+    SetParameters,
+    Subject,
+    SuspendMember,
+    Vote,
+    Withdraw,
+)
 from contracts.calls.marks import MAX_MARKS, Leg, Mark, MarkLock, Part
 from contracts.calls.prescription import PrescriptionCommit
 from contracts.calls.registry import (
@@ -62,11 +77,15 @@ Call: TypeAlias = (
     | DelegationWithdraw
     | CertificateBind
     | ReadySignal
+    | Propose
+    | Vote
+    | Withdraw
 )
 
 __all__ = [
     "MAX_MARKS",
     "MAX_SETTLED",
+    "AdmitMember",
     "Approval",
     "Approvals",
     "Approved",
@@ -87,23 +106,35 @@ __all__ = [
     "Leg",
     "Mark",
     "MarkLock",
+    "NewKey",
     "Part",
     "Possession",
     "PrescriptionCommit",
+    "Propose",
     "ReadySignal",
     "Reason",
+    "ReinstateMember",
+    "RekeyMember",
+    "RemoveMember",
+    "ReplaceTable",
     "Replacing",
     "Rotating",
+    "ScheduleVersion",
     "Scope",
+    "SetParameters",
     "SettlementConfirm",
     "SettlementCreate",
     "SignatureBytes",
+    "Subject",
+    "SuspendMember",
     "Term",
     "ValidatorJoin",
     "ValidatorKeys",
     "ValidatorLeave",
     "ValidatorReplace",
     "ValidatorRotate",
+    "Vote",
+    "Withdraw",
     "encode_call",
     "parse_call",
 ]

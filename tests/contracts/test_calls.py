@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from contracts import calls
 from contracts.calls import (
+    AdmitMember,
     Approval,
     Call,
     CertificateBind,
@@ -26,23 +27,37 @@ from contracts.calls import (
     Leg,
     Mark,
     MarkLock,
+    NewKey,
     Part,
     Possession,
     PrescriptionCommit,
+    Propose,
     ReadySignal,
     Reason,
+    ReinstateMember,
+    RekeyMember,
+    RemoveMember,
+    ReplaceTable,
     Replacing,
     Rotating,
+    ScheduleVersion,
+    SetParameters,
     SettlementConfirm,
     SettlementCreate,
+    SuspendMember,
     ValidatorJoin,
     ValidatorKeys,
     ValidatorLeave,
     ValidatorReplace,
     ValidatorRotate,
+    Vote,
+    Withdraw,
     encode_call,
     parse_call,
 )
+from contracts.parameters import Parameters
+from contracts.reference import TableKind
+from contracts.registry import Family
 from ledger.encoding import U16_MAX, U32_MAX, U63_MAX, encode
 from ledger.errors import Malformed
 from ledger.keys import Algorithm, Role
@@ -76,6 +91,25 @@ bytes8 = st.binary(min_size=8, max_size=8)
 publics = st.binary(min_size=32, max_size=33)
 own_roles = st.sampled_from([Role.TRANSACTION, Role.TLS, Role.HUMAN])
 algorithms = st.sampled_from(Algorithm)
+new_keys = st.one_of(
+    st.builds(NewKey, st.just(Algorithm.ED25519), bytes32),
+    st.builds(NewKey, st.just(Algorithm.P256), st.binary(min_size=33, max_size=33)),
+)
+subjects = st.one_of(
+    st.builds(
+        AdmitMember,
+        st.sampled_from(Family),
+        st.binary(min_size=2, max_size=2),
+        new_keys,
+        st.none() | bytes32,
+        st.none() | bytes32,
+    ),
+    *(st.builds(kind, bytes16) for kind in (SuspendMember, ReinstateMember, RemoveMember)),
+    st.builds(RekeyMember, bytes16, new_keys),
+    st.builds(ReplaceTable, st.sampled_from(TableKind), bytes32),
+    st.builds(SetParameters, st.builds(Parameters, notice_blocks=st.integers(2, 99))),
+    st.builds(ScheduleVersion, st.integers(1, U16_MAX)),
+)
 every_call: st.SearchStrategy[Call] = st.one_of(
     st.builds(PrescriptionCommit, bytes32),
     st.builds(MarkLock, bytes32),
@@ -122,6 +156,9 @@ every_call: st.SearchStrategy[Call] = st.one_of(
     st.builds(CertificateBind, bytes8, bytes32, st.binary(min_size=33, max_size=33), bytes64),
     st.builds(CertificateBind, bytes8, bytes32, st.just(b"\xff" * 256), st.just(b"\x01" * 256)),
     st.builds(ReadySignal, st.integers(1, U16_MAX)),
+    st.builds(Propose, subjects, times, st.integers(1, U63_MAX)),
+    st.builds(Vote, bytes32, st.booleans()),
+    st.builds(Withdraw, bytes32),
 )
 
 
@@ -297,4 +334,7 @@ def test_the_kinds_are_those_of_the_record() -> None:
         "DelegationWithdraw": 204,
         "CertificateBind": 205,
         "ReadySignal": 240,
+        "Propose": 220,
+        "Vote": 221,
+        "Withdraw": 222,
     }

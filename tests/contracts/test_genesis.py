@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts import genesis as founding
-from contracts import registry
+from contracts import reference, registry
 from contracts.errors import BadGenesis
 from contracts.genesis import (
     Founder,
@@ -14,12 +14,14 @@ from contracts.genesis import (
     GenesisSignature,
     MemberKey,
     SignedGenesis,
+    Table,
     assemble,
     is_name,
     sign,
     start,
 )
 from contracts.parameters import Parameters
+from contracts.reference import TableKind
 from contracts.registry import Family
 from ledger.digest import StateDigest
 from ledger.encoding import decode, encode
@@ -32,12 +34,14 @@ from tests.contracts.world import (
     TIME,
     VALIDATORS,
     Memory,
+    bytes32,
     founder,
     genesis,
     key_of,
 )
 
 GENESIS = genesis()
+CODES = Table(TableKind.OPTICS_CODES, bytes32("codes"))
 
 
 def signatures(of: Genesis = GENESIS) -> list[GenesisSignature]:
@@ -70,6 +74,12 @@ def of_families(*families: Family) -> Genesis:
     ]
     indices = tuple(range(len(families)))
     return Genesis(1, b"test", TIME, Parameters(), tuple(members), indices)
+
+
+def test_the_tables_of_the_genesis_are_in_force_from_the_beginning() -> None:
+    state = Memory()
+    state.apply(start(msgspec.structs.replace(GENESIS, tables=(CODES,))).changes)
+    assert reference.versions(state, TableKind.OPTICS_CODES) == [(0, CODES.hash)]
 
 
 def test_the_chain_id_is_the_hash_of_the_encoding() -> None:
@@ -197,6 +207,7 @@ CANNOT: list[tuple[Genesis, str]] = [
     (msgspec.structs.replace(GENESIS, validators=(0, 1, 2, 99)), "99 of 8 members"),
     (msgspec.structs.replace(GENESIS, validators=(0, 1, 2, SHOP)), "shop has 0 consensus"),
     (msgspec.structs.replace(GENESIS, network=b"a network"), "name of the network"),
+    (msgspec.structs.replace(GENESIS, tables=(CODES, CODES)), "one of a kind"),
 ]
 
 

@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import BadGenesis
-from contracts.genesis import SignedGenesis, assemble, sign
+from contracts.genesis import SignedGenesis, Table, assemble, sign
 from contracts.genesis_json import (
     genesis_json,
     parse_genesis_json,
@@ -19,10 +20,17 @@ from contracts.genesis_json import (
     signed_json,
 )
 from contracts.parameters import Parameters
+from contracts.reference import TableKind
 from ledger.keys import Role
-from tests.contracts.world import VALIDATORS, genesis, key_of
+from tests.contracts.world import VALIDATORS, bytes32, genesis, key_of
 
-GENESIS = genesis(Parameters(min_interval_ms=7))
+GENESIS = msgspec.structs.replace(
+    genesis(Parameters(min_interval_ms=7)),
+    tables=(
+        Table(TableKind.OPTICS_CODES, bytes32("codes")),
+        Table(TableKind.OPTICS_RENEWAL, bytes32("renewal")),
+    ),
+)
 SIGNED: SignedGenesis = assemble(
     GENESIS, [sign(GENESIS, key_of(name, Role.CONSENSUS)) for name in VALIDATORS]
 )
@@ -107,6 +115,14 @@ CHANGES: list[Change] = [
     lambda g: g.update(validators=[0, 1, 2, 3]),
     lambda g: g.update(validators=[]),
     lambda g: g.update(validators=None),
+    lambda g: g["parameters"].update(min_interval_ms=1_000),
+    lambda g: g.pop("tables"),
+    lambda g: g.update(tables=[]),
+    lambda g: g.update(tables=dict(reversed(g["tables"].items()))),
+    lambda g: g["tables"].update({"optics-codes": "00" * 32}),
+    lambda g: g["tables"].update({"optics-codes": "00" * 31}),
+    lambda g: g["tables"].update({"optics-codes": 1}),
+    lambda g: g["tables"].update({"optics-teeth": "00" * 32}),
     lambda g: g.update(signatures=g["signatures"][::-1]),
     lambda g: g.update(signatures=g["signatures"][:3]),
     lambda g: g.update(signatures=[]),

@@ -6,19 +6,32 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
-from contracts import calls
-from contracts.calls import Call, ClaimSubmit, Leg, Mark, MarkLock, Part, PrescriptionCommit
+from contracts import calls, eras, governance
+from contracts.calls import (
+    Call,
+    ClaimSubmit,
+    Leg,
+    Mark,
+    MarkLock,
+    Part,
+    PrescriptionCommit,
+    Propose,
+    Subject,
+    Vote,
+)
 from contracts.commitment import Opening, blinding_from, lock_of, mark_of
 from contracts.execute import ChainState, DirectSignatures, Executed, execute
 from contracts.genesis import Founder, Genesis, MemberKey, start
 from contracts.parameters import Parameters
 from contracts.registry import Family
+from contracts.state import Overlay
 from ledger.block import Accusation, Body
+from ledger.entry import Outcome
 from ledger.errors import NotEvidence
 from ledger.hashing import Hash
 from ledger.keys import Algorithm, Role, Signer, SigningKey, key_id
 from ledger.transaction import Transaction, Unsigned, created_id, sign
-from ledger.validators import MemberId, ValidatorSet
+from ledger.validators import MemberId, Validator, ValidatorSet
 
 TIME: Final = 1_790_000_000
 VALIDATOR_ROLES: Final = (Role.TRANSACTION, Role.CONSENSUS, Role.CHECKPOINT, Role.TLS)
@@ -186,6 +199,50 @@ class World:
         """Put one call into a block of its own; return the code of its outcome."""
         transaction = self.transaction(sender, call, key=key)
         return self.block(transaction, after=after).outcomes[0].code
+
+    def let_validate(self, *names: str) -> None:
+        """Let these members run the validators from the next block on, by no vote at all."""
+        state = Overlay(self.state)
+        voters = tuple(
+            Validator(self.ids[name], *(key_of(name, role).public for role in VALIDATOR_ROLES[1:]))
+            for name in names
+        )
+        eras.begin(state, self.chain.header.height + 1, 0, ValidatorSet(voters))
+        self.state.apply(state.changes)
+        self.block()
+
+    def make(self, sender: str, call: Call, *, after: int = 1) -> Outcome:
+        """Put one call into a block of its own; return its outcome."""
+        sent = self.transaction(sender, call, valid_for=after + 600)
+        return self.block(sent, after=after).outcomes[0]
+
+    def proposing(self, subject: Subject, *, effect: int | None = None, days: int = 7) -> Propose:
+        """Return the call that proposes a change, which is in force as soon as it may be."""
+        soon = self.chain.header.height + 8 + self.parameters.notice_blocks
+        return Propose(subject, self.chain.header.time + days * 86_400, effect or soon)
+
+    def propose(self, subject: Subject, sender: str = VALIDATORS[0], **how: int) -> Hash:
+        """Propose a change; return the proposal's id."""
+        sent = self.transaction(sender, self.proposing(subject, **how))
+        assert self.block(sent).outcomes == (Outcome(0),)
+        return created_id(sent.id, 0)
+
+    def vote(self, proposal: bytes, *names: str, agrees: bool = True) -> Outcome:
+        """Let members vote, each in a block of its own; return the last outcome."""
+        outcomes = [self.make(name, Vote(proposal, agrees)) for name in names]
+        return outcomes[-1]
+
+    def reach(self, height: int) -> None:
+        """Make empty blocks until the one below `height`, where what is due is carried out."""
+        while self.chain.header.height < height - 1:
+            self.block()
+
+    def enact(self, subject: Subject) -> Hash:
+        """Let everyone who must agree to a change, and make it; return the proposal."""
+        id_ = self.propose(subject)
+        self.vote(id_, *VALIDATORS[:3])
+        self.reach(governance._known(governance.load(self.state, id_)).effect)
+        return id_
 
     def prescribe(self, shop: str, name: str) -> bytes:
         """Commit a prescription; return its commitment."""

@@ -47,7 +47,7 @@ def test_nobody_stops_where_two_never_speak(tmp_path: Path) -> None:
 
 def test_a_transaction_of_one_is_work_of_the_other_at_once(tmp_path: Path) -> None:
     async def pass_on() -> None:
-        async with cut(tmp_path, min_interval_ms=3000) as cluster:
+        async with cut(tmp_path, min_interval_ms=3000, base_timeout_ms=3100) as cluster:
             for here, there in ((A, B), (B, A)):
                 made, heard = prescription(cluster.genesis, here), cluster[there].running
                 commit = asyncio.create_task(cluster[here].commit(made))

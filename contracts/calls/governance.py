@@ -1,0 +1,131 @@
+"""Calls by which the members that run validators vote on what may change."""
+
+from typing import Annotated, ClassVar, Final, TypeAlias
+
+import msgspec
+
+from contracts.parameters import Parameters
+from contracts.reference import TableKind
+from contracts.registry import Country, Family
+from ledger.block import Version
+from ledger.encoding import U63_MAX, Struct
+from ledger.keys import Algorithm
+from ledger.validators import Bytes16, Bytes32
+
+_PROPOSE_COST: Final = 64  # the list of what is open is written anew
+_VOTE_COST: Final = 256  # up to a hundred votes are counted
+
+Moment = Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]  # block time, unix seconds
+Height = Annotated[int, msgspec.Meta(ge=1, le=U63_MAX)]
+
+
+class NewKey(Struct):
+    """A transaction key that a member is given by vote."""
+
+    algorithm: Algorithm
+    public: Annotated[bytes, msgspec.Meta(min_length=32, max_length=33)]
+
+
+class AdmitMember(Struct, tag=1):
+    """An organisation becomes a member; its id is that of its key."""
+
+    family: Family
+    country: Country
+    key: NewKey
+    sealing: Bytes32 | None  # to which others seal documents
+    certificate: Bytes32 | None  # SHA-256 of what binds the key to the organisation
+
+
+class SuspendMember(Struct, tag=2):
+    """A member may send nothing until it is reinstated."""
+
+    member: Bytes16
+
+
+class ReinstateMember(Struct, tag=3):
+    """A suspended member may send again."""
+
+    member: Bytes16
+
+
+class RemoveMember(Struct, tag=4):
+    """A member may send nothing for ever. It must run no validator."""
+
+    member: Bytes16
+
+
+class RekeyMember(Struct, tag=5):
+    """A member that lost its keys gets one anew, and all that signed for it end."""
+
+    member: Bytes16
+    key: NewKey
+
+
+class ReplaceTable(Struct, tag=9):
+    """Another version of a reference table is in force."""
+
+    kind: TableKind
+    hash: Bytes32  # SHA-256 of its file
+
+
+class SetParameters(Struct, tag=10):
+    """The chain has other parameters; those that stay are named again."""
+
+    parameters: Parameters
+
+
+class ScheduleVersion(Struct, tag=11):
+    """Other rules come into force, once a quorum of the validators is ready for them."""
+
+    version: Version
+
+
+Subject: TypeAlias = (
+    AdmitMember
+    | SuspendMember
+    | ReinstateMember
+    | RemoveMember
+    | RekeyMember
+    | ReplaceTable
+    | SetParameters
+    | ScheduleVersion
+)
+
+
+class Propose(Struct, tag=220):
+    """The sender proposes a change, on which nobody has voted yet."""
+
+    KIND: ClassVar[int] = 220
+    subject: Subject
+    deadline: Moment  # the last second at which one may vote
+    effect: Height  # of the first block in which the change is in force
+
+    @property
+    def cost(self) -> int:
+        """What it costs a block."""
+        return _PROPOSE_COST
+
+
+class Vote(Struct, tag=221):
+    """The sender agrees to a proposal or not, once for all."""
+
+    KIND: ClassVar[int] = 221
+    proposal: Bytes32
+    agrees: bool
+
+    @property
+    def cost(self) -> int:
+        """What it costs a block."""
+        return _VOTE_COST
+
+
+class Withdraw(Struct, tag=222):
+    """Whoever proposed it takes it back."""
+
+    KIND: ClassVar[int] = 222
+    proposal: Bytes32
+
+    @property
+    def cost(self) -> int:
+        """What it costs a block."""
+        return _PROPOSE_COST
