@@ -19,7 +19,6 @@ EXCEPTIONS = {
     ("consensus/justify.py", "Context.leader", "recursion"): "asks the turns, of another file",
     ("contracts/dispatch.py", "Code.apply", "recursion"): "asks a contract, of another file",
     ("contracts/eras.py", "at", "loop"): "halves what is left: the logarithm of the eras",
-    ("contracts/genesis.py", "_require_country", "letters"): "of bytes, which know ASCII alone",
     ("contracts/sd_jwt.py", "Disclosure.digest", "recursion"): "the digest of a hash, not its own",
     ("contracts/state.py", "Overlay.scan", "recursion"): (
         "asks the state beneath, which is a store: overlays are one deep"
