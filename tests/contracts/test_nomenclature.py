@@ -3,6 +3,7 @@
 import itertools
 from typing import get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -214,6 +215,22 @@ def test_a_renewal_that_is_due_stays_due(
     assert not TABLES.renewal.is_due(last, last, age, is_outgrown=is_outgrown)
 
 
+@pytest.mark.parametrize(("last", "age", "is_outgrown", "due"), VECTORS["renewals"])
+def test_a_renewal_is_due_on_its_day_and_not_on_its_eve(
+    last: str, age: int, is_outgrown: object, due: str
+) -> None:
+    begun, outgrown = parse_day(last), bool(is_outgrown)
+    day = Day(parse_day("2099-12-31") + 60) if due == "2100-03-01" else parse_day(due)
+    assert TABLES.renewal.is_due(begun, day, age, is_outgrown=outgrown)
+    assert not TABLES.renewal.is_due(begun, Day(day - 1), age, is_outgrown=outgrown)
+
+
+def test_a_table_may_let_some_days_pass_before_a_renewal_is_due() -> None:
+    table = msgspec.structs.replace(TABLES.renewal, days_after=3)
+    last = parse_day("2023-05-09")
+    assert table.due_on(last, 40) == TABLES.renewal.due_on(last, 40) + 3
+
+
 @pytest.mark.parametrize("age", [-1, MAX_AGE + 1])
 def test_an_age_is_one_that_people_reach(age: int) -> None:
     day = parse_day("2024-02-29")
@@ -317,6 +334,15 @@ def test_the_feasts_that_move_are_free() -> None:
         easter = easter_of(int(date[:4]))
         for after in (1, 39, 50):  # Easter Monday, Ascension, Whit Monday
             assert not TABLES.prescriptions.is_working(Day(easter + after))
+
+
+def test_the_numbers_of_adaptations_never_change() -> None:
+    assert {state.value: state.name for state in Adapted} == {
+        1: "REQUESTED",
+        2: "AGREED",
+        3: "TACITLY_AGREED",
+        4: "REFUSED",
+    }
 
 
 def test_an_adaptation_is_asked_for_then_answered_or_agreed_by_silence() -> None:

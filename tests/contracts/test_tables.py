@@ -219,6 +219,11 @@ def test_a_table_that_contradicts_itself_is_refused(
     assert reason in refusal.value.reason
 
 
+def test_a_table_may_set_a_ceiling_as_low_as_what_must_fit_beneath_it() -> None:
+    low = edited(CategoryTable, lambda value: value["frame"].update(cap=42000))
+    assert parse_table(low, CategoryTable).frame.cap == 420_00
+
+
 @pytest.mark.parametrize(
     ("alter", "reason"),
     [
