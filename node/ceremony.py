@@ -12,13 +12,14 @@ from typing import Any, Final
 from contracts import genesis as founding
 from contracts import genesis_json
 from contracts.errors import BadGenesis
-from contracts.genesis import Founder, Genesis, GenesisSignature, MemberKey, SignedGenesis
+from contracts.genesis import Founder, Genesis, GenesisSignature, MemberKey, SignedGenesis, Table
 from contracts.parameters import DEFAULTS, Parameters
 from contracts.registry import Family
 from ledger.keys import Role, SigningKey, algorithm_of
 from node import card as cards
 from node import files, keystore
 from node.card import Card
+from node.client.packaged import table_hashes
 from node.errors import NotFound, Usage, VerificationFailed
 
 MAX_SIGNATURE_BYTES: Final = 4 << 10
@@ -70,8 +71,8 @@ def write_draft(
 ) -> Genesis:
     """Write the genesis of a new chain, to be signed; `members` are the paths of their cards.
 
-    Its time is now. Raises `UnknownValidator`, `BadFile`, `AlreadyThere`, and what cards are
-    refused by.
+    Its time is now, its reference tables are those packaged with the program. Raises
+    `UnknownValidator`, `BadFile`, `AlreadyThere`, and what cards are refused by.
     """
     found = [cards.load_card(path) for path in members]
     labels = [card.label for card in found]
@@ -87,6 +88,7 @@ def write_draft(
         parameters=parameters,
         members=tuple(map(_founder, found)),
         validators=tuple(labels.index(label) for label in validators),
+        tables=tuple(Table(kind, digest) for kind, digest in table_hashes().items()),
     )
     _check(genesis, out)
     files.create(out, genesis_json.genesis_json(genesis).encode())
@@ -170,6 +172,7 @@ def find(genesis: Genesis, name: str) -> Founder:
 
 def describe(genesis: Genesis) -> dict[str, Any]:
     """Return what people compare before they sign."""
+    packaged = table_hashes()
     return {
         "network": genesis.label,
         "chain_id": genesis.chain_id,
@@ -188,6 +191,14 @@ def describe(genesis: Genesis) -> dict[str, Any]:
                 },
             }
             for index, member in enumerate(genesis.members)
+        ],
+        "tables": [
+            {
+                "subject": table.kind.subject,
+                "hash": table.hash,
+                "packaged": table.hash == packaged[table.kind],  # with the program that is asked
+            }
+            for table in genesis.tables
         ],
     }
 

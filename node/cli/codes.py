@@ -14,11 +14,11 @@ from contracts.nomenclature.codes import SIDES, Code, Codes
 from contracts.nomenclature.prescriptions import Answer
 from contracts.nomenclature.renewal import EarlyRequest
 from contracts.nomenclature.tables import MAX_AGE, MAX_CENTS
-from contracts.reference import table_hash
 from node.cli.output import Verbs, emit, fields, json_option, table
 from node.cli.person import Person, at_home, euros, today
 from node.client import nomenclature, renewals
 from node.client.nomenclature import as_day, current, in_words
+from node.client.packaged import table_hashes
 from node.errors import Usage
 
 _CENTS: Final = click.IntRange(0, MAX_CENTS)
@@ -45,12 +45,13 @@ def tables(context: click.Context) -> None:
 
     S was read in the primary source; S2 is second hand, M from memory, I inferred, U unknown.
     """
+    hashes = table_hashes()
     result = [
         {
             "kind": each.kind,
             "name": each.name,
             "valid_from": each.valid_from,
-            "hash": table_hash(nomenclature.packaged(each.KIND)),
+            "hash": hashes[each.KIND],
             "facts": {
                 fact: {"mark": source.mark, "source": source.source}
                 for fact, source in each.facts.items()

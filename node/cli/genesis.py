@@ -144,8 +144,13 @@ def _human(result: dict[str, Any]) -> str:
         )
         for each in result["members"]
     ]
+    tables = [
+        (each["subject"], each["hash"].hex(), "as here" if each["packaged"] else "not as here")
+        for each in result["tables"]
+    ]
     return (
         f"{table(('label', 'family', 'country', 'member', 'runs'), rows)}\n\n"
+        f"{table(('reference table', 'sha-256', 'packaged'), tables)}\n\n"
         f"{fields({name: result[name] for name in ('network', 'time', 'chain_id')})}"
     )
 

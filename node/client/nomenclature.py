@@ -4,7 +4,6 @@ What the tables mean is judged in `contracts.nomenclature`; each objection there
 sentence that names what was typed, and what to type instead.
 """
 
-import importlib.resources
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from contracts.nomenclature.renewal import RenewalTable
 from contracts.nomenclature.tables import Table, parse_table
 from contracts.reference import TableKind
 from node.client.errors import Refused
+from node.client.packaged import table_file
 from node.client.reading import as_date
 
 _SHOWN: Final = 12  # characters of a code that there is not
@@ -39,20 +39,14 @@ class Tables:
         return iter((self.codes, self.categories, self.renewal, self.prescriptions))
 
 
-def packaged(kind: TableKind) -> bytes:
-    """Return the file of a table as it is packaged with the rules."""
-    path = importlib.resources.files("contracts") / "tables" / f"{kind.subject}.json"
-    return path.read_bytes()
-
-
 @cache
 def current() -> Tables:
     """Return the tables that new claims are judged by."""
     return Tables(
-        parse_table(packaged(TableKind.OPTICS_CODES), CodeTable),
-        parse_table(packaged(TableKind.OPTICS_CATEGORIES), CategoryTable),
-        parse_table(packaged(TableKind.OPTICS_RENEWAL), RenewalTable),
-        parse_table(packaged(TableKind.OPTICS_PRESCRIPTIONS), PrescriptionTable),
+        parse_table(table_file(TableKind.OPTICS_CODES), CodeTable),
+        parse_table(table_file(TableKind.OPTICS_CATEGORIES), CategoryTable),
+        parse_table(table_file(TableKind.OPTICS_RENEWAL), RenewalTable),
+        parse_table(table_file(TableKind.OPTICS_PRESCRIPTIONS), PrescriptionTable),
     )
 
 

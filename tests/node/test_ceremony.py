@@ -5,13 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from contracts.errors import ContractsError
+from contracts.genesis import Table
+from contracts.reference import TableKind
 from ledger.errors import LedgerError
 from node import ceremony
 from node.card import BadCard, Card, Runs, create_card, load_card
 from node.ceremony import BadFile, NoSuchMember, UnknownValidator
+from node.client.packaged import table_hashes
 from node.errors import NodeError
 from node.files import AlreadyThere
 
@@ -60,6 +64,18 @@ def test_a_genesis_that_everyone_signed_verifies(
     assert described["chain_id"] == made.chain_id
     assert [each["label"] for each in described["members"]] == [*FOUNDERS, "shop"]
     assert [each["validates"] for each in described["members"]] == [True] * 4 + [False]
+    tables = {each["subject"]: each["hash"] for each in described["tables"]}
+    assert tables == {kind.subject: digest for kind, digest in table_hashes().items()}
+    assert all(each["packaged"] for each in described["tables"])
+
+
+def test_who_signs_sees_that_a_table_is_not_the_packaged_one(keys: Path, tmp_path: Path) -> None:
+    drafted = draft(keys, tmp_path / "draft.json")
+    other = msgspec.structs.replace(
+        ceremony.load_draft(drafted), tables=(Table(TableKind.OPTICS_RENEWAL, bytes(32)),)
+    )
+    (described,) = ceremony.describe(other)["tables"]
+    assert described == {"subject": "optics-renewal", "hash": bytes(32), "packaged": False}
 
 
 def test_the_order_of_the_signatures_does_not_matter(

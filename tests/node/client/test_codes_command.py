@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from contracts.reference import TableKind
 from node.cli.main import main
 from node.cli.person import Person, today
-from node.client import nomenclature
+from node.client.packaged import table_file
 from node.errors import Exit
 from tests.node.client.desk import MemoryNode
 from tests.node.client.test_commands import Town
@@ -33,7 +33,7 @@ def refuses(line: str, code: Exit = Exit.REJECTED) -> str:
 def test_the_tables_are_shown_by_the_hash_that_anybody_recomputes() -> None:
     shown = {each["kind"]: each for each in says("tables")}
     for kind in TableKind:
-        assert shown[kind]["hash"] == sha256(nomenclature.packaged(kind)).hexdigest()
+        assert shown[kind]["hash"] == sha256(table_file(kind)).hexdigest()
         assert {fact["mark"] for fact in shown[kind]["facts"].values()} <= set("SMIU") | {"S2"}
 
 
