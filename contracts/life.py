@@ -196,6 +196,8 @@ class Life(Generic[ThingT]):
         thing, id_ = self.make(context, call), context.new_id()
         for effect in row.effects:
             thing = effect(context, id_, thing, call)
+        thing = msgspec.structs.replace(thing, state=row.after)
+        assert row.who in self.parts(context.sender, thing)  # as the row says of its maker
         self.save(context.state, id_, thing)
         return self._others(context.sender, thing)
 

@@ -51,8 +51,8 @@ from ledger.hashing import NO_HASH
 from ledger.store import open_store
 from ledger.transaction import created_id
 from scripts.digests import Stored, replay
-from tests import chainmaker
 from tests.chainmaker import Chain, claim_of, member_of
+from tests.chains import chains
 
 MAX_RATIO: Final = 2.0  # of a kind's unit to the unit of the middle kind
 TRIES: Final = 5  # in each pass
@@ -143,7 +143,7 @@ def sha_us(count: int = 5_000) -> float:
 
 def make_chains() -> list[Chain]:
     """Return chains with every kind of call, and the largest of those whose size may differ."""
-    return [*chainmaker.chains(), largest_settlement()]
+    return [*chains(), largest_settlement()]
 
 
 def largest_settlement() -> Chain:

@@ -32,7 +32,7 @@ from contracts.calls import Call, parse_call
 from ledger.entry import APPLIED
 from ledger.transaction import parse
 from scripts import digests
-from tests import chainmaker
+from tests.chains import chains
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 OLDEST: Final = (3, 11)
@@ -313,8 +313,7 @@ def first_difference(
 
 def make_chains(folder: Path) -> list[Path]:
     """Write chains in which every kind of call is applied, and many are refused."""
-    chains = chainmaker.chains()
-    return [chain.export(folder / f"chain-{number}") for number, chain in enumerate(chains)]
+    return [chain.export(folder / f"chain-{number}") for number, chain in enumerate(chains())]
 
 
 def applied_kinds(exports: Sequence[Path]) -> tuple[set[int], int]:

@@ -44,7 +44,6 @@ from contracts.calls import (
     Possession,
     PrescriptionCommit,
     Propose,
-    ReadySignal,
     Reason,
     ReinstateMember,
     RekeyMember,
@@ -369,20 +368,6 @@ def claim_of(chain: Chain, sender: str, payer: str, name: str) -> tuple[list[Cal
         None,
     )
     return [PrescriptionCommit(prescription), *locks], claim
-
-
-def chains() -> list[Chain]:
-    """Return chains in which, together, every kind of call is applied, and many are refused."""
-    changed = story(upheaval())
-    changed.block(
-        changed.transaction("operator", ReadySignal(1)),
-        changed.transaction("shop-a", ReadySignal(1)),  # refused: it runs no validator
-    )
-    return [
-        story(story()),
-        changed,
-        deliberation(),
-    ]  # of what happens a second time, most is refused
 
 
 def story(chain: Chain | None = None) -> Chain:

@@ -9,12 +9,12 @@ from contracts.calls import ClaimAccept, MarkLock, SettlementCreate, parse_call
 from contracts.calls.settlement import MAX_SETTLED
 from scripts import costs
 from scripts.costs import Meter
-from tests import chainmaker
+from tests.chains import chains
 
 
 @pytest.fixture(scope="module")
 def meter() -> Meter:
-    return costs.measure(chainmaker.chains(), filler=100, tries=1, passes=2)
+    return costs.measure(chains(), filler=100, tries=1, passes=2)
 
 
 def test_every_kind_of_call_is_measured_and_nothing_is_left_behind(meter: Meter) -> None:
