@@ -4,9 +4,11 @@ import importlib.metadata
 
 from aiohttp import web
 
+from contracts.dispatch import known
 from node.link import PROTOCOL_VERSION
 from node.metrics import CONTENT_TYPE, Metrics
 from node.replica import Replica
+from node.upgrade import outlook
 
 
 def admin_application(replica: Replica, metrics: Metrics) -> web.Application:
@@ -17,12 +19,17 @@ def admin_application(replica: Replica, metrics: Metrics) -> web.Application:
 
     async def readyz(_: web.Request) -> web.Response:
         reasons = replica.not_ready()
-        text = "ready\n" if not reasons else "".join(f"{reason}\n" for reason in reasons)
+        said = [*(reasons or ["ready"]), *filter(None, [outlook(replica.state).warning])]
+        text = "".join(f"{line}\n" for line in said)
         return web.Response(status=503 if reasons else 200, text=text)
 
     async def version(_: web.Request) -> web.Response:
         return web.json_response(
-            {"depoli": importlib.metadata.version("depoli"), "protocol": PROTOCOL_VERSION}
+            {
+                "depoli": importlib.metadata.version("depoli"),
+                "protocol": PROTOCOL_VERSION,
+                "rules": list(known()),
+            }
         )
 
     async def metrics_text(_: web.Request) -> web.Response:

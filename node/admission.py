@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from contracts import seen
-from contracts.errors import AlreadySeen, Expired, Inadmissible
+from contracts.errors import AlreadySeen, Expired, Inadmissible, UnknownVersion
 from contracts.execute import ChainState, Executed, require_includable
 from ledger import transaction as transactions
 from ledger.encoding import encode
@@ -127,7 +127,8 @@ class Admission:
                     for _, judged in batch:
                         if not judged.done():
                             judged.set_exception(error)
-                    raise
+                    if not isinstance(error, UnknownVersion):  # before which the node stops
+                        raise
                 for _, judged in batch:
                     if not judged.done():
                         judged.set_result(None)

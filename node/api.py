@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from contracts.eras import latest
+from contracts.errors import UnknownVersion
 from contracts.genesis import SignedGenesis
 from ledger.block import MAX_EVIDENCE
 from ledger.encoding import decode
@@ -48,6 +49,7 @@ from node.problems import Problem
 from node.replica import Replica
 from node.things import Things
 from node.tokens import Grant, Scope, TokenBook
+from node.upgrade import outlook
 
 MAX_BODY_BYTES: Final = 4 << 20
 MAX_WAIT_S: Final = 60
@@ -112,6 +114,7 @@ class Api:
         router.add_get("/v1/status", self.status)
         router.add_get("/v1/diagnosis", self.diagnosis)
         router.add_get("/v1/validators", self.validators)
+        router.add_get("/v1/upgrade", self.upgrade)
         router.add_get("/v1/members", self.members)
         router.add_get("/v1/genesis", self.genesis)
         router.add_get("/v1/chain", self.chain)
@@ -148,7 +151,10 @@ class Api:
         except LedgerError as error:
             raise Problem(400, "malformed", str(error)) from None
         self._require_ready()
-        results = await self._submitted(grant, raws)
+        try:
+            results = await self._submitted(grant, raws)
+        except UnknownVersion as error:  # the node is about to stop
+            raise Problem(503, "not-ready", "the node is not ready", str(error)) from None
         if seconds and any(isinstance(result, Pending) for result in results):
             waiting = [each.id for each in results if isinstance(each, Pending)]
             known = await self._admission.wait(waiting, seconds)
@@ -278,7 +284,7 @@ class Api:
     async def status(self, request: web.Request) -> web.Response:
         """Tell where this node is."""
         require(request, *Scope)
-        header, replica = self._chain.header, self._replica
+        header, replica, seen = self._chain.header, self._replica, outlook(self._chain.state)
         return web.json_response(
             {
                 "chain_id": header.chain_id.hex(),
@@ -295,6 +301,8 @@ class Api:
                 "fenced": replica.is_fenced,
                 "silence": replica.standing.silence,
                 "ready": not replica.not_ready(),
+                "version": seen.in_force,
+                "upgrade": seen.warning,
             }
         )
 
@@ -330,6 +338,12 @@ class Api:
                 ],
             }
         )
+
+    async def upgrade(self, request: web.Request) -> web.Response:
+        """Tell which rules are in force, which are to follow, who is ready, what is known here."""
+        require(request, *Scope)
+        state = self._chain.state
+        return web.json_response(views.upgrade(outlook(state), state.next_validators.members))
 
     async def members(self, request: web.Request) -> web.Response:
         """List the organisations of the network and their public keys."""

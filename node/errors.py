@@ -19,6 +19,7 @@ class Exit(IntEnum):
     LOCKED = 11
     WRONG_PASSPHRASE = 12
     UNREACHABLE = 13
+    OUTDATED = 14
 
 
 class NodeError(Exception):

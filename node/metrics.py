@@ -12,6 +12,28 @@ from node.mempool import Mempool
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
+class Versions:
+    """Which rules are in force, and which are to follow."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.in_force = Gauge(
+            "depoli_version", "Version of the rules at the open height", registry=registry
+        )
+        self.scheduled = Gauge(
+            "depoli_version_scheduled", "Version that is to follow, 0: none", registry=registry
+        )
+        self.height = Gauge(
+            "depoli_version_height",
+            "From where on it is in force, or may be announced, 0: none is to follow",
+            registry=registry,
+        )
+        self.upgrade_needed = Gauge(
+            "depoli_upgrade_needed",
+            "1 while a version is to follow that this software does not know",
+            registry=registry,
+        )
+
+
 class Metrics:
     """The figures of one node, in a registry of their own."""
 
@@ -33,6 +55,7 @@ class Metrics:
             "How fast it catches up, 0: it is not behind",
             registry=registry,
         )
+        self.versions = Versions(registry)
         self.fenced = Gauge(
             "depoli_fenced", "1 while this validator may not sign", registry=registry
         )

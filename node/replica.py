@@ -58,6 +58,7 @@ from node.metrics import Metrics
 from node.pledges import Pledges
 from node.signatures import VerifiedSignatures
 from node.standing import Standing
+from node.upgrade import Lookout
 
 TICK_S: Final = 1.0
 UNREACHABLE_SHARE: Final = 4  # of a round's time is given to a leader that is not linked
@@ -105,6 +106,7 @@ class Replica:
         self._mempool, self._evidence, self._signatures = mempool, evidence, signatures
         self._metrics, self._log, self._worker = metrics, log, worker
         self.standing = Standing(chain, pledges, metrics, log)
+        self._lookout = Lookout(metrics, log)
         self._events: deque[Event | Held | _Review | _Foreign] = deque()
         self._come = asyncio.Event()  # there are events
         self._room = asyncio.Event()  # there is room for more
@@ -243,7 +245,7 @@ class Replica:
     # --- the loop ----------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Take part until cancelled. Raises `Halted`, or OSError from the disk."""
+        """Take part until cancelled. Raises `Halted`, `UnknownVersion`, OSError from the disk."""
         self._failed = asyncio.get_running_loop().create_future()
         try:
             await self._open_height(())
@@ -316,8 +318,9 @@ class Replica:
                 self._start(ask)
 
     async def _open_height(self, heard: Sequence[Message]) -> None:
-        """Make the core of the next height, and tell it what is known of it."""
+        """Make the core of the next height, whose rules are known, and tell it what is known."""
         height = self._chain.height + 1
+        self._lookout.look(self.state)
         self._candidates.clear()
         for task in self._tasks:
             task.cancel()  # nobody waits for blocks of another height, whose parts may never come

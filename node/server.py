@@ -11,6 +11,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+from contracts import dispatch
+from contracts.errors import UnknownVersion
 from contracts.genesis import SignedGenesis
 from ledger.keys import SigningKey
 from ledger.lock import DirectoryLock
@@ -49,7 +51,11 @@ async def serve(config: Config, keys: NodeKeys) -> None:
     genesis = ceremony.parse_genesis(text, config.genesis)
     with contextlib.ExitStack() as closing:
         closing.callback(DirectoryLock(config.data).release)
-        node = _assemble(config, keys, genesis, closing, log)
+        try:
+            node = _assemble(config, keys, genesis, closing, log)
+        except UnknownVersion as outdated:
+            _log_end(log, outdated)
+            raise
         tokens = parse_tokens(config.tokens)
         api = Api(node, genesis=genesis, genesis_json=text, tokens=tokens)
         doors = (
@@ -75,8 +81,7 @@ async def serve(config: Config, keys: NodeKeys) -> None:
                     task.cancel()
         except BaseExceptionGroup as group:
             error = _first(group)
-            reason = str(error) or type(error).__name__
-            log.error("node halts", reason=reason)  # noqa: TRY400 - not the logging module
+            _log_end(log, error)
             raise error from group
     log.info("node stopped", height=node.chain.height)
 
@@ -163,6 +168,7 @@ def _open_files(
     """Return the chain, the journal of a validator, and the file of the evidence that waits."""
     chain = Chain.open(config.data, genesis.genesis, signatures, engine=config.store_engine)
     closing.callback(chain.close)
+    dispatch.require_known(chain.state.state, chain.height + 1)
     if (torn := chain.torn_tail) is not None:
         log.warning("torn tail of the blocks cut off", height=torn.height, bytes=torn.length)
     journal = None if key is None else _journal(config, key, chain, log)
@@ -213,6 +219,14 @@ def _hello(config: Config, chain: Chain) -> Callable[[], Hello]:
     return lambda: Hello(
         PROTOCOL_VERSION, chain.header.chain_id, chain.height, instance, software, listening
     )
+
+
+def _log_end(log: Log, error: BaseException) -> None:
+    """Log why the node cannot go on; what rules it lacks in numbers, for the doctor."""
+    lacks = {}
+    if isinstance(error, UnknownVersion):
+        lacks = {"version": error.version, "height": error.height, "known": list(error.known)}
+    log.error("node halts", reason=str(error) or type(error).__name__, **lacks)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -14,11 +14,13 @@ from ledger import transaction as transactions
 from ledger.block import CommittedBlock
 from ledger.entry import APPLIED, Entry, Outcome
 from ledger.plain import plain
+from ledger.validators import Validator
 from node import problems
 from node.admission import Pending, Refused, Result
 from node.catchup import Progress
 from node.chain import Committed
 from node.p2p import Twins
+from node.upgrade import Outlook
 
 
 def result(what: Result) -> dict[str, Any]:
@@ -138,6 +140,22 @@ def block(committed: CommittedBlock, *, with_ids: bool) -> dict[str, Any]:
     if with_ids:
         seen["transaction_ids"] = [transactions.parse(raw).id.hex() for raw in raws]
     return seen
+
+
+def upgrade(seen: Outlook, voters: Sequence[Validator]) -> dict[str, object]:
+    """Return which rules are to follow; `voters` are the validators of the next height."""
+    coming = seen.scheduled
+    return {
+        "height": seen.height,
+        "known": list(seen.known),
+        "in_force": seen.in_force,
+        "scheduled": None if coming is None else plain(coming),
+        "quorum": seen.quorum,
+        "validators": [
+            {"member": voter.member.hex(), "version": version}
+            for voter, version in zip(voters, seen.ready, strict=True)
+        ],
+    }
 
 
 def twins(what: Twins) -> dict[str, object]:

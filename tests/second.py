@@ -6,12 +6,16 @@ there is no call that confirms a settlement. Real nodes find it by tests/network
 
 from typing import Final
 
-from contracts import prescription
+import pytest
+
+from contracts import genesis, prescription, versions
 from contracts.calls import ClaimCancel, PrescriptionCommit, SettlementConfirm
 from contracts.context import NOBODY_ELSE, Concerned, Context
 from contracts.dispatch import CODES, Code
 from contracts.errors import Refused
+from contracts.genesis import Genesis
 from contracts.life import Rule
+from contracts.state import Overlay
 
 VERSION: Final = 2
 CANCEL_COST: Final = 40
@@ -31,3 +35,20 @@ def code() -> Code:
     del rules[SettlementConfirm]
     rules[PrescriptionCommit] = Rule(commit_again, rules[PrescriptionCommit].concerned)
     return Code(rules, {ClaimCancel: lambda _: CANCEL_COST})
+
+
+def know(patch: pytest.MonkeyPatch) -> None:
+    """Let this software know version 2."""
+    patch.setitem(CODES, VERSION, code())
+
+
+def schedule(patch: pytest.MonkeyPatch, height: int) -> None:
+    """Let every chain begin with version 2 scheduled, as if it had been voted before."""
+    begin = genesis._initial_state
+
+    def scheduled(founding: Genesis) -> Overlay:
+        state = begin(founding)
+        versions.schedule(state, VERSION, height)
+        return state
+
+    patch.setattr(genesis, "_initial_state", scheduled)

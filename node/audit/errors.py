@@ -47,6 +47,32 @@ class FalseFact(AuditError):
         }
 
 
+class UnknownRules(AuditError):
+    """From a height on the chain is under rules that this software does not know."""
+
+    exit_code = 14
+
+    def __init__(self, version: int, height: int, known: tuple[int, ...], last: int) -> None:
+        here = ", ".join(map(str, known))
+        below = f"blocks 1 to {last} are true" if last else "there is no block before"
+        super().__init__(
+            f"from block {height} on version {version} of the rules is in force, and this software"
+            f" knows {here}; {below}",
+            hint=f"verify it with a release that knows version {version}",
+        )
+        self.version, self.height, self.known, self.last = version, height, known, last
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "verified": False,
+            "verified_to": self.last,
+            "height": self.height,
+            "version": self.version,
+            "known": list(self.known),
+        }
+
+
 class NoBlocks(AuditError):
     """The folder named holds no blocks."""
 

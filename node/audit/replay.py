@@ -13,10 +13,17 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from consensus.evidence import judge
-from contracts import registry
-from contracts.errors import AlreadyAccused, ContractsError, Inadmissible, OverLimit
+from contracts import registry, versions
+from contracts.errors import (
+    AlreadyAccused,
+    ContractsError,
+    Inadmissible,
+    OverLimit,
+    UnknownVersion,
+)
 from contracts.execute import Executed, execute
 from contracts.genesis import SignedGenesis, start
+from contracts.versions import Agenda
 from ledger import merkle
 from ledger.block import Body, CommittedBlock, Header
 from ledger.certificate import (
@@ -39,7 +46,7 @@ from ledger.errors import (
 from ledger.hashing import Hash
 from ledger.transaction import parse
 from ledger.validators import ValidatorSet
-from node.audit.errors import FalseFact
+from node.audit.errors import FalseFact, UnknownRules
 from node.audit.records import Records, is_proposal
 from node.audit.report import Activity, Progress, Report, outcome_name
 from node.audit.signatures import Ahead, Job
@@ -60,6 +67,7 @@ def verify_export(
 ) -> Report:
     """Return what the export holds if every fact in it is true; raise `FalseFact` at the first.
 
+    Raises `UnknownRules` where the rest is under rules that this software does not know.
     `genesis` is the auditor's own. With `contains` a block of this id must be among the blocks.
     `BadGenesis` where that genesis founds no chain, OSError where the file cannot be read.
     """
@@ -77,6 +85,7 @@ def verify_export(
     if not found:
         expected = f"a chain with block {(contains or b'').hex()}"
         raise FalseFact("last block", expected, last.hash, height=last.height)
+    replay.report.agenda = replay.agenda
     replay.report.signatures = ahead.verified + len(genesis.signatures)
     replay.report.seconds = time.monotonic() - begun
     return replay.report
@@ -102,6 +111,11 @@ class Replay:
     def header(self) -> Header:
         """The header of the last block."""
         return self._chain.header
+
+    @property
+    def agenda(self) -> Agenda:
+        """The version of the rules in force, and the one that is to follow."""
+        return versions.agenda(self._chain.state)
 
     @property
     def chain_id(self) -> bytes:
@@ -197,6 +211,9 @@ class Replay:
                 signatures=self._ahead,
                 judge=judge,
             )
+        except UnknownVersion as error:
+            last = self.header.height
+            raise UnknownRules(error.version, error.height, error.known, last) from None
         except Mismatch as error:
             raise _false(error, header.height) from None
         except (NotEvidence, AlreadyAccused) as error:

@@ -8,6 +8,7 @@ from typing import Any, Final, get_args
 from contracts.calls import Call
 from contracts.errors import Refusal
 from contracts.execute import Executed
+from contracts.versions import Agenda
 from ledger.block import Header
 from ledger.entry import APPLIED, Outcome
 from ledger.validators import EVERYONE
@@ -56,12 +57,15 @@ class Report:
     calls: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
     accused: Counter[bytes] = field(default_factory=Counter)  # member -> offences recorded
+    versions: dict[int, int] = field(default_factory=dict)  # of the rules -> first block under it
+    agenda: Agenda | None = None  # of the rules, after the last block
     late: list[int] = field(default_factory=list)  # heights built in a round above 0
 
     def add(self, executed: Executed) -> None:
         """Count a block."""
         self.header = header = executed.header
         self.first_time = self.first_time or header.time
+        self.versions.setdefault(header.version, header.height)
         self.transactions += len(executed.body.transactions)
         self.entries += len(executed.entries)
         if header.built_round:
@@ -98,6 +102,10 @@ class Report:
             "seconds": round(self.seconds, 3),
             "calls": dict(sorted(self.calls.items())),
             "refusals": dict(sorted(self.refusals.items())),
+            "versions": [
+                {"version": version, "from_height": height}
+                for version, height in self.versions.items()
+            ],
             "exceptions": {
                 "late_blocks": self.late,
                 "accused": {member.hex(): count for member, count in sorted(self.accused.items())},

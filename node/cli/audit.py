@@ -7,7 +7,7 @@ import click
 
 from contracts.genesis_json import parse_signed_json
 from node.audit.conviction import to_json
-from node.audit.errors import FalseFact
+from node.audit.errors import FalseFact, UnknownRules
 from node.audit.export import Writer, copy_blocks
 from node.audit.fork import Fork, compare
 from node.audit.replay import verify_export
@@ -89,12 +89,12 @@ def verify(
         report = verify_export(
             file, load_genesis(genesis), contains=wanted, workers=jobs, show=show
         )
-    except FalseFact as fact:
+    except (FalseFact, UnknownRules) as fact:
         show.end()
         if not is_json(context):
             raise
         emit(context, fact.to_json(), "")
-        return Exit.VERIFICATION_FAILED
+        return fact.exit_code
     show.end()
     emit(context, report.to_json(), lambda: _human(report))
     return Exit.OK
@@ -158,6 +158,14 @@ async def _fetch(url: str, token: str, output: Path, show: Meter) -> tuple[int, 
     return height, size
 
 
+def _versions(report: Report) -> dict[str, str]:
+    """Return which rules were in force from when on, where there were more than the first."""
+    if len(report.versions) <= 1:
+        return {}
+    spans = [f"{version} from block {first}" for version, first in report.versions.items()]
+    return {"rules": ", ".join(spans)}
+
+
 def _parse_id(text: str) -> bytes:
     try:
         value = bytes.fromhex(text)
@@ -181,6 +189,7 @@ def _human(report: Report) -> str:
                 "transactions": f"{report.transactions:,}",
                 "calls": f"{report.entries:,}, of which {sum(report.refusals.values()):,} refused",
                 "signatures": f"{report.signatures:,}",
+                **_versions(report),
                 "took": f"{report.seconds:.1f} s",
             }
         ),

@@ -32,6 +32,7 @@ _NOUNS: Final = {
     "receipt": "Export and verify the proof that an entry is on the chain.",
     "audit": "Export the chain and verify it from genesis.",
     "evidence": "List, export and verify what convicts a validator of contradicting itself.",
+    "upgrade": "See which rules are to come, try them on an export, and say that we are ready.",
 }
 _SYSTEM_HINTS: Final = {
     errno.ENOENT: "name a file that is there",
@@ -44,6 +45,7 @@ _SYSTEM_HINTS: Final = {
 _RECORD_CODES: Final = {  # errors of the record by name: importing them here would be slow
     "StoreLocked": (Exit.LOCKED, "only one process at a time may use a node's data"),
     "StoreDamaged": (Exit.FAILED, "docs/operator.md says how to heal it"),
+    "UnknownVersion": (Exit.OUTDATED, "nothing is lost: install it, and start again"),
 }
 _INTERRUPTED: Final = 130  # as shells report Ctrl-C, which click makes an Abort
 _MESSAGE_CHARACTERS: Final = 600  # a message may quote input; a screen is not to be flooded

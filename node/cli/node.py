@@ -276,6 +276,7 @@ def status_text(value: Mapping[str, Any]) -> str:
         if sync is None
         else ", ".join(f"{name} {each}" for name, each in sync.items()),
         "silence": value["silence"] or "none",
+        "upgrade": value.get("upgrade") or "none",
     }
     lines = [f"{label}: {printable(why)}" for label, why in trouble.items()]
     for twin in twins:

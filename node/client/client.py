@@ -151,6 +151,32 @@ class ValidatorsView(msgspec.Struct, frozen=True):
     eras: tuple[EraView, ...]
 
 
+class ScheduledView(msgspec.Struct, frozen=True):
+    """A version of the rules that is to come."""
+
+    version: int
+    not_before: int  # height at which it may be announced
+    from_height: int | None  # at which it is in force, None: too few are ready
+
+
+class ReadinessView(msgspec.Struct, frozen=True):
+    """Which version of the rules a validator's member signalled last, 0: none."""
+
+    member: Hex16
+    version: int
+
+
+class UpgradeView(msgspec.Struct, frozen=True):
+    """Which rules are in force and to come, who is ready, and which the node knows."""
+
+    height: int
+    known: Annotated[tuple[int, ...], msgspec.Meta(min_length=1)]
+    in_force: int
+    scheduled: ScheduledView | None
+    quorum: int
+    validators: tuple[ReadinessView, ...]
+
+
 class Head(msgspec.Struct, frozen=True):
     """A node's newest block."""
 
@@ -241,6 +267,10 @@ class NodeClient:
     async def validators(self, first_era: int = 0) -> ValidatorsView:
         """Return who runs validators, and the eras from this one on, a hundred at most."""
         return await self.get("/validators", ValidatorsView, {"from": str(first_era)})
+
+    async def upgrade(self) -> UpgradeView:
+        """Return which rules are in force and to come, and which the node knows."""
+        return await self.get("/upgrade", UpgradeView)
 
     async def head(self) -> Head:
         """Return the newest block that the node has."""

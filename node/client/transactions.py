@@ -106,6 +106,26 @@ async def deliver(
     return decided
 
 
+async def decide(node: NodeClient, transaction: Transaction, *, wait_s: int, hint: str) -> Decided:
+    """Send a transaction that is kept nowhere until it is in a block.
+
+    Raises `NetworkRefused` where the network will not take it, `Undecided` with `hint` when
+    `wait_s` seconds are over.
+    """
+    until = time.monotonic() + wait_s
+    while True:
+        left = max(0, min(MAX_WAIT_S, round(until - time.monotonic())))
+        (answer,) = await node.submit([transaction.raw], wait=left)
+        if answer.status == "committed" and answer.height is not None and answer.outcomes:
+            return Decided(transaction.id, answer.height, answer.outcomes)
+        if answer.status == "rejected":
+            problem = answer.problem
+            words = "" if problem is None else f": {problem.title}: {problem.detail}"
+            raise NetworkRefused(f"the network does not take this transaction{words}")
+        if time.monotonic() >= until:
+            raise Undecided("sent, and not in a block yet", hint=hint)
+
+
 def _result(id_: bytes, answer: Sent) -> Decided | Lapsed | None:
     if answer.status == "pending":
         return None

@@ -32,19 +32,19 @@ from ledger.encoding import decode, encode
 from ledger.entry import APPLIED
 from ledger.errors import BadSignature, Malformed
 from ledger.keys import Role, SigningKey, algorithm_of, key_id
-from ledger.transaction import Transaction
 from ledger.validators import quorum
-from node.client.client import MAX_WAIT_S, CallOutcome, Hex16, Hex32, NodeClient, ValidatorsView
-from node.client.errors import NetworkRefused, NotReadable, NotVerified, Undecided
+from node.client.client import Hex16, Hex32, NodeClient, ValidatorsView
+from node.client.errors import NotReadable, NotVerified
 from node.client.members import Members
 from node.client.refusals import refusal
-from node.client.transactions import Sender
+from node.client.transactions import Sender, decide
 
 CHANGE_FORMAT: Final = "depoli/validators-change/1"
 APPROVAL_FORMAT: Final = "depoli/validators-approval/1"
 MAX_FILE_BYTES: Final = 64 << 10
 ROLES: Final = (Role.CONSENSUS, Role.CHECKPOINT, Role.TLS)
 ATTEMPTS: Final = 5  # the block that a proof names may be old by the time it is in a block
+_SAFE: Final = "depoli validator list shows whether it was made; sending again is safe"
 _AGAIN: Final = frozenset((Refusal.BLOCK_NOT_RECENT, Refusal.CHANGE_UNDER_WAY))
 
 T = TypeVar("T")
@@ -214,30 +214,14 @@ class Registrar:
         """
         for attempt in range(1, ATTEMPTS + 1):
             call = await self._call(change, tuple(approvals), keys)
-            height, outcome = await self._decide(self._sender.sign([call], now=int(time.time())))
+            made = self._sender.sign([call], now=int(time.time()))
+            decided = await decide(self._node, made, wait_s=self._wait_s, hint=_SAFE)
+            outcome = decided.outcome(0)
             if outcome.code == APPLIED:
-                return height
+                return decided.height
             if outcome.code not in _AGAIN or attempt == ATTEMPTS:
                 raise refusal(outcome, "the change")
         raise AssertionError("the last attempt returns or raises")
-
-    async def _decide(self, transaction: Transaction) -> tuple[int, CallOutcome]:
-        """Send until it is in a block; return that block's height and what became of the call."""
-        until = time.monotonic() + self._wait_s
-        while True:
-            left = max(0, min(MAX_WAIT_S, round(until - time.monotonic())))
-            (answer,) = await self._node.submit([transaction.raw], wait=left)
-            if answer.status == "committed" and answer.height is not None and answer.outcomes:
-                return answer.height, answer.outcomes[0]
-            if answer.status == "rejected":
-                problem = answer.problem
-                words = "" if problem is None else f": {problem.title}: {problem.detail}"
-                raise NetworkRefused(f"the network does not take this transaction{words}")
-            if time.monotonic() >= until:
-                raise Undecided(
-                    "sent, and not in a block yet",
-                    hint="depoli validator list shows whether it was made; sending again is safe",
-                )
 
     async def _call(
         self, change: Change, approvals: tuple[Approval, ...], keys: Keys | None

@@ -8,7 +8,7 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from contracts.genesis import SignedGenesis
 from ledger.errors import LedgerError, StoreLocked
@@ -67,6 +67,7 @@ def _while_it_runs(config: Config, no_answer: NoAnswer) -> Iterator[Finding]:
 
 
 def _while_it_does_not(config: Config) -> Iterator[Finding]:
+    yield from _rules(config)
     yield from _disk(config)
     keys = genesis = None
     try:
@@ -91,6 +92,21 @@ def _while_it_does_not(config: Config) -> Iterator[Finding]:
         ("admin.listen", config.admin_listen),
     ):
         yield from _port(name, *address)
+
+
+def _rules(config: Config) -> Iterator[Finding]:
+    """Look whether it ended because the chain came to rules that it did not know."""
+    for line in Process("", config.home).tail(LOG_LINES):
+        said = _logged(line)
+        if said.get("event") == "node halts" and "version" in said:
+            version, height = said["version"], said.get("height")
+            yield _finding(
+                "upgrade",
+                f"It stopped before block {height}, which is under version {version} of the rules.",
+                [str(said.get("reason", ""))],
+                f"install a release that knows version {version}, and start it: it has signed "
+                "nothing there and goes on; then: depoli upgrade ready",
+            )
 
 
 def _disk(config: Config) -> Iterator[Finding]:
@@ -188,13 +204,19 @@ def _error(line: str) -> str:
     """Return what a line of the log says that is an error, "" where it is none."""
     if line.startswith("error: "):
         return line.removeprefix("error: ")
+    value = _logged(line)
+    if value.get("level") != "error":
+        return ""
+    return f"{value.get('event')}: {value.get('reason', '')}"
+
+
+def _logged(line: str) -> dict[str, Any]:
+    """Return what a line of the log says, nothing where it is no line of ours."""
     try:
         value = json.loads(line)
     except ValueError:
-        return ""
-    if not isinstance(value, dict) or value.get("level") != "error":
-        return ""
-    return f"{value.get('event')}: {value.get('reason', '')}"
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _refused(cause: str, what: str, error: Exception) -> Finding:

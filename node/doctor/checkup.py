@@ -28,6 +28,7 @@ from node.mempool import Mempool
 from node.p2p import Network
 from node.pledges import Pledges
 from node.replica import Replica
+from node.upgrade import outlook
 
 ANSWER_S: Final = 2.0  # then a peer that is linked is called silent
 
@@ -130,6 +131,7 @@ class Checkup:
     def _facts(self, answers: Mapping[bytes, Answer]) -> Facts:
         state, health = self._chain.state, self.health()
         validators = state.validators
+        rules = outlook(state)
         own = Answer(health, health.clock_ms, 0)
         offences = self._evidence.offences()
         passed_over = state.turns.passed_over(len(validators), health.status.height)
@@ -168,6 +170,12 @@ class Checkup:
                 (each.validator, each.until)
                 for each in state.turns.absences
                 if each.validator in passed_over
+            ),
+            outlook=rules,
+            unready=tuple(
+                peers.get(voter.node_key, here).label
+                for voter, version in zip(state.next_validators.members, rules.ready, strict=True)
+                if rules.scheduled is not None and version < rules.scheduled.version
             ),
         )
 

@@ -233,6 +233,41 @@ def check_versions(case: Situation) -> Iterator[Finding]:
         )
 
 
+def check_upgrade(case: Situation) -> Iterator[Finding]:
+    """Look whether rules are to come that this node does not know, or that wait for somebody."""
+    seen = case.facts.outlook
+    if seen is None or seen.scheduled is None:
+        return
+    coming, release = seen.scheduled, f"a release that knows version {seen.scheduled.version}"
+    if not seen.is_known:
+        yield _finding(
+            case,
+            "upgrade",
+            f"This node does not know version {coming.version} of the rules, and stops before it.",
+            [case.here],
+            [seen.warning],
+            f"install {release} on the machine of {case.here.label}, start it, then say so: depoli "
+            "upgrade ready",
+            gravity=Gravity.WARNS,
+        )
+    if coming.from_height is None and case.facts.unready:
+        late = seen.height > coming.not_before
+        n = len(seen.ready)
+        yield _finding(
+            case,
+            "upgrade-waits",
+            f"Version {coming.version} of the rules waits for {names(case.facts.unready)}.",
+            [node for node in case.facts.nodes if node.label in case.facts.unready],
+            [
+                f"{n - len(case.facts.unready)} of {n} validators are ready, {seen.quorum} needed",
+                f"it comes from block {coming.not_before} on at the earliest",
+            ],
+            f"install {release} on each of their machines, one after the other; then: depoli "
+            "upgrade ready",
+            gravity=Gravity.WARNS if late else Gravity.NOTE,
+        )
+
+
 def check_cuts(case: Situation) -> Iterator[Finding]:
     """Look whether those that are linked to this node are linked to each other."""
     asked = [
@@ -342,6 +377,7 @@ CHECKS: Final[tuple[Callable[[Situation], Iterator[Finding]], ...]] = (
     check_clocks,
     check_disks,
     check_versions,
+    check_upgrade,
     check_cuts,
     check_heights,
     check_offences,

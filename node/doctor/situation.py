@@ -14,6 +14,7 @@ from ledger.validators import faulty
 from node.doctor.findings import Verdict
 from node.doctor.phrases import span
 from node.health import Health, is_set
+from node.upgrade import Outlook
 
 STALLED_TIMEOUTS: Final = 10  # a height that takes as many times the base timeout does not move
 STALLED_WISH: Final = 2  # and in which so high a round is asked for: one leader may well be down
@@ -79,6 +80,8 @@ class Facts:
     twins: tuple[Pair, ...] = ()
     offences: tuple[tuple[int, int], ...] = ()  # by which validator, how many are proved
     passed_over: tuple[tuple[int, int], ...] = ()  # who has no turn, and at which height it has one
+    outlook: Outlook | None = None  # the rules to come, where any are scheduled
+    unready: tuple[str, ...] = ()  # who has not signalled that its node knows them
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ AGAIN = int(Refusal.PRESCRIPTION_ALREADY_COMMITTED)
 @pytest.fixture
 def two(monkeypatch: pytest.MonkeyPatch) -> None:
     """Software that knows the second version too."""
-    monkeypatch.setitem(dispatch.CODES, second.VERSION, second.code())
+    second.know(monkeypatch)
 
 
 def schedule(world: World, height: int, version: int = second.VERSION) -> None:

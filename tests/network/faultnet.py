@@ -15,6 +15,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
+import pytest
+
 from contracts.calls import Call, PrescriptionCommit, encode_call
 from contracts.parameters import Parameters
 from ledger import transaction as transactions
@@ -32,6 +34,7 @@ from tests.network.proxy import Proxy
 DEADLINE_S: Final = 40.0  # of a condition: long, because machines are shared
 WAIT_S: Final = 5  # a request waits so long for its block, then it is sent again
 LOOK_S: Final = 0.02
+ALTERED: Final = Path(__file__).parent / "altered"  # what a node's Python may find changed
 PATIENCE: Final = 200  # blocks within which whoever was passed over leads again
 # Rounds are short, so that a test that costs one costs little; a shared machine still keeps them.
 PARAMETERS: Final[Mapping[str, int]] = {"base_timeout_ms": 500}
@@ -328,6 +331,16 @@ def running(folder: Path, validators: int = 4, **parameters: int) -> Iterator[Fa
     with FaultNetwork.create(folder, validators, **parameters) as made:
         made.start()
         yield made
+
+
+@contextlib.contextmanager
+def changed_python(**environment: str) -> Iterator[None]:
+    """Nodes that are started now find these things changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ALTERED))
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield
 
 
 def _rewire(

@@ -23,10 +23,9 @@ from node.keystore import create_keys, load_keys
 from node.process import Process
 from tests.network import faultnet
 from tests.network.altered.sitecustomize import AHEAD_MS, VERSION
-from tests.network.faultnet import FaultNetwork, new_prescription, until
+from tests.network.faultnet import FaultNetwork, changed_python, new_prescription, until
 
 A, B, C, D = (label for label, _ in testnet.FOUNDERS)  # D is the one that mostly suffers
-ALTERED = Path(__file__).parent / "altered"
 NOWHERE = "127.0.0.1:1"
 LASTING = {"twin", "passed-over"}  # findings of what was: for ten minutes, for some blocks
 
@@ -129,16 +128,6 @@ def moved_away(path: Path) -> Iterator[Path]:
         else:
             path.unlink(missing_ok=True)
         aside.rename(path)
-
-
-@contextmanager
-def changed_python(**environment: str) -> Iterator[None]:
-    """Nodes that are started now find these things changed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ALTERED))
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        yield
 
 
 # --- all is well ----------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from contracts.calls import (
     SettlementCreate,
 )
 from contracts.commitment import lock_of, mark_of
+from contracts.dispatch import CODES
 from ledger.block import CommittedBlock
 from ledger.encoding import decode, encode
 from ledger.receipt import parse_json
@@ -327,6 +328,22 @@ def test_the_body_must_say_what_it_is(tmp_path: Path) -> None:
             answer = await door.ask("POST", "/v1/transactions", "anyone", data=body)
             assert answer.status == 415
             assert "application/msgpack" in answer.json["title"]
+
+    run(submit())
+
+
+def test_what_comes_while_a_node_stops_before_rules_that_it_lacks_is_to_be_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def submit() -> None:
+        async with served(tmp_path) as door:
+            with monkeypatch.context() as patch:
+                patch.delitem(CODES, 1)  # as it is in the moment before it ends
+                answer = await door.post((prescription(door.genesis, 1).raw,))
+            assert answer.status == 503
+            assert "version 1 of the rules is in force" in answer.json["detail"]
+            answer = await door.post((prescription(door.genesis, 1).raw,))
+            assert answer.status == 200
 
     run(submit())
 

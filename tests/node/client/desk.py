@@ -27,6 +27,7 @@ from node.client.client import (
     Sent,
     SettlementView,
     Trouble,
+    UpgradeView,
     ValidatorsView,
 )
 from node.client.errors import NotFound, Unreachable
@@ -34,6 +35,7 @@ from node.client.members import Members
 from node.client.request import ClaimRequest, parse_claim
 from node.client.transactions import Sender
 from node.client.vault import Vault
+from node.upgrade import outlook
 from tests.contracts.world import World, genesis, id_of, key_of
 
 KEY: Final = bytes(range(32))
@@ -87,6 +89,12 @@ class MemoryNode(NodeClient):
                 view = await self.claim(key[1:])
                 if state in {None, view.state}:
                     yield view
+
+    async def upgrade(self) -> UpgradeView:
+        """Return what a node's API says, in JSON and back."""
+        chain = self.world.chain
+        shown = views.upgrade(outlook(chain), chain.next_validators.members)
+        return _through_json(shown, UpgradeView)
 
     async def validators(self, first_era: int = 0) -> ValidatorsView:
         chain, state = self.world.chain, self.world.state

@@ -220,3 +220,18 @@ def test_a_look_leaves_the_data_to_whoever_starts_next(config: Config) -> None:
     assert causes(config) == ["not-running"]
     DirectoryLock(config.data).release()
     assert os.listdir(config.data).count("lock") == 1  # noqa: PTH208
+
+
+def test_one_that_stopped_before_rules_that_it_does_not_know_is_told_what_to_install(
+    config: Config,
+) -> None:
+    line = (
+        '{"level": "error", "event": "node halts", "reason": "version 2 is in force"'
+        ', "version": 2, "height": 9, "known": [1]}'
+    )
+    lines = [line, "error: from block 9 on version 2 is in force", "hint:  install it"]
+    (config.home / LOG_FILE).write_text("\n".join(lines), "utf-8")
+    finding = examined(config).findings[1]
+    assert (finding.cause, finding.gravity) == ("upgrade", Gravity.STOPS)
+    assert "before block 9, which is under version 2" in finding.what
+    assert "a release that knows version 2" in finding.remedy

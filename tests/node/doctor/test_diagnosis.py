@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from consensus.messages import Held, Status
+from contracts.versions import Scheduled
 from ledger.hashing import NO_HASH
 from ledger.validators import quorum
 from node.doctor.diagnosis import CHECKS, diagnose
@@ -23,6 +24,7 @@ from node.doctor.findings import (
 )
 from node.doctor.situation import Facts, Pair, Seen, Situation
 from node.health import LEAST_FREE_BYTES, Health, bitmap_of, is_set
+from node.upgrade import Outlook
 
 LABELS = ("federation", "operator", "insurer-a", "insurer-b", "e", "f", "g")
 HEIGHT = 42  # that is open
@@ -319,6 +321,37 @@ def test_an_observer_that_is_down_concerns_nobody() -> None:
     facts = network()
     watcher = Seen("watcher", None, is_linked=False)
     assert diagnose(replace(facts, nodes=(*facts.nodes, watcher))).findings == ()
+
+
+def to_come(known: tuple[int, ...], *, from_height: int | None = None, at: int = 40) -> Outlook:
+    ready = (2, 0, 2, 1)
+    return Outlook(HEIGHT, 1, Scheduled(2, at, from_height), known, ready, quorum(4))
+
+
+def test_rules_to_come_that_this_node_does_not_know_are_a_warning() -> None:
+    finding = only(diagnose(replace(network(), outlook=to_come((1,), from_height=44))))
+    assert (finding.cause, finding.gravity, finding.whose) == (
+        "upgrade",
+        Gravity.WARNS,
+        (LABELS[0],),
+    )
+    assert "in force from block 44 on, and this software knows 1" in finding.evidence[0]
+    assert "depoli upgrade ready" in finding.remedy
+
+
+@pytest.mark.parametrize(("at", "gravity"), [(100, Gravity.NOTE), (40, Gravity.WARNS)])
+def test_whoever_holds_up_rules_to_come_is_named(at: int, gravity: Gravity) -> None:
+    slow = (LABELS[1], LABELS[3])
+    facts = replace(network(), outlook=to_come((1, 2), at=at), unready=slow)
+    finding = only(diagnose(facts))
+    assert (finding.cause, finding.gravity, finding.whose) == ("upgrade-waits", gravity, slow)
+    assert finding.evidence[0] == "2 of 4 validators are ready, 3 needed"
+
+
+def test_rules_that_are_known_and_awaited_by_nobody_are_no_finding() -> None:
+    none = replace(to_come((1, 2)), scheduled=None)
+    for seen in (none, to_come((1, 2)), to_come((1, 2), from_height=44)):
+        assert not diagnose(replace(network(), outlook=seen)).findings
 
 
 def test_a_cut_between_two_others_is_seen_from_a_third() -> None:
