@@ -72,7 +72,7 @@ def changes_of(life: AnyLife, row: AnyRow) -> Iterator[tuple[str, tuple[AnyRow, 
     for state in type(row.after):
         if state is not row.after:
             yield f"to {state.name}", (replace(row, after=state),)
-    for party in life.parties:
+    for party in (*life.parties, *filter(None, (life.crowd,))):
         if party is not row.who:
             yield f"by {party.name}", (replace(row, who=party),)
     for place, guard in enumerate(row.guards):

@@ -1,7 +1,7 @@
 """What a table says of one thing at one time, on the small life of letters and on the real ones."""
 
 import dataclasses
-from typing import Final
+from typing import Any, Final
 
 from contracts import claim, settlement
 from contracts.calls import (
@@ -14,6 +14,7 @@ from contracts.calls import (
     SettlementCreate,
 )
 from contracts.explanation import Phase, Step, explain, named
+from contracts.life import Life
 from contracts.parameters import Parameters
 from ledger.encoding import Struct
 from ledger.validators import Bytes16
@@ -94,7 +95,8 @@ class OpenLetter(Struct):
 
 def test_a_party_that_nobody_is_has_no_step() -> None:
     made, id_ = sent()
-    life = dataclasses.replace(LIFE, thing=OpenLetter)
+    letters: Life[Any] = LIFE
+    life = dataclasses.replace(letters, thing=OpenLetter)
     life.save(made.state, id_, OpenLetter(WRITER, None))
     found = explain(life, made.state, id_, time=1_000, parameters=P)
     assert found is not None
