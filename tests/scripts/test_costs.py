@@ -7,8 +7,10 @@ import pytest
 from contracts import dispatch, marks
 from contracts.calls import ClaimAccept, MarkLock, SettlementCreate, parse_call
 from contracts.calls.settlement import MAX_SETTLED
+from contracts.errors import Refusal
 from scripts import costs
 from scripts.costs import Meter
+from tests import extremes
 from tests.chains import chains
 
 
@@ -51,10 +53,23 @@ def test_the_figures_of_a_submission_tell_what_is_the_librarys(meter: Meter) -> 
 
 
 def test_the_largest_settlement_is_applied_and_refused() -> None:
-    chain = costs.largest_settlement()
+    chain = extremes.largest_settlement()
     codes = [block.outcomes[0].code for block in chain.blocks[-2:]]
     assert codes[0] != 0
     assert codes[1] == 0
     call = parse_call(chain.transactions[-1].body.calls[0])
     assert isinstance(call, SettlementCreate)
     assert len(call.claims) == MAX_SETTLED
+
+
+def test_a_member_with_all_keys_may_change_but_not_add_one() -> None:
+    codes = [block.outcomes[0].code for block in extremes.most_keys().blocks]
+    assert codes[-4] == Refusal.TOO_MANY_KEYS
+    assert codes[-1] == Refusal.CERTIFICATE_NOT_PROVED
+    assert sum(codes) == codes[-4] + codes[-1]
+
+
+def test_the_last_validator_may_join_and_all_vote() -> None:
+    blocks = extremes.most_validators(9).blocks
+    assert all(outcome.code == 0 for block in blocks for outcome in block.outcomes)
+    assert len(blocks[-1].outcomes) == 8
