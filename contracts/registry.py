@@ -104,6 +104,17 @@ def member(state: Reader, id_: bytes) -> Member | None:
     return None if found is None else _parse_member(found)
 
 
+def members(state: Reader) -> list[tuple[MemberId, Member]]:
+    """Return every member that there ever was."""
+    found = state.scan(_MEMBER, MAX_KEYS)
+    whole = len(_MEMBER) + MEMBER_ID_BYTES
+    return [
+        (MemberId(name[len(_MEMBER) :]), _parse_member(value))
+        for name, value in found
+        if len(name) == whole
+    ]
+
+
 def admitted(state: Reader, id_: bytes) -> Member | None:
     """Return the member with this id if it is in good standing."""
     found = member(state, id_)

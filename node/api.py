@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from contracts import registry
 from contracts.eras import latest
 from contracts.errors import UnknownVersion
 from contracts.genesis import SignedGenesis
@@ -22,7 +23,7 @@ from ledger.encoding import decode
 from ledger.errors import LedgerError
 from ledger.plain import plain
 from ledger.receipt import to_json as receipt_json
-from ledger.transaction import MAX_TRANSACTION_BYTES, parse
+from ledger.transaction import MAX_TRANSACTION_BYTES, Transaction, parse
 from node import convictions, problems, views
 from node.admission import MAX_BATCH, Admission, Pending, Refused, Result
 from node.asking import (
@@ -44,6 +45,7 @@ from node.doctor.findings import to_json
 from node.evidence import EvidencePool
 from node.log import Log
 from node.mempool import Mempool
+from node.organisations import Organisations
 from node.pledges import Pledges
 from node.problems import Problem
 from node.replica import Replica
@@ -96,6 +98,7 @@ class Api:
         self._admission, self._replica = node.admission, node.replica
         self._worker, self._log, self._checkup = node.reader, node.log, node.checkup
         self._things = Things(node.chain, node.reader)
+        self._organisations = Organisations(node.chain, genesis.genesis, node.reader)
         self._pledges, self._evidence = node.pledges, node.evidence
         self._genesis, self._genesis_json, self._tokens = genesis, genesis_json, tokens
 
@@ -109,13 +112,13 @@ class Api:
         router.add_post("/v1/transactions", self.submit)
         router.add_get("/v1/transactions/{id}", self.transaction)
         self._things.add_routes(router)
+        self._organisations.add_routes(router)
         router.add_get("/v1/blocks/{height}", self.block)
         router.add_get("/v1/receipts/{id}/{position}", self.receipt)
         router.add_get("/v1/status", self.status)
         router.add_get("/v1/diagnosis", self.diagnosis)
         router.add_get("/v1/validators", self.validators)
         router.add_get("/v1/upgrade", self.upgrade)
-        router.add_get("/v1/members", self.members)
         router.add_get("/v1/genesis", self.genesis)
         router.add_get("/v1/chain", self.chain)
         router.add_get("/v1/proposals", self.proposals)
@@ -179,7 +182,7 @@ class Api:
         if grant.member is not None:
             for raw in raws:
                 with contextlib.suppress(LedgerError):  # refused as malformed, below
-                    if parse(raw).body.sender != grant.member:
+                    if grant.member not in self._may_send(parse(raw)):
                         raise Problem(403, "forbidden", "this token sends for another member")
         results = await self._admission.submit(raws, gossip=True)
         for index, each in enumerate(results):
@@ -187,6 +190,11 @@ class Api:
             if isinstance(each, Refused) and each.id is not None:
                 results[index] = await self._committed(each.id) or each
         return results
+
+    def _may_send(self, transaction: Transaction) -> tuple[bytes | None, ...]:
+        """Return who may hand in a transaction: its sender, and who signed in the sender's name."""
+        body = transaction.body
+        return body.sender, registry.owner_of(self._chain.state.state, body.key_id)
 
     async def _committed(self, transaction_id: bytes) -> Committed | None:
         if transaction_id in self._mempool or self._chain.index.place(transaction_id) is None:
@@ -344,11 +352,6 @@ class Api:
         require(request, *Scope)
         state = self._chain.state
         return web.json_response(views.upgrade(outlook(state), state.next_validators.members))
-
-    async def members(self, request: web.Request) -> web.Response:
-        """List the organisations of the network and their public keys."""
-        require(request, *Scope)
-        return web.json_response({"members": [plain(m) for m in self._genesis.genesis.members]})
 
     async def genesis(self, request: web.Request) -> web.Response:
         """Give the signed genesis."""

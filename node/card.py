@@ -10,6 +10,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
+from contracts.countries import is_in_eea
 from contracts.registry import Family, member_id
 from ledger.errors import BadKey
 from ledger.keys import Algorithm, PublicKey, Role, algorithm_of, parse_public_key
@@ -21,7 +22,6 @@ FILE_NAME: Final = "member.json"
 FORMAT: Final = "depoli/member/1"
 FAMILIES: Final = tuple(family.name.lower() for family in Family)
 LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
-COUNTRY: Final = re.compile(r"[A-Z]{2}")
 MAX_CARD_BYTES: Final = 64 << 10
 
 
@@ -95,16 +95,27 @@ class Card:
         }
 
 
-def create_card(folder: Path, *, label: str, family: str, country: str, runs: Runs) -> Card:
-    """Draw an organisation's keys and write seeds and card to `folder`.
+def create_card(
+    folder: Path,
+    *,
+    label: str,
+    family: str,
+    country: str,
+    runs: Runs,
+    signing: Algorithm = Algorithm.ED25519,
+    has_person: bool = False,
+) -> Card:
+    """Draw an organisation's keys and write secrets and card to `folder`.
 
+    Those that sign transactions are of the algorithm `signing`; with a person there is one more.
     Raises `AlreadyThere` before anything is written, `BadCard` for a name that cannot stand.
     """
     path = folder / FILE_NAME
     _check_names(path, label, family, country)
     if path.exists():
         raise files.AlreadyThere(path)
-    made = keystore.create_keys(folder, runs.roles)
+    roles = (*runs.roles, Role.HUMAN) if has_person else runs.roles
+    made = keystore.create_keys(folder, roles, signing)
     card = Card(label, family, country, {role: key.public for role, key in made.items()})
     files.create(path, json.dumps(card.as_json(), indent=2).encode() + b"\n")
     return card
@@ -130,7 +141,7 @@ def load_card(path: Path) -> Card:
 
 def verify_seeds(folder: Path, card: Card) -> None:
     """Raise `KeyMismatch` unless the seeds in `folder` are those of the card's keys."""
-    for role, key in keystore.load_keys(folder, card.keys).items():
+    for role, key in keystore.load_signers(folder, card.keys).items():
         if key.public != card.keys[role]:
             raise KeyMismatch(folder / FILE_NAME, role)
 
@@ -140,8 +151,8 @@ def _check_names(path: Path, label: object, family: object, country: object) -> 
         raise BadCard(path, "a label is 1 to 32 of a-z, 0-9 and -, as in opticiens-de-france")
     if family not in FAMILIES:
         raise BadCard(path, f"a family is one of {', '.join(FAMILIES)}")
-    if not _matches(COUNTRY, country):
-        raise BadCard(path, "a country is two capital letters, as in FR")
+    if not isinstance(country, str) or not is_in_eea(country.encode()):
+        raise BadCard(path, "a country is one of the European Economic Area, as FR")
 
 
 def _parse_keys(path: Path, value: object) -> dict[Role, PublicKey]:
@@ -163,7 +174,7 @@ def _parse_keys(path: Path, value: object) -> dict[Role, PublicKey]:
             keys[role] = parse_public_key(algorithm, bytes.fromhex(str(item["public"])))
         except (ValueError, BadKey) as error:
             raise BadCard(path, str(error)) from None
-    if keys.keys() not in [set(runs.roles) for runs in Runs]:
+    if keys.keys() - {Role.HUMAN} not in [set(runs.roles) for runs in Runs]:
         raise BadCard(path, "it has not the keys of a client, of an observer or of a validator")
     return keys
 

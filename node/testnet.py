@@ -274,7 +274,12 @@ def _organisations(directory: Path, validators: int, shops: int) -> Iterator[Org
     for label, family, runs in _plan(validators, shops):
         folder = directory / label
         made = cards.create_card(
-            folder / "keys", label=label, family=family, country="FR", runs=runs
+            folder / "keys",
+            label=label,
+            family=family,
+            country="FR",
+            runs=runs,
+            has_person=True,
         )
         yield Organisation(label, family, made.member, folder, runs is cards.Runs.VALIDATOR)
 
@@ -332,9 +337,9 @@ def _make_home(network: LocalNetwork, organisation: Organisation, used: Organisa
         label=f"people of {organisation.label}",
     )
     files.create(home / "vault.key", secrets.token_hex(32).encode() + b"\n", secret=True)
-    transaction, sealing = (
+    transaction, sealing, human = (
         f"../keys/{keystore.FILE_NAMES[role]}{keystore.SUFFIX}"
-        for role in (Role.TRANSACTION, Role.SEALING)
+        for role in (Role.TRANSACTION, Role.SEALING, Role.HUMAN)
     )
     settings = {
         "node": network.api(used.label),
@@ -342,6 +347,7 @@ def _make_home(network: LocalNetwork, organisation: Organisation, used: Organisa
         "label": organisation.label,
         "key_file": transaction,
         "sealing_key_file": sealing,
+        "human_key_file": human,
         "token_file": "token",
         "vault": "vault.sqlite",
         "vault_key_file": "vault.key",

@@ -26,7 +26,7 @@ import aiohttp
 from contracts import calls, commitment
 from ledger import transaction as transactions
 from ledger.encoding import encode
-from ledger.keys import Algorithm, Role, SigningKey, key_id
+from ledger.keys import Role, Signer, key_id
 from node import testnet
 from node.cli.home import load_home
 from node.testnet import LocalNetwork
@@ -41,7 +41,7 @@ class Sender:
     """A shop that submits claims to a payer through one node."""
 
     member: bytes
-    key: SigningKey
+    key: Signer
     chain_id: bytes
     payer: bytes
 
@@ -51,7 +51,7 @@ class Sender:
             transactions.VERSION,
             self.chain_id,
             self.member,
-            key_id(Role.TRANSACTION, Algorithm.ED25519, self.key.public),
+            key_id(Role.TRANSACTION, self.key.algorithm, self.key.public),
             int(time.time()) + 3600,
             secrets.token_bytes(16),
             tuple(made),

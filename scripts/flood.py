@@ -28,7 +28,7 @@ import aiohttp
 from contracts import calls
 from ledger import transaction as transactions
 from ledger.encoding import encode
-from ledger.keys import Algorithm, Role, SigningKey, key_id
+from ledger.keys import Role, Signer, key_id
 from node import testnet
 from node.cli.home import load_home
 from node.config import load_config
@@ -137,12 +137,12 @@ class Load:
 
     def sign(self, made: tuple[bytes, ...]) -> bytes:
         """Return a signed transaction of these calls."""
-        key: SigningKey = self._key
+        key: Signer = self._key
         body = transactions.Unsigned(
             transactions.VERSION,
             self._chain_id,
             self._member,
-            key_id(Role.TRANSACTION, Algorithm.ED25519, key.public),
+            key_id(Role.TRANSACTION, key.algorithm, key.public),
             int(time.time()) + 3600,
             secrets.token_bytes(16),
             made,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ledger.keys import SigningKey
+from ledger.keys import Signer
 from ledger.validators import MEMBER_ID_BYTES, MemberId
 from node import files, keystore
 from node.errors import Usage
@@ -21,7 +21,7 @@ MAX_TOKEN_BYTES: Final = 512
 MAX_GENESIS_BYTES: Final = 16 << 20
 VAULT_KEY_BYTES: Final = 32
 _REQUIRED: Final = {"node", "member", "label", "key_file", "token_file", "vault", "genesis"}
-_OPTIONAL: Final = {"vault_key_file", "sealing_key_file"}
+_OPTIONAL: Final = {"vault_key_file", "sealing_key_file", "human_key_file"}
 _HINT: Final = (
     "name the folder with --home or DEPOLI_HOME; `depoli testnet create` makes homes for trying"
 )
@@ -44,6 +44,16 @@ class BadVaultKey(Usage):
         )
 
 
+class NoPerson(Usage):
+    """What is to be done is a person's to do, and no person's key is here."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a person must sign this, and client.toml names no human_key_file",
+            hint="depoli member add-key --role human makes one",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """Who one is and where one's things are; paths are absolute or start at the working folder."""
@@ -57,10 +67,17 @@ class Home:
     vault_key_file: Path | None  # None: the vault opens by a passphrase
     genesis: Path
     sealing_key_file: Path | None = None  # seed of the key that others seal messages to
+    human_key_file: Path | None = None  # secret of the key that a person holds
 
-    def key(self) -> SigningKey:
-        """Return the transaction key; raise as `keystore.read_seed`."""
-        return SigningKey(keystore.read_seed(self.key_file))
+    def key(self) -> Signer:
+        """Return the transaction key; raise as `keystore.read_signer`."""
+        return keystore.read_signer(self.key_file)
+
+    def human_key(self) -> Signer:
+        """Return the key that a person here holds; raise `NoPerson`, or as `read_signer`."""
+        if self.human_key_file is None:
+            raise NoPerson
+        return keystore.read_signer(self.human_key_file)
 
     def token(self) -> str:
         """Return the bearer token of the node's API; raise as `files.read_secret`."""
@@ -120,4 +137,5 @@ def load_home(folder: Path) -> Home:
         vault_key_file=place_if("vault_key_file"),
         genesis=place("genesis"),
         sealing_key_file=place_if("sealing_key_file"),
+        human_key_file=place_if("human_key_file"),
     )

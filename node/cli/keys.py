@@ -4,10 +4,18 @@ from pathlib import Path
 
 import click
 
-from ledger.keys import Role, SigningKey
+from ledger.keys import Algorithm, Role
 from node.card import FAMILIES, FILE_NAME, Card, Runs, create_card, load_card, verify_seeds
 from node.cli.output import Verbs, emit, fields, json_option
-from node.keystore import FILE_NAMES, SUFFIX, read_seed
+from node.keystore import FILE_NAMES, SUFFIX, read_signer
+
+algorithm_option = click.option(
+    "--algorithm",
+    type=click.Choice([algorithm.name.lower() for algorithm in Algorithm]),
+    default=Algorithm.ED25519.name.lower(),
+    show_default=True,
+    help="Of keys that sign transactions.",
+)
 
 
 @click.group(cls=Verbs)
@@ -27,13 +35,31 @@ def keys() -> None:
     show_default=True,
     help="What the member runs, and so which keys it needs.",
 )
+@algorithm_option
+@click.option("--person", is_flag=True, help="A key too that a person holds, who decides disputes.")
 @json_option
 @click.pass_context
 def new(
-    context: click.Context, folder: Path, label: str, family: str, country: str, runs: str
+    context: click.Context,
+    folder: Path,
+    label: str,
+    family: str,
+    country: str,
+    runs: str,
+    algorithm: str,
+    *,
+    person: bool,
 ) -> None:
     """Make new keys in FOLDER, and the card member.json to hand to the others."""
-    card = create_card(folder, label=label, family=family, country=country, runs=Runs[runs.upper()])
+    card = create_card(
+        folder,
+        label=label,
+        family=family,
+        country=country,
+        runs=Runs[runs.upper()],
+        signing=Algorithm[algorithm.upper()],
+        has_person=person,
+    )
     emit(
         context,
         _result(card, folder),
@@ -55,7 +81,7 @@ def show(context: click.Context, folder: Path) -> None:
     """
     if not (folder / FILE_NAME).exists() and (found := _seeds_in(folder)):
         keys = {
-            FILE_NAMES[role]: SigningKey(read_seed(folder / (FILE_NAMES[role] + SUFFIX))).public
+            FILE_NAMES[role]: read_signer(folder / (FILE_NAMES[role] + SUFFIX)).public
             for role in found
         }
         value = {"keys": keys, "folder": str(folder)}

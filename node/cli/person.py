@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from ledger.keys import Role
 from node import files, keystore
 from node.cli.home import DEFAULT, Home, load_home
 from node.cli.output import note
@@ -51,6 +52,12 @@ class Person:
     def sender(self) -> Sender:
         """Our key, for the chain of the genesis document."""
         return Sender(self.members.genesis.chain_id, self.home.member, self.home.key())
+
+    @property
+    def human_sender(self) -> Sender:
+        """The key of a person among us, who signs what no machine may; raise `NoPerson`."""
+        key = self.home.human_key()
+        return Sender(self.members.genesis.chain_id, self.home.member, key, Role.HUMAN)
 
     @property
     def sealing_seed(self) -> bytes | None:

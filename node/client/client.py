@@ -177,6 +177,66 @@ class UpgradeView(msgspec.Struct, frozen=True):
     validators: tuple[ReadinessView, ...]
 
 
+class CertificateView(msgspec.Struct, frozen=True):
+    """The certificate that vouches for a key: hash and key, in hexadecimal."""
+
+    hash: Hex32
+    public: str
+    height: int
+
+
+class KeyView(msgspec.Struct, frozen=True):
+    """A key of a member, in hexadecimal; good at heights [from_height, until_height)."""
+
+    id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
+    role: Literal["transaction", "consensus", "checkpoint", "sealing", "tls", "human"]
+    algorithm: Literal["ed25519", "p256"]
+    public: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64}|[0-9a-f]{66})$")]
+    from_height: int
+    until_height: int | None = None
+    certificate: CertificateView | None = None
+
+    def is_in_force(self, height: int) -> bool:
+        """Return whether the key is good at `height`."""
+        return self.from_height <= height and not self.has_ended(height)
+
+    def has_ended(self, height: int) -> bool:
+        """Return whether the key is good no more."""
+        return self.until_height is not None and self.until_height <= height
+
+
+class DelegationView(msgspec.Struct, frozen=True):
+    """To whom a member delegates what, until when."""
+
+    delegate: Hex16
+    scope: tuple[str, ...]
+    since: int
+    until: int
+    in_force: bool
+
+
+class StandingView(msgspec.Struct, frozen=True):
+    """Where a member stood from a height on."""
+
+    from_height: int
+    status: str
+
+
+class MemberView(msgspec.Struct, frozen=True):
+    """A member as the chain has it; `height` is that of the next block."""
+
+    id: Hex16
+    family: str
+    country: str
+    status: str
+    since: int
+    height: int
+    label: str | None = None
+    history: tuple[StandingView, ...] = ()
+    keys: tuple[KeyView, ...] = ()
+    delegations: tuple[DelegationView, ...] = ()
+
+
 class Head(msgspec.Struct, frozen=True):
     """A node's newest block."""
 
@@ -271,6 +331,10 @@ class NodeClient:
     async def upgrade(self) -> UpgradeView:
         """Return which rules are in force and to come, and which the node knows."""
         return await self.get("/upgrade", UpgradeView)
+
+    async def member(self, id_: bytes) -> MemberView:
+        """Return a member with its keys and delegations; raise `NotFound`."""
+        return await self.get(f"/members/{id_.hex()}", MemberView)
 
     async def head(self) -> Head:
         """Return the newest block that the node has."""

@@ -16,12 +16,11 @@ from contracts.calls import Leg, Part
 from contracts.commitment import AMOUNT_MAX, Opening, verify_opening
 from contracts.documents import CLAIM, PRESCRIPTION, DocumentType, Value
 from contracts.errors import BadDocument, BadOpening
-from contracts.genesis import Genesis
 from contracts.nomenclature.codes import Codes
 from contracts.sd_jwt import parse as parse_sd_jwt
-from ledger.keys import key_id
+from ledger.keys import Role, algorithm_of, key_id
 from node.client import nomenclature, screening
-from node.client.client import ClaimView
+from node.client.client import ClaimView, MemberView
 from node.client.errors import NotReadable, NotVerified, Refused
 from node.client.reading import parse_object
 from node.client.records import ClaimRecord, PrescriptionRecord
@@ -135,11 +134,12 @@ def parse_disclosure(data: bytes, name: str) -> Disclosure:
 
 
 def verify(
-    disclosure: Disclosure, claim: ClaimView, genesis: Genesis, *, recipient: bytes, now: int
+    disclosure: Disclosure, claim: ClaimView, submitter: MemberView, *, recipient: bytes, now: int
 ) -> Disclosed:
     """Return what the disclosure says, every word of it bound to `claim` as it is on the chain.
 
-    Raises `NotVerified` naming the first false fact.
+    `submitter` is the claim's, with every key that it ever had. Raises `NotVerified` naming the
+    first false fact.
     """
     if disclosure.recipient != recipient:
         raise NotVerified("recipient", "this disclosure is for another member, not for you")
@@ -151,16 +151,17 @@ def verify(
         raise NotVerified("claim", f"this disclosure is of another claim than {claim.id}")
     if claim.payer != recipient.hex():
         raise NotVerified("payer", "the claim is addressed to another payer")
+    if submitter.id != claim.submitter:
+        raise NotVerified("submitter", "these are the keys of another member than the submitter")
     values = _verify_document(
-        "claim document", disclosure.claim_document, CLAIM, claim.document, claim, genesis
+        "claim document", disclosure.claim_document, CLAIM, claim.document, submitter
     )
     marks = _verify_document(
         "prescription",
         disclosure.prescription_document,
         PRESCRIPTION,
         claim.prescription,
-        claim,
-        genesis,
+        submitter,
     )
     if missing := sorted(CLAIM.fields.keys() - values.keys()):
         raise NotVerified("claim document", f"the field {missing[0]} is not disclosed")
@@ -188,23 +189,23 @@ def verify(
 
 
 def _verify_document(
-    what: str, text: str, type_: DocumentType, commitment: str, claim: ClaimView, genesis: Genesis
+    what: str, text: str, type_: DocumentType, commitment: str, submitter: MemberView
 ) -> Mapping[str, Value]:
     """Return the disclosed fields of a document of the submitter that stands on the chain."""
-    submitter = genesis.member(bytes.fromhex(claim.submitter))
-    if submitter is None:
-        raise NotVerified("submitter", "the claim's submitter is not in the genesis document")
     try:
         signer = documents.parse(text, type_)[0].key_id
         for key in submitter.keys:
-            known = key_id(key.role, key.algorithm, key.public).hex()
-            if key.role.signs_transactions and known == signer:
+            role = Role[key.role.upper()]
+            public = bytes.fromhex(key.public)
+            known = key_id(role, algorithm_of(public), public).hex()
+            if role.signs_transactions and known == signer:
                 return documents.verify(
-                    text, type_, public=key.public, commitment=bytes.fromhex(commitment)
+                    text, type_, public=public, commitment=bytes.fromhex(commitment)
                 )
     except BadDocument as error:
         raise NotVerified(what, str(error)) from None
-    raise NotVerified(what, f"signed by a key that {submitter.label} does not have")
+    name = submitter.label or submitter.id
+    raise NotVerified(what, f"signed by a key that {name} never had")
 
 
 def _verify_amount(opening: Opening, values: Mapping[str, Value], claim: ClaimView) -> None:

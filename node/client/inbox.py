@@ -68,9 +68,8 @@ async def _take_disclosure(
 ) -> Disclosed:
     parsed = disclosure.parse_disclosure(plain, name)
     view = await node.claim(parsed.claim)
-    disclosed = disclosure.verify(
-        parsed, view, reader.members.genesis, recipient=reader.member, now=int(time())
-    )
+    submitter = await node.member(bytes.fromhex(view.submitter))
+    disclosed = disclosure.verify(parsed, view, submitter, recipient=reader.member, now=int(time()))
     with vault.changes():
         if find(vault, ReceivedRecord, view.id) is None:
             record = ReceivedRecord(

@@ -21,6 +21,10 @@ _HINTS = {
     Refusal.FAMILY_WOULD_DECIDE: "a member of another family must join, or take the place",
     Refusal.KEYS_UNCHANGED: "make others first: depoli validator new-keys",
     Refusal.KEY_TAKEN: "make others: depoli validator new-keys; a key is used once, for ever",
+    Refusal.NEW_KEY_TAKEN: "a key is used once, for ever: name a file that is not there yet",
+    Refusal.LAST_KEY: "depoli member add-key gives another one; or change it: rotate-key",
+    Refusal.TOO_MANY_KEYS: "depoli member revoke-key ends one",
+    Refusal.KEY_OF_VALIDATOR: "depoli validator rotate changes it",
     Refusal.BLOCK_NOT_RECENT: "the node in client.toml is behind: try again when it has caught up",
 }
 _KEYS: Final = ("consensus", "checkpoint", "node")

@@ -12,7 +12,7 @@ from typing import Final
 
 from contracts.calls import Call, encode_call
 from ledger import transaction as transactions
-from ledger.keys import Role, Signer, key_id
+from ledger.keys import KeyId, Role, Signer, key_id
 from ledger.transaction import Transaction, Unsigned
 from ledger.validators import MemberId
 from node.client.client import MAX_WAIT_S, CallOutcome, NodeClient, Sent
@@ -33,6 +33,12 @@ class Sender:
     chain_id: bytes
     member: MemberId
     key: Signer
+    role: Role = Role.TRANSACTION  # of the key
+
+    @property
+    def key_id(self) -> KeyId:
+        """The id of the key, by which the chain finds it."""
+        return key_id(self.role, self.key.algorithm, self.key.public)
 
     def sign(self, calls: Iterable[Call], *, now: int) -> Transaction:
         """Return a transaction of these calls, valid for an hour from `now` (unix seconds)."""
@@ -40,7 +46,7 @@ class Sender:
             version=transactions.VERSION,
             chain_id=self.chain_id,
             sender=self.member,
-            key_id=key_id(Role.TRANSACTION, self.key.algorithm, self.key.public),
+            key_id=self.key_id,
             valid_until=now + LIFETIME_S,
             nonce=secrets.token_bytes(16),
             calls=tuple(encode_call(call) for call in calls),

@@ -135,7 +135,7 @@ def approve(sender: Sender, change: Approved) -> bytes:
         sender.chain_id.hex(),
         change_id(sender.chain_id, change).hex(),
         sender.member.hex(),
-        key_id(Role.TRANSACTION, sender.key.algorithm, sender.key.public).hex(),
+        sender.key_id.hex(),
         signature.hex(),
     )
     return msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n"

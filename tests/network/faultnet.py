@@ -21,7 +21,7 @@ from contracts.calls import Call, PrescriptionCommit, encode_call
 from contracts.parameters import Parameters
 from ledger import transaction as transactions
 from ledger.encoding import encode
-from ledger.keys import Algorithm, Role, SigningKey, key_id
+from ledger.keys import Role, Signer, key_id
 from ledger.transaction import Transaction, Unsigned
 from node import testnet
 from node.cli.home import load_home
@@ -272,7 +272,7 @@ def transaction(network: LocalNetwork, sender: Organisation, call: Call) -> Tran
         transactions.VERSION,
         network.chain_id,
         sender.member,
-        key_id(Role.TRANSACTION, Algorithm.ED25519, key.public),
+        key_id(Role.TRANSACTION, key.algorithm, key.public),
         int(time.time()) + 3600,
         secrets.token_bytes(16),
         (encode_call(call),),
@@ -280,7 +280,7 @@ def transaction(network: LocalNetwork, sender: Organisation, call: Call) -> Tran
     return transactions.sign(body, key)
 
 
-def key_of(sender: Organisation) -> SigningKey:
+def key_of(sender: Organisation) -> Signer:
     return load_home(sender.home).key()
 
 

@@ -15,7 +15,7 @@ from contracts.genesis import Genesis, SignedGenesis, assemble, sign
 from contracts.parameters import Parameters
 from contracts.registry import Family
 from ledger import transaction as transactions
-from ledger.keys import Algorithm, Role, key_id
+from ledger.keys import Role, Signer, key_id
 from ledger.transaction import Transaction, Unsigned
 from node import server, testnet
 from node.admission import Pending
@@ -59,13 +59,13 @@ def make_genesis(labels: Sequence[str] = LABELS, **parameters: int) -> SignedGen
 def transaction_of(
     genesis: SignedGenesis, sender: str, *calls: Call, **changed: object
 ) -> Transaction:
-    """Return calls signed by a member; `changed` replaces fields before signing."""
-    key = key_of(sender, Role.TRANSACTION)
+    """Return calls signed by a member, or by `key`; `changed` replaces fields before signing."""
+    key: Signer = changed.pop("key", None) or key_of(sender, Role.TRANSACTION)  # type: ignore[assignment]
     fields: dict[str, object] = {
         "version": transactions.VERSION,
         "chain_id": genesis.chain_id,
         "sender": member_of(sender),
-        "key_id": key_id(Role.TRANSACTION, Algorithm.ED25519, key.public),
+        "key_id": key_id(Role.TRANSACTION, key.algorithm, key.public),
         "valid_until": genesis.genesis.time + 3600,  # the same at every call
         "nonce": some_bytes("nonce", sender, *map(encode_call, calls))[:16],
         "calls": tuple(map(encode_call, calls)),

@@ -386,6 +386,7 @@ PATHS = (
     "/v1/status",
     "/v1/validators",
     "/v1/members",
+    f"/v1/members/{SHOP}",
     "/v1/genesis",
     "/v1/chain",
     "/v1/diagnosis",
@@ -394,7 +395,13 @@ PATHS = (
     f"/v1/evidence/{ID}",
 )
 WHOLE = {"/v1/chain", "/v1/proposals", "/v1/evidence", f"/v1/evidence/{ID}"}  # to auditors alone
-OPEN = {"/v1/status", "/v1/validators", "/v1/members", "/v1/genesis"}  # to every token
+OPEN = {  # to every token
+    "/v1/status",
+    "/v1/validators",
+    "/v1/members",
+    f"/v1/members/{SHOP}",
+    "/v1/genesis",
+}
 
 
 def test_without_a_token_nothing_is_told(tmp_path: Path) -> None:

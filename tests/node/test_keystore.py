@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.keys import Role, SigningKey
+from ledger.keys import Algorithm, Role, SigningKey
 from node import files, keystore
 from node.config import Mode
 
@@ -18,7 +18,7 @@ def write(path: Path, text: bytes) -> Path:
 
 def test_made_keys_are_read_back(tmp_path: Path) -> None:
     made = keystore.create_keys(tmp_path / "keys", keystore.FILE_NAMES)
-    assert len({key.public for key in made.values()}) == 5
+    assert len({key.public for key in made.values()}) == 6
     for path in (tmp_path / "keys").iterdir():
         assert path.stat().st_mode & 0o777 == 0o600
     loaded = keystore.load_node_keys(tmp_path / "keys", Mode.VALIDATOR)
@@ -27,6 +27,28 @@ def test_made_keys_are_read_back(tmp_path: Path) -> None:
     assert loaded.consensus.public == made[Role.CONSENSUS].public
     assert loaded.checkpoint.public == made[Role.CHECKPOINT].public
     assert loaded.node.public == made[Role.TLS].public == SigningKey(loaded.node_seed).public
+
+
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_keys_that_sign_transactions_are_of_either_algorithm(
+    algorithm: Algorithm, tmp_path: Path
+) -> None:
+    made = keystore.create_keys(tmp_path, keystore.FILE_NAMES, algorithm)
+    for role, key in keystore.load_signers(tmp_path, keystore.FILE_NAMES).items():
+        assert key.public == made[role].public
+        assert key.algorithm is (algorithm if role.signs_transactions else Algorithm.ED25519)
+
+
+def test_a_secret_of_p256_is_no_seed_of_a_node(tmp_path: Path) -> None:
+    keystore.create_keys(tmp_path, [Role.TRANSACTION], Algorithm.P256)
+    text = (tmp_path / "transaction.seed").read_bytes()
+    write(tmp_path / "node.seed", text)
+    with pytest.raises(keystore.BadSeed):
+        keystore.load_seed(tmp_path, Role.TLS)
+    for wrong in (b"p256:" + bytes(32).hex().encode(), b"p256:", b"P256:" + text[5:], text + text):
+        path = write(tmp_path / f"{len(wrong)}{wrong[:1]!r}.seed", wrong)
+        with pytest.raises((keystore.BadSeed, files.TooLong)):
+            keystore.read_signer(path)
 
 
 def test_an_observer_needs_only_its_node_key(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_it_is_run_by_the_organisations_that_one_would_meet(network: LocalNetwor
 def test_every_secret_is_its_owners_alone(network: LocalNetwork) -> None:
     secret = ("*.seed", "*token", "tokens.toml", "vault.key")
     found = [path for pattern in secret for path in network.directory.rglob(pattern)]
-    assert len(found) == 4 * 5 + 3 * 2 + 7 + 7 + 4 + 4
+    assert len(found) == 4 * 6 + 3 * 3 + 7 + 7 + 4 + 4
     for path in found:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     for organisation in network.organisations:

@@ -18,11 +18,12 @@ from ledger.entry import Outcome
 from ledger.keys import Role
 from ledger.plain import plain
 from ledger.transaction import parse
-from node import views
+from node import organisations, views
 from node.client.client import (
     CallOutcome,
     ClaimView,
     Head,
+    MemberView,
     NodeClient,
     Sent,
     SettlementView,
@@ -116,6 +117,12 @@ class MemoryNode(NodeClient):
             ],
         }
         return _through_json(shown, ValidatorsView)
+
+    async def member(self, id_: bytes) -> MemberView:
+        shown = organisations.whole(self.world.chain, self.genesis, id_, lambda _: True)
+        if shown is None:
+            raise NotFound("no such member")
+        return _through_json(shown, MemberView)
 
     async def head(self) -> Head:
         header = self.world.chain.header

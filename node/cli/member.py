@@ -1,0 +1,385 @@
+"""`depoli member`: who members are, their keys, who acts for them, what vouches for a key."""
+
+import datetime as dt
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from contracts import certificates
+from contracts.calls import Scope
+from contracts.delegation import MAX_AHEAD_S
+from ledger.keys import Algorithm, Role, Signer
+from node import files, keystore
+from node.cli.keys import algorithm_option
+from node.cli.output import Verbs, emit, fields, json_option, moment, note, table
+from node.cli.person import Person, at_home, run, wait_option
+from node.client import x509
+from node.client.client import MemberView
+from node.client.errors import NotVerified
+from node.client.housekeeping import DAY_S, Housekeeper, binding_message, find_key
+from node.errors import Usage
+
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+_ROLES: Final = {
+    "transaction": Role.TRANSACTION,
+    "human": Role.HUMAN,
+    "sealing": Role.SEALING,
+    "node": Role.TLS,
+}
+_height_option = click.option(
+    "--height",
+    type=click.IntRange(0),
+    default=0,
+    help="At which block; the next one if not said.",
+)
+_key_option = click.option("--key", "name", default="", help="Id of the key; ours if not said.")
+
+
+@click.group(cls=Verbs)
+def member() -> None:
+    """Look at members; keep our keys, let others act for us, and bind certificates."""
+
+
+@member.command()
+@click.argument("name", default="")
+@at_home
+@json_option
+@click.pass_context
+def show(context: click.Context, person: Person, name: str) -> None:
+    """Show a member, NAME being its label or id, or our own: where it stands, and who acts."""
+    view = _view(person, name)
+    label = person.members.label_of
+    result = _plain(view)
+
+    def human() -> str:
+        rows = [
+            (
+                label(bytes.fromhex(each.delegate)),
+                ", ".join(each.scope),
+                moment(each.until),
+                "in force" if each.in_force else "over",
+            )
+            for each in view.delegations
+        ]
+        head = fields(
+            {
+                "member": view.id,
+                "label": view.label,
+                "family": view.family,
+                "country": view.country,
+                "status": f"{view.status}, since block {view.since}",
+                "keys in force": sum(key.is_in_force(view.height) for key in view.keys),
+            }
+        )
+        return head if not rows else f"{head}\n\n{table(('acts', 'in', 'until', ''), rows)}"
+
+    emit(context, result, human)
+
+
+@member.command()
+@click.argument("name", default="")
+@at_home
+@json_option
+@click.pass_context
+def keys(context: click.Context, person: Person, name: str) -> None:
+    """List every key that a member ever had, NAME being its label or id, or our own."""
+    view = _view(person, name)
+    rows = [
+        (
+            key.id,
+            key.role,
+            key.algorithm,
+            key.from_height,
+            key.until_height,
+            "in force" if key.is_in_force(view.height) else "not in force",
+            key.public,
+        )
+        for key in view.keys
+    ]
+    headings = ("id", "role", "algorithm", "from block", "until block", "", "public key")
+    emit(context, {"keys": _plain(view)["keys"]}, lambda: table(headings, rows))
+
+
+@member.command("add-key")
+@click.argument("file", type=_FILE)
+@click.option("--role", type=click.Choice(list(_ROLES)), default="transaction", show_default=True)
+@algorithm_option
+@_height_option
+@click.option("--until", type=click.IntRange(1), help="Block at which it ends; never if not said.")
+@wait_option
+@at_home
+@json_option
+@click.pass_context
+def add_key(
+    context: click.Context,
+    person: Person,
+    file: Path,
+    role: str,
+    algorithm: str,
+    height: int,
+    until: int | None,
+) -> None:
+    """Add a key: its secret is drawn and written to FILE, or is in FILE already."""
+    key, kind = _key_in(file, _ROLES[role], algorithm), _ROLES[role]
+    block = run(_do(person, lambda keeper: keeper.add_key(kind, key, first=height, until=until)))
+    result = {
+        "block": block,
+        "role": role,
+        "public": key.public,
+        "from_height": max(height, block + 1),
+        "until_height": until,
+        "file": str(file),
+    }
+    emit(context, result, lambda: f"{fields(result)}\n\nBack up {file}, and hand it to nobody.")
+
+
+@member.command("revoke-key")
+@click.argument("name", metavar="KEY")
+@_height_option
+@wait_option
+@at_home
+@json_option
+@click.pass_context
+def revoke_key(context: click.Context, person: Person, name: str, height: int) -> None:
+    """End a key of ours, KEY being its id or how that begins; never the last one."""
+    key = find_key(_view(person), name)
+    id_ = bytes.fromhex(key.id)
+    block = run(_do(person, lambda keeper: keeper.revoke_key(id_, height=height)))
+    result = {"block": block, "key": key.id, "until_height": max(height, block + 1)}
+    emit(context, result, lambda: fields(result))
+
+
+@member.command("rotate-key")
+@click.argument("file", type=_FILE)
+@_key_option
+@algorithm_option
+@_height_option
+@wait_option
+@at_home
+@json_option
+@click.pass_context
+def rotate_key(
+    context: click.Context, person: Person, file: Path, name: str, algorithm: str, height: int
+) -> None:
+    """End a key of ours and begin with another, in one step: that in FILE, or drawn into it."""
+    view = _view(person)
+    old = find_key(view, name or person.sender.key_id.hex())
+    role, id_ = Role[old.role.upper()], bytes.fromhex(old.id)
+    key = _key_in(file, role, algorithm)
+    block = run(_do(person, lambda keeper: keeper.rotate_key(id_, role, key, height=height)))
+    first = max(height, block + 1)
+    result = {
+        "block": block,
+        "ended": old.id,
+        "role": old.role,
+        "public": key.public,
+        "from_height": first,
+        "file": str(file),
+    }
+    emit(context, result, lambda: fields(result))
+    note(f"From block {first} on the old key signs nothing: name {file} in client.toml by then.")
+
+
+@member.command()
+@click.argument("name", metavar="MEMBER")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    type=click.Choice([scope.name.lower() for scope in Scope]),
+    help="What it may do; once for each.",
+)
+@click.option(
+    "--days",
+    type=click.IntRange(1, MAX_AHEAD_S // DAY_S - 1),
+    default=365,
+    show_default=True,
+    help="For how long.",
+)
+@wait_option
+@at_home
+@json_option
+@click.pass_context
+def delegate(
+    context: click.Context, person: Person, name: str, scopes: Sequence[str], days: int
+) -> None:
+    """Let MEMBER act for us, signing with its own key, in place of what it might do before."""
+    who = person.members.id_of(name)
+    until = int(time.time()) + days * DAY_S
+    groups = [Scope[scope.upper()] for scope in scopes]
+    block = run(_do(person, lambda keeper: keeper.delegate(who, groups, until)))
+    result = {
+        "block": block,
+        "delegate": who,
+        "label": person.members.label_of(who),
+        "scope": sorted(set(scopes)),
+        "until": until,
+    }
+    emit(context, result, lambda: fields(result | {"until": moment(until)}))
+
+
+@member.command()
+@click.argument("name", metavar="MEMBER")
+@wait_option
+@at_home
+@json_option
+@click.pass_context
+def withdraw(context: click.Context, person: Person, name: str) -> None:
+    """Let MEMBER act for us no more."""
+    who = person.members.id_of(name)
+    block = run(_do(person, lambda keeper: keeper.withdraw(who)))
+    result = {"block": block, "delegate": who, "label": person.members.label_of(who)}
+    emit(context, result, lambda: fields(result))
+
+
+@member.command("bind-certificate")
+@click.argument("file", metavar="CERTIFICATE", type=_FILE)
+@_key_option
+@click.option("--private-key", "private", type=_FILE, help="PEM of the certificate's key.")
+@click.option("--signature", type=_FILE, help="Signature of the message, by a card or module.")
+@click.option("--message", type=_FILE, help="Write the message to be signed here, and stop.")
+@wait_option
+@at_home
+@json_option
+@click.pass_context
+def bind_certificate(
+    context: click.Context,
+    person: Person,
+    file: Path,
+    name: str,
+    private: Path | None,
+    signature: Path | None,
+    message: Path | None,
+) -> None:
+    """Bind a transaction key of ours to our organisation's CERTIFICATE, whose key signs for it.
+
+    With --message, what is to be signed (SHA-256; RSA PKCS #1 v1.5, or P-256) is written to a file.
+    """
+    if sum(each is not None for each in (private, signature, message)) != 1:
+        raise Usage("give one of --private-key, --signature and --message")
+    certificate = x509.parse_certificates(_read(file), str(file))[0]
+    public = x509.key_in(certificate)
+    key = find_key(_view(person), name or person.sender.key_id.hex())
+    hash_ = x509.fingerprint(certificate)
+    text = binding_message(person.sender, hash_, bytes.fromhex(key.public))
+    if message is not None:
+        files.create(message, text)
+        emit(context, {"message": str(message)}, f"sign {message} with the certificate's key")
+        return
+    signed = _signed(private, signature, text, is_p256=len(public) == 33)  # noqa: PLR2004
+    if not certificates.is_signed(public, text, signed):
+        raise NotVerified("signature", "it is not by the key in the certificate")
+    id_ = bytes.fromhex(key.id)
+    block = run(_do(person, lambda keeper: keeper.bind(id_, hash_, public, signed)))
+    result = {"block": block, "key": key.id, "certificate": hash_}
+    emit(context, result, lambda: fields(result))
+
+
+@member.command("verify-certificate")
+@click.argument("name", metavar="MEMBER")
+@click.argument("file", metavar="CERTIFICATE", type=_FILE)
+@click.option("--anchor", "anchors", multiple=True, required=True, type=_FILE, help="Trusted CA.")
+@click.option("--crl", "crls", multiple=True, type=_FILE, help="List of revoked certificates.")
+@click.option("--key", "key_name", default="", help="Id of the bound key; the bound one if one is.")
+@click.option("--at", type=click.DateTime(["%Y-%m-%d"]), help="Day to judge; now if not said.")
+@at_home
+@json_option
+@click.pass_context
+def verify_certificate(
+    context: click.Context,
+    person: Person,
+    name: str,
+    file: Path,
+    anchors: Sequence[Path],
+    crls: Sequence[Path],
+    key_name: str,
+    at: dt.datetime | None,
+) -> None:
+    """Check that CERTIFICATE is good, and the one to which a key of MEMBER is bound.
+
+    Behind the certificate its file may hold those between it and an anchor. Nothing is sent.
+    """
+    first, *others = x509.parse_certificates(_read(file), str(file))
+    view = _view(person, name)
+    bound = [key for key in view.keys if key.certificate and key.id.startswith(key_name)]
+    mine = [
+        key
+        for key in bound
+        if key.certificate and key.certificate.hash == x509.fingerprint(first).hex()
+    ]
+    if not mine:
+        raise NotVerified("certificate", f"no key of {name} is bound to this one on the chain")
+    if any(key.certificate and key.certificate.public != x509.key_in(first).hex() for key in mine):
+        raise NotVerified("key", "the chain has another key for this certificate")
+    when = dt.datetime.now(dt.UTC) if at is None else at.replace(tzinfo=dt.UTC)
+    found = x509.verify(
+        first,
+        others=others,
+        anchors=[
+            each for path in anchors for each in x509.parse_certificates(_read(path), str(path))
+        ],
+        revocations=[x509.parse_revocations(_read(path), str(path)) for path in crls],
+        at=when,
+    )
+    result = {
+        "member": view.id,
+        "keys": [key.id for key in mine],
+        "organisation": found.organisation,
+        "identifier": found.identifier,
+        "common_name": found.common_name,
+        "issuer": found.issuer,
+        "anchor": found.anchor,
+        "valid_from": f"{found.not_before:%Y-%m-%d}",
+        "valid_until": f"{found.not_after:%Y-%m-%d}",
+        "revocation_checked": bool(crls),
+    }
+    emit(context, result, lambda: fields(result))
+    if not crls:
+        note("Whether it was revoked was not looked at: give its issuer's list with --crl.")
+
+
+def _view(person: Person, name: str = "") -> MemberView:
+    id_ = person.members.id_of(name) if name else person.home.member
+
+    async def ask() -> MemberView:
+        async with person.node() as node:
+            return await node.member(id_)
+
+    return run(ask())
+
+
+async def _do(person: Person, doing: Any) -> int:  # noqa: ANN401 - a verb of `Housekeeper`
+    async with person.node() as node:
+        made: int = await doing(Housekeeper(node, person.sender, person.wait_s))
+        return made
+
+
+def _key_in(file: Path, role: Role, algorithm: str) -> Signer:
+    """Return the key in a file, which is drawn and written where there is none."""
+    if not file.exists():
+        keystore.create_key(file, Algorithm[algorithm.upper()] if role.signs_transactions
+                            else Algorithm.ED25519)  # fmt: skip
+    return keystore.read_signer(file)
+
+
+def _signed(private: Path | None, signature: Path | None, text: bytes, *, is_p256: bool) -> bytes:
+    if private is not None:
+        pem = files.read_secret(private, limit=x509.MAX_BYTES, hint="name a PEM file")
+        return x509.sign(pem, str(private), text)
+    assert signature is not None  # one of the two is given
+    data = _read(signature)
+    return x509.plain(data, str(signature)) if is_p256 else data
+
+
+def _read(path: Path) -> bytes:
+    return files.read_public(path, limit=x509.MAX_BYTES, hint="name a file that is there")
+
+
+def _plain(view: MemberView) -> dict[str, Any]:
+    shown: dict[str, Any] = msgspec.to_builtins(view)
+    return shown
