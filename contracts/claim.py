@@ -1,41 +1,69 @@
-"""Claims: submitted by an optician, decided by the payer, settled in a batch."""
+"""Claims: submitted by an optician, decided by the payer, settled in a batch, disputed by either.
+
+"Payment not found" is a dispute: what was accepted is never submitted again.
+"""
 
 from enum import IntEnum
 from typing import Annotated, Final
 
 import msgspec
 
-from contracts import marks, prescription, registry
+from contracts import authorisation, batch, marks
 from contracts.calls import (
-    MAX_MARKS,
     ClaimAccept,
-    ClaimCancel,
+    ClaimDispute,
+    ClaimGround,
+    ClaimOverturn,
+    ClaimRecover,
     ClaimReject,
     ClaimSubmit,
+    ClaimSupersede,
     Leg,
-    Mark,
+    Marks,
     Reason,
-    SettlementCreate,
 )
-from contracts.commitment import parse_point
 from contracts.context import Context
-from contracts.errors import NotAPoint, Refusal, Refused
-from contracts.life import Life, Row
-from contracts.registry import Family
-from ledger.encoding import U63_MAX, Struct
+from contracts.errors import Refusal, Refused
+from contracts.parameters import Parameters
+from contracts.requests import (
+    require_person,
+    signer,
+)
+from contracts.state import Reader
+from ledger.encoding import U63_MAX, Struct, decode
+from ledger.keys import KEY_ID_BYTES
 from ledger.validators import Bytes16, Bytes32
 
-_PAYERS: Final = frozenset((Family.INSURER, Family.OPERATOR))
+PREFIX: Final = b"c"  # + claim -> Claim
+_SAME: Final = ("payer", "leg", "marks", "authorisation")  # in a claim that replaces another
+
+Time = Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]  # block time, unix seconds
+KeyIdBytes = Annotated[bytes, msgspec.Meta(min_length=KEY_ID_BYTES, max_length=KEY_ID_BYTES)]
 
 
 class State(IntEnum):
-    """Where a claim stands. Once batched, its settlement says whether it is settled."""
+    """Where a claim stands. What it is in a settlement follows from the settlement's state."""
 
     SUBMITTED = 1
     ACCEPTED = 2
     REJECTED = 3
     CANCELLED = 4
     BATCHED = 5
+    SETTLED = 6  # the settlement that it is in was confirmed
+    REVERSED = 7  # to be repaid
+    REPAYING = 8  # batched the other way
+    REPAID = 9  # never stored
+    ACCEPTED_IN_PART = 10
+    ABANDONED = 11
+    RESUBMITTED = 12  # another claim has its marks
+    LAPSED = 13  # never stored: rejected, and its window for disputes is over
+    REJECTION_DISPUTED = 14
+    AMOUNT_DISPUTED = 15
+    PAYMENT_DISPUTED = 16
+    ACCEPTANCE_DISPUTED = 17
+    RECOVERY_ASKED = 18  # the payer asks back what it paid
+    RECOVERY_DISPUTED = 19
+    CLOSED = 20
 
 
 class Party(IntEnum):
@@ -54,18 +82,23 @@ class Claim(Struct):
     prescription: Bytes32
     document: Bytes32
     amount: Bytes32  # commitment to what is claimed
-    marks: Annotated[tuple[Mark, ...], msgspec.Meta(min_length=1, max_length=MAX_MARKS)]
+    marks: Marks
     authorisation: Bytes32 | None
     prior: Bytes32 | None
     height: Annotated[int, msgspec.Meta(ge=1, le=U63_MAX)]  # of its submission, as the next three
-    time: Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]  # unix seconds
+    time: Time
     transaction: Bytes32
     position: Annotated[int, msgspec.Meta(ge=0, le=255)]
+    since: Time  # when it came to its state, as far as that is stored
     state: State = State.SUBMITTED
     accepted_amount: Bytes32 | None = None  # the payer's own commitment, if it accepted in part
-    reason: Reason | None = None  # if it was rejected
+    reason: Reason | None = None  # if it was rejected, or is asked back
     automatic: bool = False  # rejected by a machine
-    settlement: Bytes32 | None = None  # once batched
+    decided_by: KeyIdBytes | None = None  # the key that accepted or rejected
+    until: Time | None = None  # last second to dispute that; a rejected claim lapses after it
+    disputed: Annotated[tuple[ClaimGround, ...], msgspec.Meta(max_length=len(ClaimGround))] = ()
+    settlement: Bytes32 | None = None  # the last that it was put into
+    superseded: Bytes32 | None = None  # the document before the present one: it proves nothing
 
     @property
     def due(self) -> bytes:
@@ -73,7 +106,49 @@ class Claim(Struct):
         return self.amount if self.accepted_amount is None else self.accepted_amount
 
 
-def _make(context: Context, call: ClaimSubmit) -> Claim:
+def state_of(state: Reader, claim: Claim, time: int) -> State:
+    """Return where a claim stands at this time: in a settlement, as that stands."""
+    match claim.state:
+        case State.REJECTED if claim.until is not None and time > claim.until:
+            return State.LAPSED
+        case State.BATCHED:
+            return _in_batch(state, claim, State.SETTLED, _accepted(claim))
+        case State.REPAYING:
+            return _in_batch(state, claim, State.REPAID, State.REVERSED)
+        case _:
+            return claim.state
+
+
+def _in_batch(state: Reader, claim: Claim, confirmed: State, cancelled: State) -> State:
+    match batch_of(state, claim).state:
+        case batch.State.CONFIRMED:
+            return confirmed
+        case batch.State.CANCELLED:
+            return cancelled
+        case _:
+            return claim.state
+
+
+def batch_of(state: Reader, claim: Claim) -> batch.Settlement:
+    """Return the settlement that a claim was put into."""
+    assert claim.settlement is not None  # kept with its state
+    found = batch.load(state, claim.settlement)
+    assert found is not None  # none is ever removed
+    return found
+
+
+def load(state: Reader, id_: bytes) -> Claim | None:
+    """Return the claim with this id, None where there is none."""
+    found = state.get(PREFIX + id_)
+    return None if found is None else decode(found, Claim)
+
+
+def _accepted(claim: Claim) -> State:
+    return State.ACCEPTED if claim.accepted_amount is None else State.ACCEPTED_IN_PART
+
+
+def make(context: Context, call: ClaimSubmit) -> Claim:
+    """Return the claim that a call submits."""
     return Claim(
         context.sender,
         call.payer,
@@ -88,64 +163,142 @@ def _make(context: Context, call: ClaimSubmit) -> Claim:
         context.time,
         context.transaction,
         context.position,
+        context.time,
     )
+
+
+# --- conditions -----------------------------------------------------------------------------------
+
+
+def names_prior(_context: Context, _claim: Claim | None, call: ClaimSubmit) -> bool:
+    """Return whether it replaces a rejected claim."""
+    return call.prior is not None
+
+
+def names_authorisation(_context: Context, _claim: Claim | None, call: ClaimSubmit) -> bool:
+    """Return whether it names a prior agreement."""
+    return call.authorisation is not None
+
+
+def disputes_amount(_context: Context, _claim: Claim | None, call: ClaimDispute) -> bool:
+    """Return whether the ground is the amount."""
+    return call.ground is ClaimGround.AMOUNT
+
+
+def accepted_in_part(_context: Context, claim: Claim | None, _call: object) -> bool:
+    """Return whether it was accepted in part."""
+    assert claim is not None  # the row has a state before
+    return claim.accepted_amount is not None
+
+
+def was_settled(context: Context, claim: Claim | None, _call: object) -> bool:
+    """Return whether it was settled."""
+    assert claim is not None  # the row has a state before
+    if claim.settlement is None:
+        return False
+    return batch_of(context.state, claim).state is batch.State.CONFIRMED
 
 
 # --- guards ---------------------------------------------------------------------------------------
 
 
-def sender_is_optician(context: Context, _claim: Claim | None, _call: ClaimSubmit) -> None:
-    """Require that the sender is an optician."""
-    if context.family is not Family.OPTICIAN:
-        raise Refused(Refusal.SENDER_NOT_ELIGIBLE)
+def prior_is_open(context: Context, _claim: Claim | None, call: ClaimSubmit) -> None:
+    """Require that the earlier claim is the sender's and rejected, and the same in what stays."""
+    assert call.prior is not None  # the row's condition
+    prior = load(context.state, call.prior)
+    if prior is None or prior.submitter != context.sender:
+        raise Refused(Refusal.PRIOR_CLAIM_UNKNOWN)
+    state = state_of(context.state, prior, context.time)
+    if state is not State.REJECTED:
+        raise Refused(Refusal.PRIOR_CLAIM_IN_WRONG_STATE, state)
+    for index, field in enumerate(_SAME):
+        if getattr(call, field) != getattr(prior, field):
+            raise Refused(Refusal.PRIOR_CLAIM_DIFFERS, index)
 
 
-def payer_pays(context: Context, _claim: Claim | None, call: ClaimSubmit) -> None:
-    """Require that the payer is an admitted insurer or operator."""
-    payer = registry.admitted(context.state, call.payer)
-    if payer is None:
-        raise Refused(Refusal.PAYER_UNKNOWN)
-    if payer.family not in _PAYERS:
-        raise Refused(Refusal.PAYER_NOT_ELIGIBLE)
+def authorisation_allows(context: Context, _claim: Claim | None, call: ClaimSubmit) -> None:
+    """Require that the prior agreement is granted to the sender, and for the same."""
+    assert call.authorisation is not None  # the row's condition
+    authorisation.LIFE.judge(context, call.authorisation, call)
 
 
-def nothing_prior(_context: Context, _claim: Claim | None, call: ClaimSubmit) -> None:
-    """Require that it names no authorisation and no earlier claim."""
-    if call.authorisation is not None:
-        raise Refused(Refusal.AUTHORISATION_UNKNOWN)  # none can be granted yet
-    if call.prior is not None:
-        raise Refused(Refusal.PRIOR_CLAIM_UNKNOWN)  # resubmission does not exist yet
+def document_is_another(_context: Context, claim: Claim | None, call: ClaimSupersede) -> None:
+    """Require that the document is another one."""
+    assert claim is not None  # the row has a state before
+    if call.document == claim.document:
+        raise Refused(Refusal.DOCUMENT_UNCHANGED)
 
 
-def prescription_is_committed(context: Context, _claim: Claim | None, call: ClaimSubmit) -> None:
-    """Require that the sender committed the prescription before."""
-    if prescription.committed_at(context.state, context.sender, call.prescription) is None:
-        raise Refused(Refusal.PRESCRIPTION_NOT_COMMITTED)
+def not_disputed_before(_context: Context, claim: Claim | None, call: ClaimDispute) -> None:
+    """Require that the decision was not disputed before on this ground."""
+    assert claim is not None  # the row has a state before
+    if call.ground in claim.disputed:
+        raise Refused(Refusal.DISPUTED_BEFORE)
 
 
-def marks_are_locked_and_free(context: Context, _claim: Claim | None, call: ClaimSubmit) -> None:
-    """Require that the sender locked its marks in an earlier block and no live claim uses one."""
-    marks.require_usable(context, call.marks)
+def ground_is_rejection(_context: Context, _claim: Claim | None, call: ClaimDispute) -> None:
+    """Require that the ground is the rejection."""
+    _require_ground(call, ClaimGround.REJECTION)
 
 
-def amount_is_point(
-    _context: Context, _claim: Claim | None, call: ClaimSubmit | ClaimAccept
-) -> None:
-    """Require that the amount is a point, canonically encoded."""
-    if call.amount is None:
-        return
-    try:
-        parse_point(call.amount)
-    except NotAPoint:
-        raise Refused(Refusal.AMOUNT_NOT_A_POINT) from None
+def ground_is_payment(_context: Context, _claim: Claim | None, call: ClaimDispute) -> None:
+    """Require that the ground is that the payment is not found."""
+    _require_ground(call, ClaimGround.PAYMENT_NOT_FOUND)
+
+
+def ground_is_acceptance(_context: Context, _claim: Claim | None, call: ClaimDispute) -> None:
+    """Require that the ground is the acceptance."""
+    _require_ground(call, ClaimGround.ACCEPTANCE)
+
+
+def ground_is_recovery(_context: Context, _claim: Claim | None, call: ClaimDispute) -> None:
+    """Require that the ground is the request to pay back."""
+    _require_ground(call, ClaimGround.RECOVERY)
+
+
+def _require_ground(call: ClaimDispute, ground: ClaimGround) -> None:
+    if call.ground is not ground:
+        raise Refused(Refusal.GROUND_NOT_FITTING, ground)
+
+
+def no_amount(_context: Context, _claim: Claim | None, call: ClaimOverturn) -> None:
+    """Require that it names no amount: none is decided."""
+    if call.amount is not None:
+        raise Refused(Refusal.AMOUNT_NOT_WANTED)
+
+
+def person_answers(context: Context, claim: Claim | None, _call: object) -> None:
+    """Require that, where a machine rejected it, a person answers, with another key."""
+    assert claim is not None  # the row has a state before
+    if claim.automatic:
+        require_person(context, claim.decided_by)
 
 
 # --- effects --------------------------------------------------------------------------------------
 
 
-def take_marks(context: Context, id_: bytes, claim: Claim, call: ClaimSubmit) -> Claim:
-    """Take its marks."""
-    marks.use(context, call.marks, id_)
+def consume_locks(context: Context, _id: bytes, claim: Claim, call: ClaimSubmit) -> Claim:
+    """Consume the locks of its marks."""
+    marks.unlock(context, call.marks)
+    return claim
+
+
+def consume_authorisation(context: Context, _id: bytes, claim: Claim, call: ClaimSubmit) -> Claim:
+    """Consume the prior agreement."""
+    assert call.authorisation is not None  # the row's condition
+    authorisation.LIFE.move(context, call.authorisation, call)
+    return claim
+
+
+def hold_marks(context: Context, id_: bytes, claim: Claim, _call: object) -> Claim:
+    """Hold its marks without an end."""
+    marks.hold(context.state, claim.marks, id_, None)
+    return claim
+
+
+def hold_marks_in_window(context: Context, id_: bytes, claim: Claim, _call: object) -> Claim:
+    """Hold its marks until the window for disputes closes."""
+    marks.hold(context.state, claim.marks, id_, claim.until)
     return claim
 
 
@@ -155,54 +308,88 @@ def free_marks(context: Context, _id: bytes, claim: Claim, _call: object) -> Cla
     return claim
 
 
-def keep_accepted_amount(_context: Context, _id: bytes, claim: Claim, call: ClaimAccept) -> Claim:
-    """Keep the amount that the payer committed to, if it did: so much is due."""
-    return msgspec.structs.replace(claim, accepted_amount=call.amount)
+def open_window(context: Context, _id: bytes, claim: Claim, _call: object) -> Claim:
+    """Open the window for disputes: its end moves no more, whatever the parameters become."""
+    until = context.time + context.parameters.dispute_window_s
+    return msgspec.structs.replace(claim, until=until)
 
 
-def keep_reason(_context: Context, _id: bytes, claim: Claim, call: ClaimReject) -> Claim:
-    """Keep the reason, and whether a machine decided."""
-    return msgspec.structs.replace(claim, reason=call.reason, automatic=call.automatic)
+def keep_acceptance(
+    context: Context, _id: bytes, claim: Claim, call: ClaimAccept | ClaimOverturn
+) -> Claim:
+    """Keep the amount that the payer committed to, if it did: so much is due; and who decided."""
+    return msgspec.structs.replace(
+        claim,
+        accepted_amount=call.amount,
+        reason=None,
+        automatic=False,
+        decided_by=signer(context),
+        disputed=(),
+    )
 
 
-LIFE: Final = Life(
-    name="claim",
-    thing=Claim,
-    prefix=b"c",
-    parties={Party.SUBMITTER: "submitter", Party.PAYER: "payer"},
-    unknown=Refusal.CLAIM_UNKNOWN,
-    not_yours=Refusal.CLAIM_NOT_YOURS,
-    wrong_state=Refusal.CLAIM_IN_WRONG_STATE,
-    make=_make,
-    rows=(
-        Row(
-            None,
-            ClaimSubmit,
-            Party.SUBMITTER,
-            State.SUBMITTED,
-            guards=(
-                sender_is_optician,
-                payer_pays,
-                nothing_prior,
-                prescription_is_committed,
-                marks_are_locked_and_free,
-                amount_is_point,
-            ),
-            effects=(take_marks,),
-        ),
-        Row(
-            State.SUBMITTED,
-            ClaimAccept,
-            Party.PAYER,
-            State.ACCEPTED,
-            guards=(amount_is_point,),
-            effects=(keep_accepted_amount,),
-        ),
-        Row(State.SUBMITTED, ClaimReject, Party.PAYER, State.REJECTED, effects=(keep_reason,)),
-        Row(State.SUBMITTED, ClaimCancel, Party.SUBMITTER, State.CANCELLED, effects=(free_marks,)),
-        Row(State.ACCEPTED, ClaimCancel, Party.SUBMITTER, State.CANCELLED, effects=(free_marks,)),
-        Row(State.REJECTED, ClaimCancel, Party.SUBMITTER, State.CANCELLED, effects=(free_marks,)),
-        Row(State.ACCEPTED, SettlementCreate, Party.PAYER, State.BATCHED),
-    ),
-)
-load, save = LIFE.load, LIFE.save
+def keep_rejection(context: Context, _id: bytes, claim: Claim, call: ClaimReject) -> Claim:
+    """Keep the reason, whether a machine decided, and with which key."""
+    return msgspec.structs.replace(
+        claim, reason=call.reason, automatic=call.automatic, decided_by=signer(context)
+    )
+
+
+def keep_answer(context: Context, _id: bytes, claim: Claim, _call: object) -> Claim:
+    """Keep that a person decided, and with which key."""
+    return msgspec.structs.replace(claim, automatic=False, decided_by=signer(context))
+
+
+def keep_ground(_context: Context, _id: bytes, claim: Claim, call: ClaimDispute) -> Claim:
+    """Keep that this was disputed on this ground."""
+    return msgspec.structs.replace(claim, disputed=(*claim.disputed, call.ground))
+
+
+def forget_grounds(_context: Context, _id: bytes, claim: Claim, _call: object) -> Claim:
+    """Let it be disputed anew."""
+    return msgspec.structs.replace(claim, disputed=())
+
+
+def keep_recovery(_context: Context, _id: bytes, claim: Claim, call: ClaimRecover) -> Claim:
+    """Keep the reason; the request may be disputed, as each one before."""
+    rest = tuple(ground for ground in claim.disputed if ground is not ClaimGround.RECOVERY)
+    return msgspec.structs.replace(claim, reason=call.reason, disputed=rest)
+
+
+def drop_recovery(_context: Context, _id: bytes, claim: Claim, _call: object) -> Claim:
+    """Forget the reason."""
+    return msgspec.structs.replace(claim, reason=None)
+
+
+def replace_document(_context: Context, _id: bytes, claim: Claim, call: ClaimSupersede) -> Claim:
+    """Put the document in the place of the one before, which is named and proves nothing."""
+    return msgspec.structs.replace(claim, document=call.document, superseded=claim.document)
+
+
+# --- moments --------------------------------------------------------------------------------------
+
+
+def decision_is_due(_state: Reader, claim: Claim, parameters: Parameters) -> int:
+    """Return when the payer should have decided."""
+    return claim.since + parameters.decision_due_s
+
+
+def settlement_is_due(_state: Reader, claim: Claim, parameters: Parameters) -> int:
+    """Return when what is due should have been paid, or paid back."""
+    return claim.since + parameters.settlement_due_s
+
+
+def answer_is_due(_state: Reader, claim: Claim, parameters: Parameters) -> int:
+    """Return when the other side should have answered."""
+    return claim.since + parameters.answer_due_s
+
+
+def window_closes(_state: Reader, claim: Claim, _parameters: Parameters) -> int:
+    """Return when the window for disputes of the decision closes."""
+    assert claim.until is not None  # kept with every decision
+    return claim.until
+
+
+def payment_window_closes(state: Reader, claim: Claim, parameters: Parameters) -> int:
+    """Return when the window for disputes of the settlement closes."""
+    return batch_of(state, claim).since + parameters.dispute_window_s

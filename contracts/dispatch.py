@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from contracts import (
+    authorisation,
     certificates,
-    claim,
+    claim_life,
     delegation,
     governance,
     keyring,
@@ -23,14 +24,20 @@ from contracts import (
 from contracts.calls import Call, parse_call
 from contracts.context import Concerned, Context
 from contracts.errors import MalformedCall, UnknownVersion
-from contracts.life import Rule, Rules
+from contracts.life import Life, Rule, Rules
 from contracts.state import Reader
 from ledger.encoding import Struct
 from ledger.entry import APPLIED, Entry
 from ledger.transaction import created_id
 from ledger.validators import MemberId
 
-LIVES: Final = (claim.LIFE, settlement.LIFE, governance.LIFE)
+LIVES: Final[tuple[Life[Any], ...]] = (
+    prescription.LIFE,
+    authorisation.LIFE,
+    claim_life.LIFE,
+    settlement.LIFE,
+    governance.LIFE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +65,11 @@ class Code:
 CODES: Final[dict[int, Code]] = {
     1: Code(
         {
-            **prescription.RULES,
+            **prescription.LIFE.rules,
             **marks.RULES,
-            **claim.LIFE.rules,
+            # A call that moves things of two lives is judged by the one that stands below.
+            **authorisation.LIFE.rules,
+            **claim_life.LIFE.rules,
             **settlement.LIFE.rules,
             **membership.RULES,
             **keyring.RULES,

@@ -222,6 +222,7 @@ class Refusal(IntEnum):
     TOO_EARLY = 2
     TOO_LATE = 3
     PRESCRIPTION_ALREADY_COMMITTED = 10
+    PRESCRIPTION_NOT_IN_FORCE = 11
     MARK_ALREADY_LOCKED = 20
     MARK_NOT_LOCKED = 21
     MARK_LOCKED_TOO_LATE = 22
@@ -259,6 +260,20 @@ class Refusal(IntEnum):
     APPROVER_UNKNOWN = 70
     APPROVAL_NOT_SIGNED = 71
     APPROVALS_TOO_FEW = 72
+    AUTHORISATION_NOT_YOURS = 100
+    AUTHORISATION_IN_WRONG_STATE = 101
+    AUTHORISATION_DIFFERS = 102
+    TOO_MANY_QUESTIONS = 103
+    VALIDITY_NOT_POSSIBLE = 104
+    DECIDED_BY_A_PERSON = 105
+    PERSON_NEEDED = 106
+    OTHER_PERSON_NEEDED = 107
+    PRIOR_CLAIM_IN_WRONG_STATE = 130
+    PRIOR_CLAIM_DIFFERS = 131
+    DISPUTED_BEFORE = 132
+    GROUND_NOT_FITTING = 133
+    AMOUNT_NOT_WANTED = 134
+    DOCUMENT_UNCHANGED = 135
     NEW_KEY_UNUSABLE = 200
     NEW_KEY_TAKEN = 201
     NEW_KEY_NOT_PROVED = 202
@@ -308,12 +323,15 @@ _TEXTS: Final = {
     Refusal.PRESCRIPTION_ALREADY_COMMITTED: (
         "The sender committed this prescription before, at the height given."
     ),
+    Refusal.PRESCRIPTION_NOT_IN_FORCE: (
+        "The state of the prescription, whose number is given, does not allow this call."
+    ),
     Refusal.MARK_ALREADY_LOCKED: "This lock stands already, since the height given.",
     Refusal.MARK_NOT_LOCKED: "The sender has not locked the mark at the index given.",
     Refusal.MARK_LOCKED_TOO_LATE: (
         "The mark at the index given was locked in this very block; use it in a later one."
     ),
-    Refusal.MARK_ALREADY_USED: "A live claim uses this mark already.",
+    Refusal.MARK_ALREADY_USED: "This mark is used already.",
     Refusal.PAYER_UNKNOWN: "The payer is no admitted member.",
     Refusal.PAYER_NOT_ELIGIBLE: "The payer is neither an insurer nor an operator.",
     Refusal.PRESCRIPTION_NOT_COMMITTED: (
@@ -322,8 +340,8 @@ _TEXTS: Final = {
     Refusal.AMOUNT_NOT_A_POINT: (
         "The amount is not the canonical encoding of a point of edwards25519."
     ),
-    Refusal.AUTHORISATION_UNKNOWN: "The payer granted no authorisation with this id.",
-    Refusal.PRIOR_CLAIM_UNKNOWN: "No claim of the sender with this id is open to resubmission.",
+    Refusal.AUTHORISATION_UNKNOWN: "There is no authorisation with this id.",
+    Refusal.PRIOR_CLAIM_UNKNOWN: "The sender made no claim with this id.",
     Refusal.CLAIM_UNKNOWN: "There is no claim with this id.",
     Refusal.CLAIM_NOT_YOURS: "The sender's part in this claim does not allow this call.",
     Refusal.CLAIM_IN_WRONG_STATE: (
@@ -367,6 +385,30 @@ _TEXTS: Final = {
     ),
     Refusal.APPROVAL_NOT_SIGNED: "The signature of the approval at the index given is another's.",
     Refusal.APPROVALS_TOO_FEW: "Fewer members approve than the quorum given second.",
+    Refusal.AUTHORISATION_NOT_YOURS: (
+        "The sender's part in this authorisation does not allow this call."
+    ),
+    Refusal.AUTHORISATION_IN_WRONG_STATE: (
+        "The state of the authorisation, whose number is given, does not allow this call."
+    ),
+    Refusal.AUTHORISATION_DIFFERS: (
+        "The claim differs from the authorisation: in payer, leg, prescription, marks, by number."
+    ),
+    Refusal.TOO_MANY_QUESTIONS: "As many questions were asked as may be: the number given.",
+    Refusal.VALIDITY_NOT_POSSIBLE: "It may be valid from the first to the second time given.",
+    Refusal.DECIDED_BY_A_PERSON: "A person decided this; only what a machine refused is reviewed.",
+    Refusal.PERSON_NEEDED: "A machine refused this: a person must decide now.",
+    Refusal.OTHER_PERSON_NEEDED: "The key that refused this may not decide on it again.",
+    Refusal.PRIOR_CLAIM_IN_WRONG_STATE: (
+        "The state of the earlier claim, whose number is given, does not allow to replace it."
+    ),
+    Refusal.PRIOR_CLAIM_DIFFERS: (
+        "The claim differs from the earlier one: in payer, leg, marks, authorisation, by number."
+    ),
+    Refusal.DISPUTED_BEFORE: "This decision was disputed before, on this ground.",
+    Refusal.GROUND_NOT_FITTING: "In its state it may be disputed on the ground given by number.",
+    Refusal.AMOUNT_NOT_WANTED: "Nothing is accepted by this, so that it may name no amount.",
+    Refusal.DOCUMENT_UNCHANGED: "The document is the one that the claim has.",
     Refusal.NEW_KEY_UNUSABLE: (
         "The new key is no canonical point of its algorithm, or its role wants another algorithm."
     ),

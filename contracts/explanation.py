@@ -80,11 +80,11 @@ def explain(
     thing = life.load(state, id_)
     if thing is None:
         return None
-    now = life.state_of(state, thing)
+    now = life.state_of(state, thing, time)
     parties = tuple(_parties(life, thing))
     members = dict(parties)
     steps = tuple(
-        _step(row, members[row.who], thing, parameters)
+        _step(row, members[row.who], state, thing, parameters)
         for row in life.open_rows(now)
         if row.who in members
     )
@@ -118,9 +118,11 @@ def _parties(life: Life[Any], thing: Struct) -> Iterator[tuple[IntEnum, MemberId
             yield party, MemberId(member)
 
 
-def _step(row: Row[Any], member: MemberId, thing: Struct, parameters: Parameters) -> Step:
+def _step(
+    row: Row[Any], member: MemberId, state: Reader, thing: Struct, parameters: Parameters
+) -> Step:
     def at(moment: Moment[Any] | None) -> int | None:
-        return None if moment is None else moment(thing, parameters)
+        return None if moment is None else moment(state, thing, parameters)
 
     return Step(
         row.call,

@@ -164,7 +164,7 @@ def lets_it_fail(context: Context, proposal: Proposal | None, call: Vote) -> boo
     return _tally(context, proposal, call).is_lost
 
 
-def deadline(proposal: Proposal, _parameters: Parameters) -> int:
+def deadline(_state: Reader, proposal: Proposal, _parameters: Parameters) -> int:
     """Return when voting ends."""
     return proposal.deadline
 

@@ -29,7 +29,7 @@ Guard: TypeAlias = Callable[[Context, ThingT | None, Any], None]  # raises Refus
 When: TypeAlias = Callable[[Context, ThingT | None, Any], bool]
 Make: TypeAlias = Callable[[Context, Any], ThingT]
 Effect: TypeAlias = Callable[[Context, bytes, ThingT, Any], ThingT]  # cannot fail
-Moment: TypeAlias = Callable[[ThingT, Parameters], int]  # block time, unix seconds
+Moment: TypeAlias = Callable[[Reader, ThingT, Parameters], int]  # block time, unix seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Rule:
 Rules: TypeAlias = Mapping[type[Struct], Rule]
 
 
-def stored_state(_state: Reader, thing: Struct) -> IntEnum:
+def stored_state(_state: Reader, thing: Struct, _time: int) -> IntEnum:
     """Return the state that stands in a thing."""
     found: IntEnum = thing.state  # type: ignore[attr-defined] # every thing with a life has one
     return found
@@ -76,7 +76,7 @@ class Life(Generic[ThingT]):
     """The life of one kind of thing, and how it is kept."""
 
     name: str  # as people say it: "claim"
-    thing: type[ThingT]  # a struct with a field `state`
+    thing: type[ThingT]  # a struct with `state`, and perhaps `since`: when it came to it
     prefix: bytes  # of its keys in the state, + id
     parties: Mapping[IntEnum, str]  # who has a part in it -> the field that holds his id
     unknown: Refusal  # there is no such thing
@@ -84,9 +84,11 @@ class Life(Generic[ThingT]):
     wrong_state: Refusal  # its state, whose number is the evidence, does not allow the call
     make: Make[ThingT]
     rows: tuple[Row[ThingT], ...]
-    state_of: Callable[[Reader, ThingT], IntEnum] = stored_state  # another thing may decide it too
+    # What stands in the thing, unless the time or another thing decides it too.
+    state_of: Callable[[Reader, ThingT, int], IntEnum] = stored_state
     subject: str = ""  # field of calls that names the thing; its name unless told
     crowd: IntEnum | None = None  # the part that everybody has: guards say who may
+    by_member: bool = False  # its id is its member's and that field: nobody else's concern
 
     @cached_property
     def calls(self) -> tuple[type[Struct], ...]:
@@ -112,7 +114,11 @@ class Life(Generic[ThingT]):
         }
 
     @cached_property
-    def _named(self) -> Callable[[Any], bytes]:
+    def _notes_time(self) -> bool:
+        return "since" in self.thing.__struct_fields__
+
+    @cached_property
+    def _subject(self) -> Callable[[Any], bytes]:
         return attrgetter(self.subject or self.name)
 
     def apply(self, context: Context, call: Any) -> Concerned:  # noqa: ANN401 - any call of its rows
@@ -120,19 +126,30 @@ class Life(Generic[ThingT]):
         created = self._cells.get((None, type(call)))
         if created is not None:
             return self._create(context, call, created)
-        id_ = self._named(call)
+        id_ = self._subject(call)
+        return self._others(context.sender, self.move(context, self._own(context, id_), call))
+
+    def judge(self, context: Context, id_: bytes, call: Any) -> tuple[ThingT, Row[ThingT]]:  # noqa: ANN401
+        """Return the thing with this id and the row that a call takes, or raise `Refused`."""
         thing = self.load(context.state, id_)
         if thing is None:
             raise Refused(self.unknown)
-        thing = self.take(context, id_, thing, self.row(context, thing, call), call)
-        return self._others(context.sender, thing)
+        return thing, self.row(context, thing, call)
+
+    def move(self, context: Context, id_: bytes, call: Any) -> ThingT:  # noqa: ANN401
+        """Let a call do to the thing with this id what its row says, or raise `Refused`.
+
+        A contract whose call moves a thing of another life judges it as a guard, and moves it then.
+        """
+        thing, row = self.judge(context, id_, call)
+        return self.take(context, id_, thing, row, call)
 
     def row(self, context: Context, thing: ThingT, call: Any) -> Row[ThingT]:  # noqa: ANN401
         """Return the row that a call by the sender takes, its guards passed, or raise `Refused`."""
         parts = self.parts(context.sender, thing)
         if not parts & self._who[type(call)]:
             raise Refused(self.not_yours)
-        state = self.state_of(context.state, thing)
+        state = self.state_of(context.state, thing, context.time)
         rows = self._cells.get((state, type(call)))
         if rows is None:
             raise Refused(self.wrong_state, state)
@@ -156,7 +173,9 @@ class Life(Generic[ThingT]):
         """Write what a row does to a thing, whose guards have passed, and return it."""
         for effect in row.effects:
             thing = effect(context, id_, thing, call)
-        thing = msgspec.structs.replace(thing, state=row.after)
+        if row.after is not row.before:
+            since = {"since": context.time} if self._notes_time else {}
+            thing = msgspec.structs.replace(thing, state=row.after, **since)
         self.save(context.state, id_, thing)
         return thing
 
@@ -176,7 +195,9 @@ class Life(Generic[ThingT]):
 
     def concerned(self, state: Reader, call: Any, created: bytes) -> tuple[MemberId, ...]:  # noqa: ANN401
         """Return who has a part in the thing of an applied call; `created` is what it may make."""
-        id_ = created if (None, type(call)) in self._cells else self._named(call)
+        if self.by_member:
+            return ()
+        id_ = created if (None, type(call)) in self._cells else self._subject(call)
         thing = self.load(state, id_)
         return () if thing is None else self._members(thing)
 
@@ -193,13 +214,17 @@ class Life(Generic[ThingT]):
         row = _first(context, None, call, rows)
         for guard in row.guards:
             guard(context, None, call)
-        thing, id_ = self.make(context, call), context.new_id()
+        thing = self.make(context, call)
+        id_ = self._own(context, self._subject(call)) if self.by_member else context.new_id()
         for effect in row.effects:
             thing = effect(context, id_, thing, call)
         thing = msgspec.structs.replace(thing, state=row.after)
         assert row.who in self.parts(context.sender, thing)  # as the row says of its maker
         self.save(context.state, id_, thing)
         return self._others(context.sender, thing)
+
+    def _own(self, context: Context, id_: bytes) -> bytes:
+        return context.sender + id_ if self.by_member else id_
 
     def _members(self, thing: ThingT) -> tuple[MemberId, ...]:
         held = (getattr(thing, holder) for holder in self.parties.values())
@@ -221,10 +246,10 @@ def _first(
 
 def _require_in_time(context: Context, row: Row[ThingT], thing: ThingT) -> None:
     if row.opens is not None:
-        first = row.opens(thing, context.parameters)
+        first = row.opens(context.state, thing, context.parameters)
         if context.time < first:
             raise Refused(Refusal.TOO_EARLY, first)
     if row.closes is not None:
-        last = row.closes(thing, context.parameters)
+        last = row.closes(context.state, thing, context.parameters)
         if context.time > last:
             raise Refused(Refusal.TOO_LATE, last)

@@ -1,11 +1,18 @@
 """One-use marks: no item of a prescription is reimbursed twice.
 
 A mark is locked before it is used, in an earlier block, so that nobody who sees it on its way can
-burn it: by then it is too late for his own lock. The claim that uses it holds it as long as it
-lives; a claim that was rejected lives until its submitter gives it up.
+burn it: by then it is too late for his own lock. A claim or a prior agreement holds its marks as
+long as it lives, and for some time after it was rejected; nothing sweeps what that time is over
+for. A lock that nobody uses stays: it tells nothing, takes nothing from anybody, and is a tenth of
+what the entry that made it takes in the log for ever.
+
+Two secrets made from one paper are two marks. A mark stops who was handed one prescription with
+its secret from claiming it twice; it does not stop two shops that each typed the same paper.
 """
 
-from typing import Final
+from typing import Annotated, Final
+
+import msgspec
 
 from contracts.calls import Mark, MarkLock
 from contracts.commitment import lock_of
@@ -14,10 +21,19 @@ from contracts.errors import Refusal, Refused
 from contracts.life import Rule, Rules
 from contracts.registry import Family
 from contracts.state import Overlay, Reader
+from ledger.encoding import U63_MAX, Struct, decode, encode
 from ledger.hashing import Hash
+from ledger.validators import Bytes32
 
 _LOCK: Final = b"l"  # + lock -> height u64; removed when the mark is used
-_MARK: Final = b"x"  # + mark -> id of the live claim that uses it
+_MARK: Final = b"x"  # + mark -> Held
+
+
+class Held(Struct):
+    """Who uses a mark."""
+
+    holder: Bytes32  # id of a claim or of an authorisation
+    until: Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)] | None  # last second; None: no end yet
 
 
 def lock(context: Context, call: MarkLock) -> Concerned:
@@ -37,9 +53,13 @@ def locked_at(state: Reader, lock: bytes) -> int | None:
     return None if found is None else int.from_bytes(found)
 
 
-def holder(state: Reader, mark: bytes) -> bytes | None:
-    """Return the id of the live claim that uses `mark`, None where none does."""
-    return state.get(_MARK + mark)
+def holder(state: Reader, mark: bytes, time: int) -> bytes | None:
+    """Return the id of what uses `mark` at this time, None where nothing does."""
+    found = state.get(_MARK + mark)
+    if found is None:
+        return None
+    held = decode(found, Held)
+    return held.holder if held.until is None or time <= held.until else None
 
 
 def require_usable(context: Context, marks: tuple[Mark, ...]) -> None:
@@ -54,19 +74,25 @@ def require_usable(context: Context, marks: tuple[Mark, ...]) -> None:
         if since >= context.height:
             raise Refused(Refusal.MARK_LOCKED_TOO_LATE, number)
     for mark in marks:
-        if holder(context.state, mark.mark) is not None:
+        if holder(context.state, mark.mark, context.time) is not None:
             raise Refused(Refusal.MARK_ALREADY_USED)
 
 
-def use(context: Context, marks: tuple[Mark, ...], claim: bytes) -> None:
-    """Give usable `marks` to `claim` and consume the sender's locks."""
+def unlock(context: Context, marks: tuple[Mark, ...]) -> None:
+    """Consume the sender's locks of `marks`."""
     for mark in marks:
         context.state.delete(_LOCK + _lock_of(context, mark))
-        context.state.put(_MARK + mark.mark, claim)
+
+
+def hold(state: Overlay, marks: tuple[Mark, ...], holder: bytes, until: int | None) -> None:
+    """Let `holder` hold `marks` until this second, or without an end yet."""
+    held = encode(Held(holder, until))
+    for mark in marks:
+        state.put(_MARK + mark.mark, held)
 
 
 def free(state: Overlay, marks: tuple[Mark, ...]) -> None:
-    """Take `marks` from the claim that held them."""
+    """Take `marks` from what held them."""
     for mark in marks:
         state.delete(_MARK + mark.mark)
 

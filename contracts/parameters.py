@@ -13,6 +13,8 @@ _HOUR_MS: Final = 3_600_000
 _DAY_S: Final = 86_400
 _PARAMETERS: Final = b"g"  # key in the state -> Parameters
 
+Seconds = Annotated[int, msgspec.Meta(ge=0, le=3_650 * _DAY_S)]
+
 
 class Parameters(Struct):
     """The parameters of a chain; each has its unit in its name."""
@@ -27,7 +29,12 @@ class Parameters(Struct):
     # Units of contracts.calls.costs, some 12 µs each: a full block executes in about a second.
     max_block_cost: Annotated[int, msgspec.Meta(ge=1 << 14, le=1 << 20)] = 1 << 16
     max_expired_removals: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)] = 4_096  # ids per block
-    dispute_window_s: Annotated[int, msgspec.Meta(ge=0, le=3_650 * _DAY_S)] = 30 * _DAY_S
+    dispute_window_s: Seconds = 30 * _DAY_S  # from a decision or a settlement
+    # By when one should have acted; nothing happens then, but that everybody can see it.
+    decision_due_s: Seconds = 7 * _DAY_S  # on a claim, or a request for a prior agreement
+    answer_due_s: Seconds = 30 * _DAY_S  # to a question, a dispute, a request to pay back
+    settlement_due_s: Seconds = 7 * _DAY_S  # of what was accepted, or is to be paid back
+    authorisation_validity_s: Seconds = 90 * _DAY_S  # a prior agreement's, at most
     # From the block of the vote that decides to the first that the change is in force in.
     notice_blocks: Annotated[int, msgspec.Meta(ge=2, le=1 << 20)] = 10
 

@@ -5,27 +5,18 @@ who opens the sum with them and confirms it. Nobody else ever learns a total.
 """
 
 from enum import IntEnum
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 
+from contracts import batch, claim_life, registry
 from contracts import claim as claims
-from contracts import registry
-from contracts.calls import MAX_SETTLED, SettlementConfirm, SettlementCreate
+from contracts.batch import Settlement, State
+from contracts.calls import SettlementConfirm, SettlementCreate
 from contracts.commitment import sum_points
 from contracts.context import Context
 from contracts.errors import Refusal, Refused
 from contracts.life import Life, Row
-from contracts.state import Reader
-from ledger.encoding import U63_MAX, Struct
-from ledger.validators import Bytes16, Bytes32
-
-
-class State(IntEnum):
-    """Where a settlement, and every claim in it, stands."""
-
-    CREATED = 1
-    SETTLED = 2
 
 
 class Party(IntEnum):
@@ -33,21 +24,6 @@ class Party(IntEnum):
 
     PAYER = 1
     BENEFICIARY = 2
-
-
-class Settlement(Struct):
-    """A settlement, by its id."""
-
-    payer: Bytes16
-    beneficiary: Bytes16
-    claims: Annotated[tuple[Bytes32, ...], msgspec.Meta(min_length=1, max_length=MAX_SETTLED)]
-    sum: Bytes32  # of the commitments to what is due
-    payment: Bytes32 | None
-    height: Annotated[int, msgspec.Meta(ge=1, le=U63_MAX)]  # of its creation, as the next three
-    time: Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]  # unix seconds
-    transaction: Bytes32
-    position: Annotated[int, msgspec.Meta(ge=0, le=255)]
-    state: State = State.CREATED
 
 
 def _make(context: Context, call: SettlementCreate) -> Settlement:
@@ -62,6 +38,7 @@ def _make(context: Context, call: SettlementCreate) -> Settlement:
         context.time,
         context.transaction,
         context.position,
+        context.time,
     )
 
 
@@ -86,8 +63,8 @@ def batch_claims(
     """Put its claims into it."""
     for claim_id, claim in _claims(context, call).items():
         batched = msgspec.structs.replace(claim, settlement=id_)
-        row = claims.LIFE.row(context, batched, call)
-        claims.LIFE.take(context, claim_id, batched, row, call)
+        row = claim_life.LIFE.row(context, batched, call)
+        claim_life.LIFE.take(context, claim_id, batched, row, call)
     return settlement
 
 
@@ -101,17 +78,17 @@ def _claims(context: Context, call: SettlementCreate) -> dict[bytes, claims.Clai
         if claim is None or claim.submitter != call.beneficiary:
             raise Refused(Refusal.CLAIM_NOT_SETTLEABLE, index)
         try:
-            claims.LIFE.row(context, claim, call)
+            claim_life.LIFE.row(context, claim, call)
         except Refused:
             raise Refused(Refusal.CLAIM_NOT_SETTLEABLE, index) from None
         found[id_] = claim
     return found
 
 
-LIFE: Final = Life(
+LIFE: Final[Life[Settlement]] = Life(
     name="settlement",
     thing=Settlement,
-    prefix=b"b",
+    prefix=batch.PREFIX,
     parties={Party.PAYER: "payer", Party.BENEFICIARY: "beneficiary"},
     unknown=Refusal.SETTLEMENT_UNKNOWN,
     not_yours=Refusal.SETTLEMENT_NOT_YOURS,
@@ -122,19 +99,11 @@ LIFE: Final = Life(
             None,
             SettlementCreate,
             Party.PAYER,
-            State.CREATED,
+            State.ANNOUNCED,
             guards=(beneficiary_is_admitted, claims_can_be_settled),
             effects=(batch_claims,),
         ),
-        Row(State.CREATED, SettlementConfirm, Party.BENEFICIARY, State.SETTLED),
+        Row(State.ANNOUNCED, SettlementConfirm, Party.BENEFICIARY, State.CONFIRMED),
     ),
 )
 load = LIFE.load
-
-
-def is_settled(state: Reader, claim: claims.Claim) -> bool:
-    """Return whether the beneficiary of `claim` confirmed the settlement that it is in."""
-    if claim.settlement is None:
-        return False
-    settlement = load(state, claim.settlement)
-    return settlement is not None and settlement.state is State.SETTLED

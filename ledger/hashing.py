@@ -37,6 +37,8 @@ class Domain(bytes, Enum):
     MARK = b"depoli/mark/1\x00"
     LOCK = b"depoli/lock/1\x00"
     PARAMETERS = b"depoli/parameters/1\x00"
+    QUESTION = b"depoli/question/1\x00"
+    ANSWER = b"depoli/answer/1\x00"  # to a question, whose commitment it names
 
 
 def hash_of(domain: Domain, *parts: bytes) -> Hash:

@@ -54,9 +54,13 @@ class Things:
         self, member: bytes, after: int, limit: int, wanted: str | None
     ) -> dict[str, object]:
         found = self._chain.index.claims_of(member, after=after, limit=limit)
-        state = self._chain.state.state
+        state, time = self._chain.state.state, self._chain.state.header.time
         records = ((id_, claims.load(state, id_)) for _, id_ in found)
-        shown = [views.claim(state, id_, record) for id_, record in records if record is not None]
+        shown = [
+            views.claim(state, id_, record, time=time)
+            for id_, record in records
+            if record is not None
+        ]
         if wanted is not None:
             shown = [view for view in shown if view["state"] == wanted]
         cursor = found[-1][0] if len(found) == limit else None
@@ -66,10 +70,12 @@ class Things:
         """Tell the state of a claim to those whom it concerns."""
         grant = require(request, Scope.READ, Scope.AUDIT)
         id_ = parse_id(request)
-        record = claims.load(self._chain.state.state, id_)
+        chain = self._chain.state
+        record = claims.load(chain.state, id_)
         if record is None or not may_read(grant, record.submitter, record.payer):
             raise not_found("claim", id_)
-        return web.json_response(views.claim(self._chain.state.state, id_, record))
+        shown = views.claim(chain.state, id_, record, time=chain.header.time)
+        return web.json_response(shown)
 
     async def settlement(self, request: web.Request) -> web.Response:
         """Tell the state of a settlement to its two parties."""

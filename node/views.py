@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, assert_never
 
+from contracts.batch import Settlement
 from contracts.calls import parse_call
-from contracts.claim import Claim
+from contracts.claim import Claim, state_of
 from contracts.errors import Refusal
 from contracts.explanation import Explanation, Step
-from contracts.settlement import Settlement, is_settled
 from contracts.state import Reader
 from ledger import transaction as transactions
 from ledger.block import CommittedBlock
@@ -56,13 +56,13 @@ def outcome(what: Outcome) -> dict[str, object]:
     }
 
 
-def claim(state: Reader, id_: bytes, record: Claim) -> dict[str, Any]:
-    """Return a claim; "settled" once the beneficiary confirmed its settlement."""
-    settled = is_settled(state, record)
+def claim(state: Reader, id_: bytes, record: Claim, *, time: int) -> dict[str, Any]:
+    """Return a claim as it stands at this time; "settled" once its settlement is confirmed."""
     names = {
         "leg": record.leg.name.lower(),
-        "state": "settled" if settled else record.state.name.lower(),
+        "state": state_of(state, record, time).name.lower(),
         "reason": None if record.reason is None else record.reason.name,
+        "disputed": [ground.name for ground in record.disputed],
         "marks": [
             {"part": each.part.name.lower(), "mark": each.mark.hex()} for each in record.marks
         ],

@@ -444,7 +444,7 @@ class Demo:
             confirmed = self.by(SHOP, "settlement", "confirm", told).value
             require("sum that the shop confirmed, in cents", due, confirmed["cents"])
             seen = self.by(SHOP, "settlement", "show", made["settlement"]).value
-            require("settlement is", "settled", seen["state"])
+            require("settlement is", "confirmed", seen["state"])
             self.settled[payer] += due
             it.detail = f"{payer} settled {made['claims']} claims, {euros(due)}; {SHOP} confirmed"
 

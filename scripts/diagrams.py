@@ -38,7 +38,8 @@ def page() -> str:
 
 def section(life: Life[Any]) -> str:
     """Return what the page says of one life."""
-    lines = [f"## The life of a {life.name}", "", summary(inspect.getdoc(life.thing) or ""), ""]
+    name = f"{'an' if life.name[0] in 'aeio' else 'a'} {life.name}"
+    lines = [f"## The life of {name}", "", summary(inspect.getdoc(life.thing) or ""), ""]
     parties = [f"{words(party.name)} (`{field}`)" for party, field in life.parties.items()]
     lines += [f"Who has a part in it: {', '.join(parties)}.", *crowd(life), ""]
     if life.state_of is not stored_state:

@@ -252,6 +252,10 @@ PARAMETERS = {
     "max_block_cost": u(1_048_576, 16_384),
     "max_expired_removals": u(65_536, 1),
     "dispute_window_s": u(315_360_000),
+    "decision_due_s": u(315_360_000),
+    "answer_due_s": u(315_360_000),
+    "settlement_due_s": u(315_360_000),
+    "authorisation_validity_s": u(315_360_000),
     "notice_blocks": u(1_048_576, 2),
 }
 parameters_ = struct("parameters", **PARAMETERS)
@@ -289,6 +293,8 @@ SUBJECTS = {
 }  # fmt: skip
 CALLS = {
     10: struct("prescription_commit", commitment=b(32)),
+    11: struct("prescription_supersede", commitment=b(32), successor=b(32)),
+    12: struct("prescription_revoke", commitment=b(32)),
     20: struct("mark_lock", lock=b(32)),
     30: struct(
         "claim_submit",
@@ -307,6 +313,29 @@ CALLS = {
     51: struct("validator_leave", change=leaving, approvals=approvals),
     52: struct("validator_replace", change=replacing, approvals=approvals, possession=possession),
     53: struct("validator_rotate", change=rotating, possession=possession),
+    100: struct(
+        "authorisation_request",
+        payer=b(16), leg=u(1), prescription=b(32), document=b(32), amount=b(32),
+        marks=seq(mark, 1, 2),
+    ),
+    101: struct("authorisation_ask", authorisation=b(32), question=b(32)),
+    102: struct("authorisation_answer", authorisation=b(32), answer=b(32)),
+    103: struct(
+        "authorisation_grant", authorisation=b(32), amount=maybe(b(32)), valid_until=u(U63)
+    ),
+    104: struct("authorisation_refuse", authorisation=b(32), reason=u(15, 1), automatic=flag),
+    105: struct("authorisation_cancel", authorisation=b(32)),
+    106: struct("authorisation_review", authorisation=b(32)),
+    130: struct("claim_abandon", claim=b(32)),
+    131: struct("claim_reverse", claim=b(32)),
+    132: struct("claim_recover", claim=b(32), reason=u(15, 1)),
+    133: struct("claim_concede", claim=b(32)),
+    134: struct("claim_dispute", claim=b(32), ground=u(5, 1)),
+    135: struct("claim_uphold", claim=b(32)),
+    136: struct("claim_overturn", claim=b(32), amount=maybe(b(32))),
+    137: struct("claim_withdraw", claim=b(32)),
+    138: struct("claim_close", claim=b(32)),
+    139: struct("claim_supersede", claim=b(32), document=b(32)),
     200: struct(
         "key_add",
         role=ROLE, algorithm=u(2, 1), public=b(32, 33), from_height=u(U63),
@@ -338,15 +367,22 @@ COSTS = {
     200: 58, 201: 40, 202: 58, 203: 3, 204: 2,
     220: 64, 221: 256, 222: 64, 240: 2,
 }  # fmt: skip
+COSTS |= {11: 4, 12: 2, 32: 6}
+COSTS |= dict.fromkeys((101, 102, 104, 106, 134, 135, 137), 6)
+COSTS |= dict.fromkeys((105, 130, 131, 133), 4) | dict.fromkeys((132, 138, 139), 2)
 
 
 def cost_of(number, *fields):
     """Return what a call costs a block (format.md, section 6)."""
     match number:
-        case 30:
+        case 30 | 100:
             return 4 + 2 * len(fields[5])
         case 31:
             return 2 if fields[1] is None else 5
+        case 103:
+            return 6 if fields[1] is None else 9
+        case 136:
+            return 4 if fields[1] is None else 7
         case 40:
             return 1 + 5 * len(fields[1])
         case 50 | 52:
@@ -373,7 +409,7 @@ def call(value, path):
     if type(number) is not int or number not in CALLS:
         raise FalseFact(path, "a call of this version", number)
     found = CALLS[number](value[1:], path)
-    if number == 30 and len(found.marks) == 2:
+    if number in (30, 100) and len(found.marks) == 2:
         first, second = found.marks
         if first.part >= second.part or first.mark == second.mark:
             raise FalseFact(f"{path}.marks", "two marks, of ascending parts", "others")
@@ -1661,10 +1697,10 @@ class Chain:
         if number in (50, 51, 52, 53, 220, 221, 222, 240):
             gone = {51: "member", 52: "leaving"}.get(number)
             return {sender, EVERYONE, *([getattr(subject, gone)] if gone else [])}
-        if number in (30, 40):  # payer, beneficiary
+        if number in (30, 40, 100):  # payer, beneficiary
             made = tagged(b"call", id_, position.to_bytes(4, "big"))
             self.parties[made] = {sender, subject}
-        elif number in (31, 32, 33, 41):  # a claim, a settlement
+        elif 30 <= number < 190:  # a claim, a settlement, an authorisation
             if sender not in self.parties.get(subject, ()):
                 raise FalseFact("outcome", "a refusal: the sender has no part in it", "applied")
             return self.parties[subject]

@@ -1,7 +1,7 @@
 """Make small real chains in process: real keys, real execution, real certificates.
 
 Everything follows from the labels, so the same calls make the same bytes. `Chain.block` executes
-and commits a block; `story` makes a chain in which every kind of call is applied and some refused.
+and commits a block; `story` makes a chain in which calls are applied, and some refused.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ from contracts.calls import (
     Approved,
     Call,
     Change,
+    ClaimAbandon,
     ClaimAccept,
-    ClaimCancel,
     ClaimReject,
     ClaimSubmit,
     Joining,
@@ -122,9 +122,13 @@ def found(
     validators: Sequence[tuple[str, Family]] = VALIDATORS,
     others: Sequence[tuple[str, Family]] = SHOPS,
     parameters: Parameters | None = None,
+    people: Sequence[str] = (),
 ) -> SignedGenesis:
-    """Return a genesis that every validator signed."""
-    members = [founder(label, family, _ROLES) for label, family in validators]
+    """Return a genesis that every validator signed; a person has a key of some of them."""
+    members = [
+        founder(label, family, (*_ROLES, Role.HUMAN) if label in people else _ROLES)
+        for label, family in validators
+    ]
     members += [founder(label, family, (Role.TRANSACTION,)) for label, family in others]
     genesis = Genesis(
         1,
@@ -371,7 +375,7 @@ def claim_of(chain: Chain, sender: str, payer: str, name: str) -> tuple[list[Cal
 
 
 def story(chain: Chain | None = None) -> Chain:
-    """Return a chain of eight blocks with every kind of call, and some that are refused."""
+    """Return a chain of eight blocks with many kinds of calls, and some that are refused."""
     chain = chain or Chain()
     names = ("one", "two", "three", "four")
     prepared = [claim_of(chain, "shop-a", "insurer-a", name) for name in names]
@@ -399,7 +403,7 @@ def story(chain: Chain | None = None) -> Chain:
     chain.block(settle, chain.transaction("shop-b", prepared[0][1]), seconds=2)
     chain.block(built_round=1)  # work that vanished: an empty block after a round change
     settlement = created_id(settle.id, 0)
-    chain.block(chain.transaction("shop-a", SettlementConfirm(settlement), ClaimCancel(three)))
+    chain.block(chain.transaction("shop-a", SettlementConfirm(settlement), ClaimAbandon(three)))
     again = chain.transaction("shop-a", SettlementConfirm(settlement), valid_for=86_400)
     chain.block(again, seconds=86_400)  # ids of the blocks before are forgotten
     return chain

@@ -6,6 +6,7 @@
 from contracts.calls import ReadySignal
 from tests.chainmaker import Chain, deliberation, story, upheaval
 from tests.housekeeping import housekeeping
+from tests.lifelines import lives
 
 
 def chains() -> list[Chain]:
@@ -15,4 +16,4 @@ def chains() -> list[Chain]:
         changed.transaction("operator", ReadySignal(1)),
         changed.transaction("shop-a", ReadySignal(1)),  # refused: it runs no validator
     )
-    return [story(story()), changed, deliberation(), housekeeping()[0]]
+    return [story(story()), changed, deliberation(), housekeeping()[0], lives()]

@@ -24,7 +24,7 @@ CANCEL_COST: Final = 40
 def commit_again(context: Context, call: PrescriptionCommit) -> Concerned:
     """Commit a prescription, or do nothing where it is committed already."""
     try:
-        return prescription.commit(context, call)
+        return prescription.LIFE.apply(context, call)
     except Refused:
         return NOBODY_ELSE
 

@@ -8,7 +8,33 @@ the array of its number and its fields. Numbers: 10 prescription, 20 marks, 30 a
 
 from typing import TypeAlias, cast
 
-from contracts.calls.claim import ClaimAccept, ClaimCancel, ClaimReject, ClaimSubmit, Reason
+from contracts.calls.authorisation import (
+    AuthorisationAnswer,
+    AuthorisationAsk,
+    AuthorisationCancel,
+    AuthorisationGrant,
+    AuthorisationRefuse,
+    AuthorisationRequest,
+    AuthorisationReview,
+)
+from contracts.calls.claim import (
+    ClaimAbandon,
+    ClaimAccept,
+    ClaimCancel,
+    ClaimClose,
+    ClaimConcede,
+    ClaimDispute,
+    ClaimGround,
+    ClaimOverturn,
+    ClaimRecover,
+    ClaimReject,
+    ClaimReverse,
+    ClaimSubmit,
+    ClaimSupersede,
+    ClaimUphold,
+    ClaimWithdraw,
+    Reason,
+)
 from contracts.calls.governance import (
     AdmitMember,
     NewKey,
@@ -24,8 +50,12 @@ from contracts.calls.governance import (
     Vote,
     Withdraw,
 )
-from contracts.calls.marks import MAX_MARKS, Leg, Mark, MarkLock, Part
-from contracts.calls.prescription import PrescriptionCommit
+from contracts.calls.marks import MAX_MARKS, Leg, Mark, MarkLock, Marks, Part
+from contracts.calls.prescription import (
+    PrescriptionCommit,
+    PrescriptionRevoke,
+    PrescriptionSupersede,
+)
 from contracts.calls.registry import (
     CertificateBind,
     DelegationGrant,
@@ -59,11 +89,30 @@ from ledger.encoding import decode, encode
 
 Call: TypeAlias = (
     PrescriptionCommit
+    | PrescriptionSupersede
+    | PrescriptionRevoke
     | MarkLock
     | ClaimSubmit
     | ClaimAccept
     | ClaimReject
     | ClaimCancel
+    | ClaimAbandon
+    | ClaimReverse
+    | ClaimRecover
+    | ClaimConcede
+    | ClaimDispute
+    | ClaimUphold
+    | ClaimOverturn
+    | ClaimWithdraw
+    | ClaimClose
+    | ClaimSupersede
+    | AuthorisationRequest
+    | AuthorisationAsk
+    | AuthorisationAnswer
+    | AuthorisationGrant
+    | AuthorisationRefuse
+    | AuthorisationCancel
+    | AuthorisationReview
     | SettlementCreate
     | SettlementConfirm
     | ValidatorJoin
@@ -89,13 +138,31 @@ __all__ = [
     "Approval",
     "Approvals",
     "Approved",
+    "AuthorisationAnswer",
+    "AuthorisationAsk",
+    "AuthorisationCancel",
+    "AuthorisationGrant",
+    "AuthorisationRefuse",
+    "AuthorisationRequest",
+    "AuthorisationReview",
     "Call",
     "CertificateBind",
     "Change",
+    "ClaimAbandon",
     "ClaimAccept",
     "ClaimCancel",
+    "ClaimClose",
+    "ClaimConcede",
+    "ClaimDispute",
+    "ClaimGround",
+    "ClaimOverturn",
+    "ClaimRecover",
     "ClaimReject",
+    "ClaimReverse",
     "ClaimSubmit",
+    "ClaimSupersede",
+    "ClaimUphold",
+    "ClaimWithdraw",
     "DelegationGrant",
     "DelegationWithdraw",
     "Joining",
@@ -106,10 +173,13 @@ __all__ = [
     "Leg",
     "Mark",
     "MarkLock",
+    "Marks",
     "NewKey",
     "Part",
     "Possession",
     "PrescriptionCommit",
+    "PrescriptionRevoke",
+    "PrescriptionSupersede",
     "Propose",
     "ReadySignal",
     "Reason",

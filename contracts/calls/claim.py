@@ -1,12 +1,10 @@
 """Calls about claims."""
 
 from enum import IntEnum
-from typing import Annotated, ClassVar
-
-import msgspec
+from typing import ClassVar
 
 from contracts.calls.costs import POINT_COST
-from contracts.calls.marks import MAX_MARKS, Leg, Mark
+from contracts.calls.marks import HOLD_COST, MAX_MARKS, Leg, Marks, are_ordered
 from ledger.encoding import Struct
 from ledger.validators import Bytes16, Bytes32
 
@@ -31,8 +29,18 @@ class Reason(IntEnum):
     OTHER = 15
 
 
+class ClaimGround(IntEnum):
+    """What is disputed; a closed list, in which each stands for one side and one decision."""
+
+    REJECTION = 1  # the submitter: that it was rejected
+    AMOUNT = 2  # the submitter: that it was accepted in part
+    PAYMENT_NOT_FOUND = 3  # the submitter: what is said to be due or paid did not arrive
+    ACCEPTANCE = 4  # the payer: that it accepted
+    RECOVERY = 5  # the submitter: that the payer asks a payment back
+
+
 class ClaimSubmit(Struct, tag=30):
-    """The sender claims an amount from a payer. No part is marked twice, the lenses come first."""
+    """The sender claims an amount from a payer."""
 
     KIND: ClassVar[int] = 30
     payer: Bytes16
@@ -40,15 +48,13 @@ class ClaimSubmit(Struct, tag=30):
     prescription: Bytes32  # as committed
     document: Bytes32  # hash of the signed document with the grouping codes
     amount: Bytes32  # Pedersen commitment to the amount in cents
-    marks: Annotated[tuple[Mark, ...], msgspec.Meta(min_length=1, max_length=MAX_MARKS)]
+    marks: Marks
     authorisation: Bytes32 | None  # id of the payer's prior agreement
     prior: Bytes32 | None  # id of the rejected claim that this one replaces
 
     def __post_init__(self) -> None:
-        if len(self.marks) == MAX_MARKS:
-            first, second = self.marks
-            if first.part >= second.part or first.mark == second.mark:
-                raise ValueError("marks must be of ascending parts, and two")
+        if not are_ordered(self.marks):
+            raise ValueError("marks must be of ascending parts, and two")
 
     @property
     def cost(self) -> int:
@@ -80,7 +86,7 @@ class ClaimReject(Struct, tag=32):
     @property
     def cost(self) -> int:
         """What it costs a block."""
-        return 2
+        return 2 + HOLD_COST
 
 
 class ClaimCancel(Struct, tag=33):
@@ -93,3 +99,127 @@ class ClaimCancel(Struct, tag=33):
     def cost(self) -> int:
         """What it costs a block."""
         return 2 + MAX_MARKS
+
+
+class ClaimAbandon(Struct, tag=130):
+    """The submitter gives a rejected claim up, which frees its marks."""
+
+    KIND: ClassVar[int] = 130
+    claim: Bytes32
+
+    @property
+    def cost(self) -> int:
+        """What it costs a block."""
+        return 2 + MAX_MARKS
+
+
+class ClaimReverse(Struct, tag=131):
+    """The submitter takes a settled claim back: it will repay it, and its marks are free."""
+
+    KIND: ClassVar[int] = 131
+    claim: Bytes32
+
+    @property
+    def cost(self) -> int:
+        """What it costs a block."""
+        return 2 + MAX_MARKS
+
+
+class ClaimRecover(Struct, tag=132):
+    """The payer asks back what it paid without owing it."""
+
+    KIND: ClassVar[int] = 132
+    claim: Bytes32
+    reason: Reason
+
+    @property
+    def cost(self) -> int:
+        """What it costs a block."""
+        return 2
+
+
+class ClaimConcede(Struct, tag=133):
+    """The submitter agrees that it was not owed: it will repay it, and its marks are free."""
+
+    KIND: ClassVar[int] = 133
+    claim: Bytes32
+
+    @property
+    def cost(self) -> int:
+        """What it costs a block."""
+        return 2 + MAX_MARKS
+
+
+class ClaimDispute(Struct, tag=134):
+    """One side says that the other is wrong."""
+
+    KIND: ClassVar[int] = 134
+    claim: Bytes32
+    ground: ClaimGround
+
+    @property
+    def cost(self) -> int:
+        """What it costs a block."""
+        return 2 + HOLD_COST
+
+
+class ClaimUphold(Struct, tag=135):
+    """The other side stands by what is disputed."""
+
+    KIND: ClassVar[int] = 135
+    claim: Bytes32
+
+    @property
+    def cost(self) -> int:
+        """What it costs a block."""
+        return 2 + HOLD_COST
+
+
+class ClaimOverturn(Struct, tag=136):
+    """The other side agrees that it was wrong."""
+
+    KIND: ClassVar[int] = 136
+    claim: Bytes32
+    amount: Bytes32 | None  # of a claim that is accepted now after all; None: as submitted
+
+    @property
+    def cost(self) -> int:
+        """What it costs a block."""
+        return 2 + MAX_MARKS + (0 if self.amount is None else POINT_COST)
+
+
+class ClaimWithdraw(Struct, tag=137):
+    """Who disputes, or asks back, does so no more."""
+
+    KIND: ClassVar[int] = 137
+    claim: Bytes32
+
+    @property
+    def cost(self) -> int:
+        """What it costs a block."""
+        return 2 + HOLD_COST
+
+
+class ClaimClose(Struct, tag=138):
+    """The payer is done with a settled claim: it will ask nothing back."""
+
+    KIND: ClassVar[int] = 138
+    claim: Bytes32
+
+    @property
+    def cost(self) -> int:
+        """What it costs a block."""
+        return 2
+
+
+class ClaimSupersede(Struct, tag=139):
+    """The submitter puts a rectified document in the place of the claim's, before it is decided."""
+
+    KIND: ClassVar[int] = 139
+    claim: Bytes32
+    document: Bytes32
+
+    @property
+    def cost(self) -> int:
+        """What it costs a block."""
+        return 2

@@ -1,12 +1,16 @@
 """One-use marks, and the call that announces one."""
 
 from enum import IntEnum
-from typing import ClassVar, Final
+from itertools import pairwise
+from typing import Annotated, ClassVar, Final, TypeAlias
+
+import msgspec
 
 from ledger.encoding import Struct
 from ledger.validators import Bytes32
 
 MAX_MARKS: Final = 2  # of one claim: lenses and frame
+HOLD_COST: Final = 2 * MAX_MARKS  # to say anew until when they are held
 
 
 class Leg(IntEnum):
@@ -40,3 +44,12 @@ class Mark(Struct):
 
     part: Part
     mark: Bytes32
+
+
+# What one claim or one prior agreement is for: no part twice, the lenses come first.
+Marks: TypeAlias = Annotated[tuple[Mark, ...], msgspec.Meta(min_length=1, max_length=MAX_MARKS)]
+
+
+def are_ordered(marks: tuple[Mark, ...]) -> bool:
+    """Return whether these marks are of ascending parts, and differ."""
+    return all(a.part < b.part and a.mark != b.mark for a, b in pairwise(marks))

@@ -70,7 +70,11 @@ def create(
         async def go() -> SettlementRecord:
             async with person.node() as node:
                 if take_all:
-                    views = [view async for view in node.claims("accepted")]
+                    views = [
+                        view
+                        for state in ("accepted", "accepted_in_part")
+                        async for view in node.claims(state)
+                    ]
                     ids.extend(bytes.fromhex(view.id) for view in _owed(views, person, shop.id))
                 office = person.office(vault, node)
                 record = await office.settle(shop.id, ids)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from contracts import claim, settlement
+from contracts import batch, claim
 from contracts.errors import Refusal
 from contracts.registry import Family
 from node.client.client import CallOutcome
@@ -50,8 +50,8 @@ def explain(outcome: CallOutcome) -> str:
             return "this item of the prescription is claimed already, here or in another shop"
         case Refusal.CLAIM_IN_WRONG_STATE.name if evidence in set(claim.State):
             return f"the claim is {claim.State(evidence).name.lower()}, and does not allow this"
-        case Refusal.SETTLEMENT_IN_WRONG_STATE.name if evidence in set(settlement.State):
-            state = settlement.State(evidence).name.lower()
+        case Refusal.SETTLEMENT_IN_WRONG_STATE.name if evidence in set(batch.State):
+            state = batch.State(evidence).name.lower()
             return f"the settlement is {state}, and does not allow this"
         case Refusal.CLAIM_NOT_SETTLEABLE.name if evidence is not None:
             return f"claim {evidence + 1} of the list is not an accepted one of yours and theirs"

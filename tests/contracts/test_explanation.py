@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Final
 
-from contracts import claim, settlement
+from contracts import claim, claim_life, settlement
 from contracts.calls import (
     ClaimAccept,
     ClaimCancel,
@@ -61,7 +61,10 @@ def test_the_times_of_a_row_are_told_as_they_are_for_this_thing() -> None:
     found = explain(LIFE, made.state, id_, time=1_000, parameters=P)
     assert found is not None
     _, tear = found.steps
-    assert (tear.opens, tear.closes) == (a_day_later(letter, P), by_window(letter, P))
+    assert (tear.opens, tear.closes) == (
+        a_day_later(made.state, letter, P),
+        by_window(made.state, letter, P),
+    )
 
 
 def test_of_a_thing_that_there_is_not_nothing_is_said() -> None:
@@ -91,6 +94,7 @@ class OpenLetter(Struct):
     writer: Bytes16
     reader: Bytes16 | None
     state: State = State.SENT
+    since: int = 0
 
 
 def test_a_party_that_nobody_is_has_no_step() -> None:
@@ -107,7 +111,7 @@ def test_a_party_that_nobody_is_has_no_step() -> None:
 def test_a_claim_says_who_decides_it() -> None:
     world = World()
     id_ = world.submit("a")
-    found = explain(claim.LIFE, world.state, id_, time=world.chain.header.time, parameters=P)
+    found = explain(claim_life.LIFE, world.state, id_, time=world.chain.header.time, parameters=P)
     assert found is not None
     assert found.state is claim.State.SUBMITTED
     by_call = {step.call: step for step in found.steps}

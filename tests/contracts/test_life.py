@@ -13,7 +13,7 @@ from contracts.errors import Refusal, Refused
 from contracts.life import Life, Row
 from contracts.parameters import Parameters
 from contracts.registry import Family, Key
-from contracts.state import Nothing, Overlay
+from contracts.state import Nothing, Overlay, Reader
 from ledger.encoding import Struct
 from ledger.hashing import Hash
 from ledger.keys import Algorithm, Role
@@ -41,6 +41,7 @@ class Letter(Struct):
     reader: Bytes16
     time: int
     state: State = State.SENT
+    since: int = 0
     notes: tuple[int, ...] = ()
 
 
@@ -64,12 +65,12 @@ def note_it(_context: Context, _id: bytes, letter: Letter, _call: object) -> Let
     return msgspec.structs.replace(letter, notes=(*letter.notes, len(letter.notes)))
 
 
-def a_day_later(letter: Letter, _parameters: Parameters) -> int:
+def a_day_later(_state: Reader, letter: Letter, _parameters: Parameters) -> int:
     """Return when it is a day old."""
     return letter.time + 86_400
 
 
-def by_window(letter: Letter, parameters: Parameters) -> int:
+def by_window(_state: Reader, letter: Letter, parameters: Parameters) -> int:
     """Return when the window for disputes closes."""
     return letter.time + parameters.dispute_window_s
 
@@ -150,7 +151,7 @@ def refused(made: Context, call: Struct) -> tuple[Refusal, tuple[int, ...]]:
 
 def test_a_thing_is_made_in_the_state_and_with_the_effects_of_its_row() -> None:
     made, id_ = sent()
-    assert LIFE.load(made.state, id_) == Letter(WRITER, READER, 1_000, State.SENT, (0,))
+    assert LIFE.load(made.state, id_) == Letter(WRITER, READER, 1_000, State.SENT, 0, (0,))
 
 
 def test_a_guard_of_what_makes_a_thing_keeps_it_from_being_made() -> None:
@@ -162,7 +163,9 @@ def test_a_guard_of_what_makes_a_thing_keeps_it_from_being_made() -> None:
 def test_effects_follow_one_another_and_the_state_is_that_of_the_row() -> None:
     made, id_ = sent()
     assert LIFE.apply(by(made, READER), ClaimAccept(id_, None)) == (WRITER,)
-    assert LIFE.load(made.state, id_) == Letter(WRITER, READER, 1_000, State.ANSWERED, (0, 1, 2))
+    assert LIFE.load(made.state, id_) == Letter(
+        WRITER, READER, 1_000, State.ANSWERED, 1_000, (0, 1, 2)
+    )
 
 
 def test_the_first_row_is_taken_whose_condition_holds() -> None:
@@ -191,8 +194,8 @@ def test_a_call_by_the_wrong_one_in_the_wrong_state_or_of_nothing_changes_nothin
 def test_a_row_is_open_from_its_first_second_to_its_last() -> None:
     made, id_ = sent()
     LIFE.apply(by(made, READER), ClaimAccept(id_, None))
-    opens = a_day_later(Letter(WRITER, READER, 1_000), Parameters())
-    closes = by_window(Letter(WRITER, READER, 1_000), Parameters())
+    opens = a_day_later(Nothing(), Letter(WRITER, READER, 1_000), Parameters())
+    closes = by_window(Nothing(), Letter(WRITER, READER, 1_000), Parameters())
     early = by(made, WRITER, time=opens - 1)
     assert refused(early, ClaimCancel(id_)) == (Refusal.TOO_EARLY, (opens,))
     late = by(made, WRITER, time=closes + 1)
@@ -224,7 +227,7 @@ def test_a_cell_whose_every_row_has_a_condition_is_a_fault_of_the_table() -> Non
         Row(State.SENT, ClaimReject, Party.READER, State.KEPT, when=says_other),
     )
     made, id_ = sent()
-    faulty = Life(
+    faulty = Life[Letter](
         "claim",
         Letter,
         b"!",

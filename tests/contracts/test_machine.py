@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from contracts import claim as claims
-from contracts import marks, settlement
+from contracts import settlement
 from contracts.calls import (
     Call,
     ClaimAccept,
@@ -50,6 +50,8 @@ PEOPLE = (*SHOPS, *PAYERS, "auditor")
 WHO_MAY = "who may"  # stands for him whose call it is
 SENDERS = (*[WHO_MAY] * 8, *PEOPLE)
 ITEMS = tuple((name, part) for name in ("a", "b") for part in Part)  # what marks stand for
+
+ACCEPTED = ("accepted", "accepted_in_part")
 
 Item = tuple[str, Part]
 Made = bytes | MultipleResults[bytes]
@@ -208,7 +210,8 @@ class Machine(RuleBasedStateMachine):
         assert self.make(sender, call)[0] == expected
         if expected == 0:
             found = self.model.claims[id_]
-            found.state, found.due = "accepted", due or found.due
+            found.state = "accepted" if due is None else "accepted_in_part"
+            found.due = due or found.due
 
     @rule(
         target=claimed,
@@ -235,7 +238,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(sender=st.sampled_from(SENDERS), id_=claimed)
     def cancel(self, sender: str, id_: bytes) -> None:
-        states = ("submitted", "accepted", "rejected")
+        states = ("submitted", *ACCEPTED)
         sender = self.party(sender, id_, payer=False)
         expected = self.judge(sender, id_, states, payer=False)
         assert self.make(sender, ClaimCancel(id_))[0] == expected
@@ -258,7 +261,7 @@ class Machine(RuleBasedStateMachine):
             elif (
                 found is None
                 or (found.payer, found.shop) != (payer, shop)
-                or found.state != "accepted"
+                or found.state not in ACCEPTED
             ):
                 expected = Refusal.CLAIM_NOT_SETTLEABLE
             if expected:
@@ -271,10 +274,10 @@ class Machine(RuleBasedStateMachine):
                 self.model.claims[each].settlement = id_
         return id_
 
-    @precondition(lambda self: any(c.state == "accepted" for c in self.model.claims.values()))
+    @precondition(lambda self: any(c.state in ACCEPTED for c in self.model.claims.values()))
     @rule(target=settled, data=st.data())
     def settle_what_can_be(self, data: st.DataObject) -> Made:
-        accepted = [id_ for id_, c in self.model.claims.items() if c.state == "accepted"]
+        accepted = [id_ for id_, c in self.model.claims.items() if c.state in ACCEPTED]
         one = self.model.claims[data.draw(st.sampled_from(accepted))]
         ids = [
             id_
@@ -303,7 +306,7 @@ class Machine(RuleBasedStateMachine):
     def a_mark_has_at_most_one_live_claim(self) -> None:
         for item in ITEMS:
             live = self.model.live(item)
-            holder = marks.holder(self.world.state, mark(*item).mark)
+            holder = self.world.holder(mark(*item).mark)
             assert [holder] * (holder is not None) == live
 
     @invariant()
@@ -314,9 +317,8 @@ class Machine(RuleBasedStateMachine):
             assert found.state.name.lower() == expected.state
             assert found.settlement == expected.settlement
             assert found.due == expected.due.commitment()
-            assert settlement.is_settled(self.world.state, found) == (
-                expected.settlement in self.model.confirmed
-            )
+            now = claims.state_of(self.world.state, found, self.world.chain.header.time)
+            assert (now is claims.State.SETTLED) == (expected.settlement in self.model.confirmed)
 
     @invariant()
     def what_was_accepted_is_settled_once(self) -> None:

@@ -82,7 +82,7 @@ def test_a_lock_is_consumed_by_its_use() -> None:
     id_ = world.submit("glasses")
     lock = lock_call(world, "glasses")
     assert marks.locked_at(world.state, lock.lock) is None
-    assert marks.holder(world.state, mark("glasses").mark) == id_
+    assert world.holder(mark("glasses").mark) == id_
     assert world.call(SHOP, ClaimCancel(id_)) == 0
     assert world.call(SHOP, world.submission("glasses")) == Refusal.MARK_NOT_LOCKED
 

@@ -2,7 +2,7 @@
 
 from contracts.calls import PrescriptionCommit
 from contracts.errors import Refusal
-from contracts.prescription import committed_at
+from contracts.prescription import of
 from tests.contracts.world import World, bytes32
 
 CALL = PrescriptionCommit(bytes32("prescription"))
@@ -11,9 +11,10 @@ CALL = PrescriptionCommit(bytes32("prescription"))
 def test_a_commitment_stands_since_its_height() -> None:
     world = World()
     assert world.call("shop", CALL) == 0
-    found = committed_at(world.state, world.ids["shop"], CALL.commitment)
-    assert found == world.chain.header.height == 1
-    assert committed_at(world.state, world.ids["rival"], CALL.commitment) is None
+    found = of(world.state, world.ids["shop"], CALL.commitment)
+    assert found is not None
+    assert found.height == world.chain.header.height == 1
+    assert of(world.state, world.ids["rival"], CALL.commitment) is None
 
 
 def test_the_same_again_is_refused_with_the_height() -> None:

@@ -3,10 +3,10 @@
 import pytest
 
 from contracts import settlement
+from contracts.batch import Settlement, State
 from contracts.calls import ClaimAccept, ClaimCancel, SettlementConfirm, SettlementCreate
 from contracts.commitment import Opening, sum_openings, verify_opening
 from contracts.errors import BadOpening, Refusal
-from contracts.settlement import Settlement, State
 from ledger.hashing import Hash
 from ledger.transaction import created_id
 from tests.contracts.world import World, bytes32, opening
@@ -61,7 +61,7 @@ def test_a_settlement_is_kept_as_created() -> None:
     assert found.claims == claims
     assert found.payment == bytes32("transfer")
     assert (found.height, found.time) == (world.chain.header.height, world.chain.header.time)
-    assert found.state is State.CREATED
+    assert found.state is State.ANNOUNCED
 
 
 def test_only_the_beneficiary_confirms_and_only_once() -> None:
@@ -72,10 +72,10 @@ def test_only_the_beneficiary_confirms_and_only_once() -> None:
     executed = world.block(world.transaction(SHOP, SettlementConfirm(id_)))
     assert executed.outcomes[0].code == 0
     assert executed.concerned == ((world.ids[SHOP], world.ids[PAYER]),)
-    assert load(world, id_).state is State.SETTLED
+    assert load(world, id_).state is State.CONFIRMED
     outcome = world.block(world.transaction(SHOP, SettlementConfirm(id_))).outcomes[0]
     assert outcome.code == Refusal.SETTLEMENT_IN_WRONG_STATE
-    assert outcome.evidence == (State.SETTLED,)
+    assert outcome.evidence == (State.CONFIRMED,)
 
 
 def test_a_settlement_that_does_not_exist_is_unknown() -> None:

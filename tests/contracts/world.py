@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
-from contracts import calls, eras, governance
+from contracts import calls, eras, governance, marks
 from contracts.calls import (
     Call,
     ClaimSubmit,
@@ -254,6 +254,10 @@ class World:
         locks = [MarkLock(lock_of(self.chain_id, self.ids[shop], mark.mark)) for mark in marks]
         executed = self.block(self.transaction(shop, *locks))
         assert all(outcome.code == 0 for outcome in executed.outcomes)
+
+    def holder(self, mark: bytes) -> bytes | None:
+        """Return the id of what uses this mark now."""
+        return marks.holder(self.state, mark, self.chain.header.time)
 
     def submission(self, name: str, *, payer: str = "insurer", amount: int = 10_000) -> ClaimSubmit:
         """Return the call of a claim named `name`; nothing is committed or locked yet."""

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from contracts import claim, dispatch
+from contracts import claim, claim_life, dispatch
 from scripts import cells
 from tests.contracts.test_life import LIFE
 
@@ -68,10 +68,10 @@ def test_what_is_excused_is_a_change_that_there_is() -> None:
 
 
 def test_a_planted_change_works_and_is_taken_back() -> None:
-    before = claim.LIFE.rows
-    assert claim.LIFE.open_rows(claim.State.ACCEPTED)
-    assert claim.LIFE.calls
-    with cells.planted(claim.LIFE, before[:1]):
-        assert claim.LIFE.calls == (before[0].call,)
-    assert claim.LIFE.rows is before
-    assert len(claim.LIFE.calls) > 1
+    before = claim_life.LIFE.rows
+    assert claim_life.LIFE.open_rows(claim.State.ACCEPTED)
+    assert claim_life.LIFE.calls
+    with cells.planted(claim_life.LIFE, before[:1]):
+        assert claim_life.LIFE.calls == (before[0].call,)
+    assert claim_life.LIFE.rows is before
+    assert len(claim_life.LIFE.calls) > 1

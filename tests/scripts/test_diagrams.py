@@ -45,7 +45,8 @@ def test_every_row_is_said_and_drawn() -> None:
         drawn = "\n".join(diagrams.diagram(life))
         for row in life.rows:
             assert f"--> {row.after.name}: {call_words(row)} ({words(row.who.name)})" in drawn
-            for function in (*row.guards, *row.effects):
+            functions: tuple[Callable[..., object], ...] = (*row.guards, *row.effects)
+            for function in functions:
                 assert said(function) in section
 
 

@@ -64,6 +64,7 @@ from tests.chainmaker import (
 from tests.edwards import BASE, ORDER, TORSION, add, challenge, encoded, multiply
 from tests.forgeries import Forgery, forgeries
 from tests.housekeeping import housekeeping
+from tests.lifelines import lives
 from tests.node.audit.forked import Speakers
 
 SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "recheck.py"
@@ -103,6 +104,15 @@ def test_a_true_chain_is_accepted(genesis: Path, tmp_path: Path) -> None:
     assert told["header"] == CHAIN.state.header.hash
     assert told["transactions"] == 14
     assert told["applied"] + told["refused"] == CHAIN.state.header.log_size
+
+
+def test_a_chain_of_every_life_is_accepted(tmp_path: Path) -> None:
+    chain = lives()
+    founding = tmp_path / "genesis.json"
+    founding.write_text(signed_json(chain.genesis))
+    told = check(tmp_path / "e", export_of(chain.genesis, chain.blocks), founding)
+    assert told["header"] == chain.state.header.hash
+    assert told["applied"] > told["refused"] > 0
 
 
 def test_kept_proposals_are_counted_and_are_no_part_of_the_chain(

@@ -82,7 +82,8 @@ class MemoryNode(NodeClient):
         found = claims.load(self.world.state, id_)
         if found is None:
             raise NotFound("no such claim")
-        return _through_json(views.claim(self.world.state, id_, found), ClaimView)
+        time = self.world.chain.header.time
+        return _through_json(views.claim(self.world.state, id_, found, time=time), ClaimView)
 
     async def claims(self, state: str | None = None) -> AsyncIterator[ClaimView]:
         for key in sorted(self.world.state.pairs):

@@ -106,7 +106,7 @@ def test_a_claim_goes_from_file_to_settled(town: Town) -> None:
     assert (settled["claims"], settled["cents"]) == (1, 13_000)
     assert town.once("shop", "settlement", "confirm", statement)["state"] == "settled"
     shown = town.does("shop", "settlement", "show", settled["settlement"])
-    assert (shown["state"], shown["cents"]) == ("settled", 13_000)
+    assert (shown["state"], shown["cents"]) == ("confirmed", 13_000)
     assert town.does("shop", "claim", "show", "F2025-0003")["chain"]["state"] == "settled"
     assert town.does("insurer", "claim", "show", claim["claim"])["disclosed"]
     (listed,) = town.does("shop", "claim", "list")["claims"]

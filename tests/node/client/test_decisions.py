@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts import settlement as settlements
+from contracts import batch
 from contracts.calls import Reason
 from contracts.commitment import Opening
 from node.client import disclosure as disclosures
@@ -179,14 +179,14 @@ def test_a_batch_is_settled_for_the_sum_that_only_the_two_know(street: Street) -
     assert statement.opening.amount == total
     street.take(statement.to_json(), "shop")
     require_applied(run(street.office("shop").confirm(statement)))
-    found = settlements.load(street.node.world.state, record.id)
+    found = batch.load(street.node.world.state, record.id)
     assert found is not None
-    assert found.state is settlements.State.SETTLED
+    assert found.state is batch.State.CONFIRMED
     assert {street.state(claim) for claim in street.claims} == {"settled"}
     outcome = run(street.office("shop").confirm(statement))
     with pytest.raises(NetworkRefused) as refusal:
         require_applied(outcome)
-    assert "the settlement is settled" in str(refusal.value)
+    assert "the settlement is confirmed" in str(refusal.value)
 
 
 def test_a_wrong_total_is_not_confirmed(street: Street) -> None:
