@@ -265,9 +265,11 @@ class FaultNetwork:
         os.kill(pid, number)
 
 
-def transaction(network: LocalNetwork, sender: Organisation, call: Call) -> Transaction:
-    """Return a call signed by a member, never the same twice."""
-    key = key_of(sender)
+def transaction(
+    network: LocalNetwork, sender: Organisation, call: Call, *, key: Signer | None = None
+) -> Transaction:
+    """Return a call signed by a member, with this key of it if not that of its home."""
+    key = key or key_of(sender)
     body = Unsigned(
         transactions.VERSION,
         network.chain_id,
