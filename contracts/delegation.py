@@ -34,8 +34,11 @@ MAX_DELEGATES: Final = 1 << 16  # that are looked at
 
 # By the number of a call. One that is not here no delegate may make.
 SCOPES: Final = {
-    **dict.fromkeys((10, 20, 30, 31, 32, 33), Scope.CLAIMS),
+    **dict.fromkeys((10, 11, 12, 20), Scope.CLAIMS),
+    **dict.fromkeys((30, 31, 32, 33, 130, 131, 132, 133, 138, 139), Scope.CLAIMS),
+    **dict.fromkeys((100, 101, 102, 103, 104, 105, 106), Scope.AUTHORISATIONS),
     41: Scope.SETTLEMENTS,
+    **dict.fromkeys((134, 135, 136, 137), Scope.DISPUTES),
 }
 
 

@@ -1053,7 +1053,10 @@ def proposed(found):
 
 
 # By the number of a call, in which scopes a delegate may make it.
-SCOPES = {10: 1, 20: 1, 30: 1, 31: 1, 32: 1, 33: 1, 41: 4}
+SCOPES = {
+    **dict.fromkeys((10, 11, 12, 20, 30, 31, 32, 33, 130, 131, 132, 133, 138, 139), 1),
+    **dict.fromkeys(range(100, 107), 2), 41: 4, **dict.fromkeys(range(134, 138), 8),
+}  # fmt: skip
 
 
 def require(fact, why):

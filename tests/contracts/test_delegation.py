@@ -6,8 +6,10 @@ import pytest
 
 from contracts import delegation, dispatch, registry
 from contracts.calls import (
+    AuthorisationCancel,
     Call,
     ClaimCancel,
+    ClaimWithdraw,
     DelegationGrant,
     DelegationWithdraw,
     KeyAdd,
@@ -116,6 +118,8 @@ def test_another_grant_takes_the_place_of_the_one_before() -> None:
     [
         (Scope.CLAIMS, COMMIT),
         (Scope.CLAIMS, ClaimCancel(bytes32("a claim"))),
+        (Scope.AUTHORISATIONS, AuthorisationCancel(bytes32("an authorisation"))),
+        (Scope.DISPUTES, ClaimWithdraw(bytes32("a claim"))),
         (Scope.SETTLEMENTS, SettlementConfirm(bytes32("a settlement"))),
     ],
 )

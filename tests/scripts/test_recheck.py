@@ -271,6 +271,10 @@ def test_a_file_of_evidence_is_accepted_and_with_one_change_refused(tmp_path: Pa
                 recheck.check_conviction(options)
 
 
+def test_its_scopes_are_those_of_the_contracts() -> None:
+    assert recheck.SCOPES == delegation.SCOPES
+
+
 def test_it_follows_keys_and_delegations(tmp_path: Path) -> None:
     chain, _ = housekeeping()
     genesis, content = tmp_path / "g", export_of(chain.genesis, chain.blocks)
