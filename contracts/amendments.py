@@ -41,6 +41,8 @@ def require_sensible(state: Reader, subject: Subject, height: int) -> None:
             if registry.member(state, registry.member_id(key.public)) is not None:
                 raise Refused(Refusal.ALREADY_MEMBER)
             _require_new(state, 0, Role.TRANSACTION, key)
+            if sealing == key.public:  # its own first key takes it
+                raise Refused(Refusal.KEY_TAKEN, 1)
             if sealing is not None:
                 _require_new(state, 1, Role.SEALING, NewKey(Algorithm.ED25519, sealing))
         case ReplaceTable(kind=kind, hash=hash_):

@@ -229,6 +229,9 @@ REFUSED: dict[str, tuple[Callable[[World], Propose], Refusal, tuple[int, ...]]] 
     "to admit with another's sealing key": (
         lambda w: w.proposing(newcomer(sealing=key_of("shop").public)), Refusal.KEY_TAKEN, (1,)
     ),
+    "to admit with one key for both": (  # or its first would take it when the vote is carried out
+        lambda w: w.proposing(newcomer(sealing=newcomer().key.public)), Refusal.KEY_TAKEN, (1,)
+    ),
     "to admit with a key of low order": (
         lambda w: w.proposing(newcomer(key=NewKey(Algorithm.ED25519, b"\x01" + bytes(31)))),
         Refusal.KEY_UNUSABLE, (0,),
