@@ -1,6 +1,7 @@
 """`depoli member`: who members are, their keys, who acts for them, what vouches for a key."""
 
 import datetime as dt
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,15 +13,22 @@ import msgspec
 from contracts import certificates
 from contracts.calls import Scope
 from contracts.delegation import MAX_AHEAD_S
-from ledger.keys import Algorithm, Role, Signer
+from ledger.keys import Algorithm, Role, Signer, algorithm_of, key_id
+from ledger.validators import MEMBER_ID_BYTES, MemberId
 from node import files, keystore
 from node.cli.keys import algorithm_option
 from node.cli.output import Verbs, emit, fields, json_option, moment, note, table
 from node.cli.person import Person, at_home, run, wait_option
 from node.client import x509
+from node.client.attestation import (
+    Attestation,
+    binding_message,
+    bound_keys,
+    parse_attestation,
+)
 from node.client.client import MemberView
 from node.client.errors import NotVerified
-from node.client.housekeeping import DAY_S, Housekeeper, binding_message, find_key
+from node.client.housekeeping import DAY_S, Housekeeper, find_key
 from node.errors import Usage
 
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
@@ -209,7 +217,7 @@ def delegate(
     context: click.Context, person: Person, name: str, scopes: Sequence[str], days: int
 ) -> None:
     """Let MEMBER act for us, signing with its own key, in place of what it might do before."""
-    who = person.members.id_of(name)
+    who = _id(person, name)
     until = int(time.time()) + days * DAY_S
     groups = [Scope[scope.upper()] for scope in scopes]
     block = run(_do(person, lambda keeper: keeper.delegate(who, groups, until)))
@@ -231,7 +239,7 @@ def delegate(
 @click.pass_context
 def withdraw(context: click.Context, person: Person, name: str) -> None:
     """Let MEMBER act for us no more."""
-    who = person.members.id_of(name)
+    who = _id(person, name)
     block = run(_do(person, lambda keeper: keeper.withdraw(who)))
     result = {"block": block, "delegate": who, "label": person.members.label_of(who)}
     emit(context, result, lambda: fields(result))
@@ -243,6 +251,7 @@ def withdraw(context: click.Context, person: Person, name: str) -> None:
 @click.option("--private-key", "private", type=_FILE, help="PEM of the certificate's key.")
 @click.option("--signature", type=_FILE, help="Signature of the message, by a card or module.")
 @click.option("--message", type=_FILE, help="Write the message to be signed here, and stop.")
+@click.option("-o", "--output", "out", type=_FILE, help="Write a file for others; send nothing.")
 @wait_option
 @at_home
 @json_option
@@ -255,18 +264,23 @@ def bind_certificate(
     private: Path | None,
     signature: Path | None,
     message: Path | None,
+    out: Path | None,
 ) -> None:
     """Bind a transaction key of ours to our organisation's CERTIFICATE, whose key signs for it.
 
     With --message, what is to be signed (SHA-256; RSA PKCS #1 v1.5, or P-256) is written to a file.
+    With --output nothing is sent: so an organisation shows who it is before it is admitted.
     """
     if sum(each is not None for each in (private, signature, message)) != 1:
         raise Usage("give one of --private-key, --signature and --message")
     certificate = x509.parse_certificates(_read(file), str(file))[0]
     public = x509.key_in(certificate)
-    key = find_key(_view(person), name or person.sender.key_id.hex())
     hash_ = x509.fingerprint(certificate)
-    text = binding_message(person.sender, hash_, bytes.fromhex(key.public))
+    held: bytes = person.sender.key.public
+    if (out is None and message is None) or name:
+        key = find_key(_view(person), name or person.sender.key_id.hex())
+        held = bytes.fromhex(key.public)
+    text = binding_message(person.sender, hash_, held)
     if message is not None:
         files.create(message, text)
         emit(context, {"message": str(message)}, f"sign {message} with the certificate's key")
@@ -274,9 +288,14 @@ def bind_certificate(
     signed = _signed(private, signature, text, is_p256=len(public) == 33)  # noqa: PLR2004
     if not certificates.is_signed(public, text, signed):
         raise NotVerified("signature", "it is not by the key in the certificate")
-    id_ = bytes.fromhex(key.id)
+    if out is not None:
+        made = Attestation(person.sender.chain_id, person.home.member, held, hash_, public, signed)
+        files.create(out, made.to_json())
+        emit(context, {"file": str(out)}, f"hand {out} and {file} to who votes on us")
+        return
+    id_ = key_id(Role.TRANSACTION, algorithm_of(held), held)
     block = run(_do(person, lambda keeper: keeper.bind(id_, hash_, public, signed)))
-    result = {"block": block, "key": key.id, "certificate": hash_}
+    result = {"block": block, "key": id_, "certificate": hash_}
     emit(context, result, lambda: fields(result))
 
 
@@ -285,7 +304,7 @@ def bind_certificate(
 @click.argument("file", metavar="CERTIFICATE", type=_FILE)
 @click.option("--anchor", "anchors", multiple=True, required=True, type=_FILE, help="Trusted CA.")
 @click.option("--crl", "crls", multiple=True, type=_FILE, help="List of revoked certificates.")
-@click.option("--key", "key_name", default="", help="Id of the bound key; the bound one if one is.")
+@click.option("--binding", type=_FILE, help="File of one that is no member yet.")
 @click.option("--at", type=click.DateTime(["%Y-%m-%d"]), help="Day to judge; now if not said.")
 @at_home
 @json_option
@@ -297,7 +316,7 @@ def verify_certificate(
     file: Path,
     anchors: Sequence[Path],
     crls: Sequence[Path],
-    key_name: str,
+    binding: Path | None,
     at: dt.datetime | None,
 ) -> None:
     """Check that CERTIFICATE is good, and the one to which a key of MEMBER is bound.
@@ -305,17 +324,12 @@ def verify_certificate(
     Behind the certificate its file may hold those between it and an anchor. Nothing is sent.
     """
     first, *others = x509.parse_certificates(_read(file), str(file))
-    view = _view(person, name)
-    bound = [key for key in view.keys if key.certificate and key.id.startswith(key_name)]
-    mine = [
-        key
-        for key in bound
-        if key.certificate and key.certificate.hash == x509.fingerprint(first).hex()
-    ]
-    if not mine:
-        raise NotVerified("certificate", f"no key of {name} is bound to this one on the chain")
-    if any(key.certificate and key.certificate.public != x509.key_in(first).hex() for key in mine):
-        raise NotVerified("key", "the chain has another key for this certificate")
+    hash_, public, id_ = x509.fingerprint(first), x509.key_in(first), _id(person, name)
+    if binding is None:
+        bound = bound_keys(_view(person, name), hash_, public)
+    else:
+        made = parse_attestation(_read(binding), str(binding))
+        bound = made.verify(person.members.genesis.chain_id, id_, hash_, public)
     when = dt.datetime.now(dt.UTC) if at is None else at.replace(tzinfo=dt.UTC)
     found = x509.verify(
         first,
@@ -327,8 +341,8 @@ def verify_certificate(
         at=when,
     )
     result = {
-        "member": view.id,
-        "keys": [key.id for key in mine],
+        "member": id_,
+        "keys": bound,
         "organisation": found.organisation,
         "identifier": found.identifier,
         "common_name": found.common_name,
@@ -344,13 +358,20 @@ def verify_certificate(
 
 
 def _view(person: Person, name: str = "") -> MemberView:
-    id_ = person.members.id_of(name) if name else person.home.member
+    id_ = _id(person, name)
 
     async def ask() -> MemberView:
         async with person.node() as node:
             return await node.member(id_)
 
     return run(ask())
+
+
+def _id(person: Person, name: str) -> MemberId:
+    """Return the id of a member, ours where none is named; later comers have no other name."""
+    if re.fullmatch(f"[0-9a-f]{{{2 * MEMBER_ID_BYTES}}}", name):
+        return MemberId(bytes.fromhex(name))
+    return person.members.id_of(name) if name else person.home.member
 
 
 async def _do(person: Person, doing: Any) -> int:  # noqa: ANN401 - a verb of `Housekeeper`

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from contracts import certificates, keyring
+from contracts import keyring
 from contracts.calls import (
     Call,
     CertificateBind,
@@ -80,11 +80,6 @@ class Housekeeper:
         if outcome.code:
             raise refusal(outcome)
         return result.height
-
-
-def binding_message(sender: Sender, certificate: bytes, public: bytes) -> bytes:
-    """Return what the key in a certificate signs for a ledger key of ours."""
-    return certificates.signed_bytes(sender.chain_id, sender.member, certificate, public)
 
 
 def find_key(member: MemberView, name: str) -> KeyView:

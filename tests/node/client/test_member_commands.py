@@ -141,6 +141,31 @@ def test_a_certificate_is_bound_and_verified_by_others(town: Town) -> None:
     assert "no key of shop is bound" in said
 
 
+def test_who_is_no_member_yet_shows_who_it_is_by_a_file(town: Town, tmp_path: Path) -> None:
+    out = tmp_path / "attestation.json"
+    bound(town, "--private-key", town.folder / "key.pem", "-o", out)
+    shop, rival = id_of("shop").hex(), id_of("rival").hex()
+    assert certificates.binding(town.node.world.state, id_of("shop"), bytes(8)) is None
+    args = ("verify-certificate", shop, "leaf.pem", "--anchor", "root.pem", "--binding", out, *AT)
+    told = town.does("insurer", "member", *args)
+    assert (told["member"], told["organisation"]) == (shop, "Optique Durand")
+    value = json.loads(out.read_text())
+    assert told["keys"] == [key["id"] for key in keys_of(town, "shop")]
+    for field, changed, said in (
+        ("member", rival, "the file says"),
+        ("chain_id", "00" * 32, "the file says"),
+        ("certificate", "00" * 32, "the file says"),
+        ("public", "02" + "11" * 32, "the file says"),
+        ("key", "00" * 32, "its id is not that of the key"),
+        ("signature", "00" * 64, "not by the key in the certificate"),
+    ):
+        out.write_text(json.dumps(value | {field: changed}))
+        assert said in town.refuses(Exit.VERIFICATION_FAILED, "insurer", "member", *args)
+    for wrong in ("", "[]", *(json.dumps(value | more) for more in ({"more": 1}, {"format": "x"}))):
+        out.write_text(wrong)
+        assert "attestation.json" in town.refuses(Exit.USAGE, "insurer", "member", *args)
+
+
 def test_a_card_or_a_module_signs_apart(town: Town, tmp_path: Path) -> None:
     message = tmp_path / "to-sign"
     bound(town, "--message", message)
