@@ -16,7 +16,10 @@ from contracts.state import Reader
 from ledger.encoding import Struct
 from ledger.validators import MemberId
 
-_ALSO: Final = ("prior",)  # field of a call that names a thing beside the one that it is about
+_ALSO: Final = (
+    "prior",
+    "successor",
+)  # field of a call that names a thing beside the one that it is about
 
 
 class Phase(IntEnum):
@@ -36,7 +39,7 @@ class Step:
 
     call: type[Struct]
     who: IntEnum
-    member: MemberId
+    member: MemberId | None  # None: whoever is one of many, of whom the thing names none
     after: IntEnum
     condition: str | None  # name of the function in the table
     guards: tuple[str, ...]  # names of those functions
@@ -84,9 +87,9 @@ def explain(
     parties = tuple(_parties(life, thing))
     members = dict(parties)
     steps = tuple(
-        _step(row, members[row.who], state, thing, parameters)
+        _step(row, members.get(row.who), state, thing, parameters)
         for row in life.open_rows(now)
-        if row.who in members
+        if row.who in members or row.who is life.crowd
     )
     return Explanation(life.name, id_, thing, now, time, parties, steps)
 
@@ -119,7 +122,7 @@ def _parties(life: Life[Any], thing: Struct) -> Iterator[tuple[IntEnum, MemberId
 
 
 def _step(
-    row: Row[Any], member: MemberId, state: Reader, thing: Struct, parameters: Parameters
+    row: Row[Any], member: MemberId | None, state: Reader, thing: Struct, parameters: Parameters
 ) -> Step:
     def at(moment: Moment[Any] | None) -> int | None:
         return None if moment is None else moment(state, thing, parameters)

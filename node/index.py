@@ -1,7 +1,6 @@
 """What is looked up by transaction, member and thing: derived from the entries of each block."""
 
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Final
 
 from contracts import calls
@@ -17,10 +16,12 @@ from ledger.validators import MEMBER_ID_BYTES
 
 _TRANSACTION: Final = b"t"  # + id -> encoded Place
 _CLAIM: Final = b"c"  # + member + entry number u64 -> id of a claim that concerns the member
+_AUTHORISATION: Final = b"a"  # the same, of an authorisation
 _THING: Final = b"g"  # + id + _APPLIED or sender + number u64 -> transaction + position u8
 OFFENCE: Final = b"o"  # + height u64 + index u8 of the evidence -> offence
 _APPLIED: Final = bytes(MEMBER_ID_BYTES)  # stands where of a refused entry its sender does
 _NEWEST_FIRST: Final = (1 << 64) - 1  # less a number: the last refused is found first
+_LISTED: Final = {calls.ClaimSubmit: _CLAIM, calls.AuthorisationRequest: _AUTHORISATION}
 
 
 class Place(Struct):
@@ -43,24 +44,28 @@ class Index:
 
     def claims_of(self, member: bytes, *, after: int, limit: int) -> list[tuple[int, Hash]]:
         """Return (entry number, id) of claims that concern `member`, in order, above `after`."""
-        prefix = _CLAIM + member
+        return self._made(_CLAIM + member, after, limit)
+
+    def authorisations_of(self, member: bytes, *, after: int, limit: int) -> list[tuple[int, Hash]]:
+        """Return the same of authorisations."""
+        return self._made(_AUTHORISATION + member, after, limit)
+
+    def _made(self, prefix: bytes, after: int, limit: int) -> list[tuple[int, Hash]]:
         start = prefix if after < 0 else prefix + after.to_bytes(8)  # no key is the prefix alone
         found = self._store.scan(prefix, limit, after=start)
         return [(int.from_bytes(key[-8:]), Hash(value)) for key, value in found]
 
-    def entries_on(self, thing: bytes, *, sender: bytes | None, limit: int) -> list[Entry]:
-        """Return entries that name a thing: so many applied ones, and refused ones of `sender`.
+    def applied_on(self, thing: bytes, limit: int) -> list[Entry]:
+        """Return the oldest applied entries that name a thing, in their order."""
+        found = self._store.scan(_THING + thing + _APPLIED, limit)
+        return [self._entry(value[:-1], value[-1]) for _, value in found]
 
-        In their order; of refused ones the newest. None reads all.
-        """
+    def refused_on(self, thing: bytes, sender: bytes | None, limit: int) -> list[Entry]:
+        """Return the newest refused entries that name a thing: those of `sender`, None: of all."""
         prefix = _THING + thing
-        if sender is None:
-            found = self._store.scan(prefix, 2 * limit)
-        else:
-            found = self._store.scan(prefix + _APPLIED, limit)
-            found += self._store.scan(prefix + sender, limit)
-        entries = [self._entry(value[:-1], value[-1]) for _, value in found]
-        return sorted(entries, key=attrgetter("height", "index"))
+        after = prefix + _APPLIED + _NEWEST_FIRST.to_bytes(8)
+        found = self._store.scan(prefix + (sender or b""), limit, after=after)
+        return [self._entry(value[:-1], value[-1]) for _, value in found]
 
     def _entry(self, transaction_id: bytes, position: int) -> Entry:
         place = self.place(transaction_id)
@@ -82,9 +87,10 @@ def rows(executed: Executed, first: int) -> dict[bytes, bytes]:
         applied = entry.outcome.code == APPLIED
         call = calls.parse_call(entry.call)
         made = created_id(entry.transaction, entry.position)
-        if applied and isinstance(call, calls.ClaimSubmit):
+        listed = _LISTED.get(type(call)) if applied else None
+        if listed is not None:
             for member in members:
-                found[_CLAIM + member + number.to_bytes(8)] = made
+                found[listed + member + number.to_bytes(8)] = made
         reader, order = (_APPLIED, number) if applied else (entry.sender, _NEWEST_FIRST - number)
         where = entry.transaction + entry.position.to_bytes(1)
         for thing in named(call, made):

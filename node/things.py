@@ -4,15 +4,21 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, Final, TypeVar
+from operator import attrgetter
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from aiohttp import web
 
+from contracts import authorisation as authorisations
 from contracts import claim as claims
 from contracts import settlement as settlements
+from contracts.calls import parse_call
 from contracts.dispatch import LIVES
-from contracts.explanation import explain
+from contracts.explanation import Explanation, explain
 from contracts.life import Life
+from ledger.entry import Entry
+from ledger.hashing import Hash
+from ledger.validators import EVERYONE
 from node import views
 from node.asking import MAX_PAGE, may_read, not_found, parse_id, parse_member, parse_number, require
 from node.chain import Chain
@@ -21,6 +27,13 @@ from node.tokens import Grant, Scope
 
 MAX_EVENTS: Final = 100  # applied, and refused, of one thing in one answer
 T = TypeVar("T")
+View: TypeAlias = dict[str, Any]
+
+
+class Listed(Protocol):
+    """Which things of one kind concern a member: (entry number, id), in order, above `after`."""
+
+    def __call__(self, member: bytes, *, after: int, limit: int) -> list[tuple[int, Hash]]: ...  # noqa: D102
 
 
 class Things:
@@ -33,6 +46,8 @@ class Things:
         """Add ours to an application's."""
         router.add_get("/v1/claims", self.list_claims)
         router.add_get("/v1/claims/{id}", self.claim)
+        router.add_get("/v1/authorisations", self.list_authorisations)
+        router.add_get("/v1/authorisations/{id}", self.authorisation)
         router.add_get("/v1/settlements/{id}", self.settlement)
         for life in LIVES:
             path = f"/v1/{life.name}s/{{id}}/explanation"
@@ -40,6 +55,16 @@ class Things:
 
     async def list_claims(self, request: web.Request) -> web.Response:
         """List the claims that concern the token's member, the oldest first, page by page."""
+        return await self._list(request, "claims", self._chain.index.claims_of, self._claim)
+
+    async def list_authorisations(self, request: web.Request) -> web.Response:
+        """List the authorisations that concern the token's member, in the same way."""
+        listed = self._chain.index.authorisations_of
+        return await self._list(request, "authorisations", listed, self._authorisation)
+
+    async def _list(
+        self, request: web.Request, name: str, listed: Listed, view: Callable[[bytes], View | None]
+    ) -> web.Response:
         grant = require(request, Scope.READ, Scope.AUDIT)
         member = parse_member(request) or grant.member
         if member is None or not may_read(grant, member):
@@ -47,34 +72,47 @@ class Things:
         limit = parse_number(request, "limit", 100, 1, MAX_PAGE)
         after = parse_number(request, "cursor", -1, -1, 1 << 62)
         wanted = request.query.get("state")
-        page = await self._in_reader(self._claims_page, member, after, limit, wanted)
-        return web.json_response(page)
 
-    def _claims_page(
-        self, member: bytes, after: int, limit: int, wanted: str | None
-    ) -> dict[str, object]:
-        found = self._chain.index.claims_of(member, after=after, limit=limit)
-        state, time = self._chain.state.state, self._chain.state.header.time
-        records = ((id_, claims.load(state, id_)) for _, id_ in found)
-        shown = [
-            views.claim(state, id_, record, time=time)
-            for id_, record in records
-            if record is not None
-        ]
-        if wanted is not None:
-            shown = [view for view in shown if view["state"] == wanted]
-        cursor = found[-1][0] if len(found) == limit else None
-        return {"claims": shown, "cursor": cursor}
+        def page() -> View:
+            found = listed(member, after=after, limit=limit)
+            views = [each for _, id_ in found if (each := view(id_)) is not None]
+            shown = [each for each in views if wanted is None or each["state"] == wanted]
+            return {name: shown, "cursor": found[-1][0] if len(found) == limit else None}
+
+        return web.json_response(await self._in_reader(page))
+
+    def _claim(self, id_: bytes) -> View | None:
+        now = self._chain.state
+        found = claims.load(now.state, id_)
+        return None if found is None else views.claim(now.state, id_, found, time=now.header.time)
+
+    def _authorisation(self, id_: bytes) -> View | None:
+        now = self._chain.state
+        found = authorisations.load(now.state, id_)
+        if found is None:
+            return None
+        return views.authorisation(now.state, id_, found, time=now.header.time)
 
     async def claim(self, request: web.Request) -> web.Response:
         """Tell the state of a claim to those whom it concerns."""
+        return self._shown(request, "claim", self._claim, ("submitter", "payer"))
+
+    async def authorisation(self, request: web.Request) -> web.Response:
+        """Tell the state of an authorisation to its two parties."""
+        return self._shown(request, "authorisation", self._authorisation, ("optician", "payer"))
+
+    def _shown(
+        self,
+        request: web.Request,
+        kind: str,
+        view: Callable[[bytes], View | None],
+        parties: tuple[str, ...],
+    ) -> web.Response:
         grant = require(request, Scope.READ, Scope.AUDIT)
         id_ = parse_id(request)
-        chain = self._chain.state
-        record = claims.load(chain.state, id_)
-        if record is None or not may_read(grant, record.submitter, record.payer):
-            raise not_found("claim", id_)
-        shown = views.claim(chain.state, id_, record, time=chain.header.time)
+        shown = view(id_)
+        if shown is None or not may_read(grant, *(bytes.fromhex(shown[each]) for each in parties)):
+            raise not_found(kind, id_)
         return web.json_response(shown)
 
     async def settlement(self, request: web.Request) -> web.Response:
@@ -98,16 +136,35 @@ class Things:
     def _explained(self, grant: Grant, life: Life[Any], id_: bytes) -> dict[str, Any] | None:
         state = self._chain.state
         time = state.header.time
-        found = explain(life, state.state, id_, time=time, parameters=state.parameters)
-        if found is not None and not may_read(grant, *(each for _, each in found.parties)):
+        # What is kept under its member each sees of its own.
+        key = (grant.member or b"") + id_ if life.by_member else id_
+        found = explain(life, state.state, key, time=time, parameters=state.parameters)
+        own = [] if found is None else [member for _, member in found.parties]
+        everyone = [] if life.crowd is None else [EVERYONE]  # many have a part in it
+        if not may_read(grant, *own, *everyone):
             found = None
         reader = None if grant.allows(Scope.AUDIT) else grant.member
-        entries = self._chain.index.entries_on(id_, sender=reader, limit=MAX_EVENTS)
-        if reader is not None:
-            entries = [each for each in entries if reader in self._chain.concerned(each)]
+        entries = self._entries(id_, found, reader)
         if found is None and not entries:
             return None  # one always sees why one was refused, were it a call on what is not ours
         return views.explanation(life.name, id_, found, entries, time=time)
+
+    def _entries(self, id_: bytes, found: Explanation | None, reader: bytes | None) -> list[Entry]:
+        """Return what was done to a thing, and to the settlement that it is in, for `reader`."""
+        index = self._chain.index
+        entries = index.applied_on(id_, MAX_EVENTS) + index.refused_on(id_, reader, MAX_EVENTS)
+        settlement = getattr(found and found.thing, "settlement", None)
+        if settlement is not None:
+            # What names other claims in it is not of this one.
+            entries += [
+                entry
+                for entry in index.applied_on(settlement, MAX_EVENTS)
+                if not hasattr(parse_call(entry.call), "claims")
+            ]
+        if reader is not None:
+            mine = {reader, EVERYONE}
+            entries = [each for each in entries if mine & set(self._chain.concerned(each))]
+        return sorted(entries, key=attrgetter("height", "index"))
 
     async def _in_reader(self, doing: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401
         return await asyncio.get_running_loop().run_in_executor(self._reader, doing, *arguments)

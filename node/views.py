@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, assert_never
 
+from contracts import authorisation as authorisations
+from contracts.authorisation import Authorisation
 from contracts.batch import Settlement
-from contracts.calls import parse_call
+from contracts.calls import Mark, parse_call
 from contracts.claim import Claim, state_of
 from contracts.errors import Refusal
 from contracts.explanation import Explanation, Step
@@ -63,9 +65,18 @@ def claim(state: Reader, id_: bytes, record: Claim, *, time: int) -> dict[str, A
         "state": state_of(state, record, time).name.lower(),
         "reason": None if record.reason is None else record.reason.name,
         "disputed": [ground.name for ground in record.disputed],
-        "marks": [
-            {"part": each.part.name.lower(), "mark": each.mark.hex()} for each in record.marks
-        ],
+        "marks": _marks(record.marks),
+    }
+    return {"id": id_.hex(), **plain(record), **names}
+
+
+def authorisation(state: Reader, id_: bytes, record: Authorisation, *, time: int) -> dict[str, Any]:
+    """Return an authorisation as it stands at this time."""
+    names = {
+        "leg": record.leg.name.lower(),
+        "state": authorisations.state_of(state, record, time).name.lower(),
+        "reason": None if record.reason is None else record.reason.name,
+        "marks": _marks(record.marks),
     }
     return {"id": id_.hex(), **plain(record), **names}
 
@@ -79,12 +90,15 @@ def explanation(
     kind: str, id_: bytes, found: Explanation | None, entries: Sequence[Entry], *, time: int
 ) -> dict[str, Any]:
     """Return what the table says of a thing, None where every call that named it was refused."""
+    thing = None if found is None else found.thing
     return {
         "kind": kind,
         "id": id_.hex(),
         "time": time,
         "state": None if found is None else _name(found.state),
         "parties": {} if found is None else {_name(p): m.hex() for p, m in found.parties},
+        "automatic": bool(getattr(thing, "automatic", False)),
+        "disputed": [_name(ground) for ground in getattr(thing, "disputed", ())],
         "history": [event(entry) for entry in entries],
         "steps": [] if found is None else [step(each, time) for each in found.steps],
     }
@@ -116,7 +130,7 @@ def step(what: Step, time: int) -> dict[str, Any]:
     return {
         "call": what.call.__name__,
         "who": _name(what.who),
-        "member": what.member.hex(),
+        "member": None if what.member is None else what.member.hex(),
         "after": _name(what.after),
         "condition": what.condition,
         "guards": list(what.guards),
@@ -182,4 +196,8 @@ def sync(progress: Progress | None) -> dict[str, object] | None:
 
 
 def _name(value: IntEnum) -> str:
-    return value.name.lower().replace("_", "-")
+    return value.name.lower()
+
+
+def _marks(marks: Sequence[Mark]) -> list[dict[str, str]]:
+    return [{"part": each.part.name.lower(), "mark": each.mark.hex()} for each in marks]

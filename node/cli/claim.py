@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from contracts.calls import Leg, Reason
+from node.cli.deeds import VERBS
 from node.cli.output import Verbs, emit, fields, json_option, note, table
 from node.cli.person import (
     Person,
@@ -27,12 +28,16 @@ from node.client.refusals import refusal, told
 from node.client.request import parse_claim
 from node.errors import Usage
 
-_ON_CHAIN = frozenset((Progress.SUBMITTED, Progress.COMMITTED, Progress.CANCELLED))
+_ON_CHAIN = frozenset((Progress.SUBMITTED, Progress.COMMITTED, Progress.CANCELLED, Progress.ENDED))
 
 
 @click.group(cls=Verbs)
 def claim() -> None:
-    """Submit, show, accept, reject and cancel claims."""
+    """Submit, decide, dispute, reverse and show claims."""
+
+
+for _verb in VERBS:
+    claim.add_command(_verb)
 
 
 @claim.command()
@@ -64,7 +69,8 @@ def submit(context: click.Context, person: Person, file: Path) -> None:
 
         (record,) = run(go())
     result = own_view(record, person)
-    emit(context, result, lambda: fields(result))
+    shown = {key: value for key, value in result.items() if value is not None}
+    emit(context, result, lambda: fields(shown))
     if record.progress is not Progress.COMMITTED:
         raise told(str(record.refusal), str(record.refusal_text), record.reference)
 

@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from node.cli.output import Verbs, emit, fields, json_option
-from node.cli.person import Person, at_home, claim_id, euros, read_input, run, write_private
+from node.cli.person import Person, at_home, euros, id_of, read_input, run, write_private
 from node.client import disclosure as disclosures
 from node.client import inbox, lots, nomenclature, sealing
 from node.client.disclosure import Disclosed
 from node.client.errors import NotFound
-from node.client.records import ClaimRecord, PrescriptionRecord, find
+from node.client.records import AuthorisationRecord, ClaimRecord, PrescriptionRecord, find
 from node.client.statements import Statement
 from node.client.vault import Vault
 from node.errors import Usage
@@ -32,6 +32,9 @@ def disclosure() -> None:
 @click.option(
     "--folder", type=click.Path(path_type=Path, file_okay=False), help="Folder, for many claims."
 )
+@click.option(
+    "--authorisation", is_flag=True, help="They are prior agreements that you ask for, not claims."
+)
 @at_home
 @json_option
 @click.pass_context
@@ -41,14 +44,17 @@ def make(
     claims: Sequence[str],
     output: Path | None,
     folder: Path | None,
+    *,
+    authorisation: bool,
 ) -> None:
     """Write what the payer of each CLAIM may see of it: sealed to the payer, where it has a key."""
     if (output is None) == (folder is None) or (output is not None and len(claims) != 1):
         raise Usage("give --output FILE for one claim, or --folder FOLDER for many")
     result = []
+    type_ = AuthorisationRecord if authorisation else ClaimRecord
     with person.vault() as vault:
         for name in claims:
-            record, content = _made(vault, person, name)
+            record, content = _made(vault, person, name, type_)
             assert record.claim is not None  # _made refuses one that was not submitted
             path = output or Path(str(folder)) / f"{record.claim.hex()}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,9 +93,11 @@ def verify(context: click.Context, person: Person, paths: Sequence[Path]) -> Non
     emit(context, result, lambda: "\n\n".join(_human(item) for item in result))
 
 
-def _made(vault: Vault, person: Person, name: str) -> tuple[ClaimRecord, bytes]:
-    record = lots.load(vault, name)[1]
-    claim_id(vault, record.reference)  # refuses one that was not submitted
+def _made(
+    vault: Vault, person: Person, name: str, type_: type[ClaimRecord]
+) -> tuple[ClaimRecord, bytes]:
+    record = lots.load(vault, name, type_)[1]
+    id_of(vault, record.reference, type_)  # refuses one that was not submitted
     prescription = find(vault, PrescriptionRecord, record.prescription_reference)
     if prescription is None:
         raise NotFound(f"the prescription of {record.reference} was erased")

@@ -1,18 +1,20 @@
 """`depoli explain`: what happened to a thing, where it stands, and what may happen next."""
 
+import re
 import textwrap
 from typing import Any, Final
 
 import click
 import msgspec
 
-from node.cli.output import Verbs, emit, json_option
-from node.cli.person import Person, at_home, claim_id, parse_id, run
-from node.client import words
+from node.cli.output import Verbs, emit, json_option, moment
+from node.cli.person import Person, at_home, authorisation_id, claim_id, parse_id, run
+from node.client import prescriptions, words
 from node.client.explanations import ExplanationView, explanation
-from node.client.records import ClaimRecord, find
+from node.client.records import AuthorisationRecord, ClaimRecord, find
 
 _WIDTH: Final = 80
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
 
 
 @click.group(cls=Verbs)
@@ -34,6 +36,41 @@ def claim(context: click.Context, person: Person, name: str) -> None:
 
 
 @explain.command()
+@click.argument("name", metavar="AUTHORISATION")
+@at_home
+@json_option
+@click.pass_context
+def authorisation(context: click.Context, person: Person, name: str) -> None:
+    """Explain AUTHORISATION, named by its id or your reference."""
+    with person.vault() as vault:
+        id_ = authorisation_id(vault, name)
+        found = find(vault, AuthorisationRecord, name)
+    _explain(context, person, "authorisation", id_, found[1].reference if found else name)
+
+
+@explain.command()
+@click.argument("reference")
+@at_home
+@json_option
+@click.pass_context
+def prescription(context: click.Context, person: Person, reference: str) -> None:
+    """Explain the prescription that you keep under REFERENCE."""
+    with person.vault() as vault:
+        id_ = prescriptions.load(vault, reference)[1].commitment
+    _explain(context, person, "prescription", id_, reference)
+
+
+@explain.command()
+@click.argument("name", metavar="PROPOSAL")
+@at_home
+@json_option
+@click.pass_context
+def proposal(context: click.Context, person: Person, name: str) -> None:
+    """Explain PROPOSAL, named by its id; every member may read it."""
+    _explain(context, person, "proposal", parse_id(name), name)
+
+
+@explain.command()
 @click.argument("name", metavar="SETTLEMENT")
 @at_home
 @json_option
@@ -52,7 +89,8 @@ def _explain(context: click.Context, person: Person, kind: str, id_: bytes, name
     result: dict[str, Any] = msgspec.to_builtins(view)
     for named in (*result["history"], *result["steps"]):
         key = "sender" if "sender" in named else "member"
-        named["label"] = person.members.label_of(bytes.fromhex(named[key]))
+        member = named[key]
+        named["label"] = member and person.members.label_of(bytes.fromhex(member))
     emit(context, result, lambda: _human(view, person, name))
 
 
@@ -64,19 +102,19 @@ def _human(view: ExplanationView, person: Person, name: str) -> str:
     if told.past:
         lines += ["", "what happened"]
         for time, said in told.past:
-            lines += _wrapped(f"  {words.when(time)}  {said}")
+            lines += _wrapped(f"  {moment(time)}  {said}")
     if told.next:
         lines += ["", "what may happen next"]
         for each in told.next:
             lines += _wrapped(f"! {each.sentence}" if each.is_overdue else f"  {each.sentence}")
-            if each.command:
-                lines.append(f"      {each.command}")
+            lines += [f"      {command}" for command in each.commands]
     elif view.state is not None:
         lines += ["", "nothing more may happen to it"]
     return "\n".join(lines)
 
 
 def _wrapped(sentence: str) -> list[str]:
-    return textwrap.wrap(
-        sentence, _WIDTH, subsequent_indent="    ", break_long_words=False, drop_whitespace=True
-    )
+    """Return the lines of a sentence; no line ends within a moment."""
+    kept = _MOMENT.sub(lambda found: found[0].replace(" ", "\xa0"), sentence)
+    lines = textwrap.wrap(kept, _WIDTH, subsequent_indent="    ", break_long_words=False)
+    return [line.replace("\xa0", " ") for line in lines]

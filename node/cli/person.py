@@ -16,12 +16,14 @@ from ledger.keys import Role
 from node import files, keystore
 from node.cli.home import DEFAULT, Home, load_home
 from node.cli.output import note
+from node.client.acts import Acts
 from node.client.client import NodeClient
 from node.client.decisions import Office
 from node.client.errors import NotFound
 from node.client.lots import load as load_claim
 from node.client.members import Members, parse_members
 from node.client.reading import MAX_FILE_BYTES
+from node.client.records import AuthorisationRecord, ClaimRecord
 from node.client.transactions import Sender
 from node.client.vault import Passphrase, Vault
 from node.errors import Usage
@@ -77,6 +79,11 @@ class Person:
     def office(self, vault: Vault, node: NodeClient) -> Office:
         """Return us at work."""
         return Office(vault, node, self.sender, wait_s=self.wait_s, say=note)
+
+    def acts(self, vault: Vault, node: NodeClient, *, human: bool) -> Acts:
+        """Return us at what follows decisions; `human` signs with the key of a person."""
+        sender = self.human_sender if human else self.sender
+        return Acts(vault, node, sender, wait_s=self.wait_s, say=note)
 
 
 def at_home(command: F) -> F:
@@ -144,15 +151,25 @@ def parse_id(text: str) -> bytes:
 
 def claim_id(vault: Vault, name: str) -> bytes:
     """Return the id of a claim that is named by it, or by our reference; raise `NotFound`."""
+    return id_of(vault, name, ClaimRecord)
+
+
+def authorisation_id(vault: Vault, name: str) -> bytes:
+    """Return the id of a prior agreement, named so; raise `NotFound`."""
+    return id_of(vault, name, AuthorisationRecord)
+
+
+def id_of(vault: Vault, name: str, type_: type[ClaimRecord]) -> bytes:
+    """Return the id of what is kept as `type_`, named by it or our reference; raise `NotFound`."""
     if _ID.fullmatch(name):
         return bytes.fromhex(name)
-    claim = load_claim(vault, name)[1]
-    if claim.claim is None:
+    record = load_claim(vault, name, type_)[1]
+    if record.claim is None:
         raise NotFound(
-            f"{name} was not submitted: it is {claim.progress.value}",
+            f"{name} was not submitted: it is {record.progress.value}",
             hint="submit the same file again: it goes on where it stopped",
         )
-    return claim.claim
+    return record.claim
 
 
 def euros(cents: int | None) -> str | None:

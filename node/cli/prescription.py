@@ -9,10 +9,10 @@ import click
 from node.cli.output import Verbs, emit, fields, json_option, note, table
 from node.cli.person import Person, at_home, read_input, run, today, wait_option, write_private
 from node.client import fhir, lots, prescriptions
-from node.client.errors import NotFound
-from node.client.records import PrescriptionRecord, every, find
+from node.client.client import CallOutcome
+from node.client.records import PrescriptionRecord, every
+from node.client.refusals import refusal
 from node.client.request import PRESCRIPTION_FORMAT, parse_handed
-from node.client.vault import Vault
 from node.errors import Usage
 
 
@@ -65,7 +65,7 @@ def add(context: click.Context, person: Person, file: Path, reference: str | Non
 def show(context: click.Context, person: Person, reference: str) -> None:
     """Show a prescription of the vault; nothing is asked of any node."""
     with person.vault() as vault:
-        record = _load(vault, reference)
+        record = prescriptions.load(vault, reference)[1]
     held = record.prescription
     result: dict[str, Any] = {
         "reference": record.reference,
@@ -111,7 +111,7 @@ def export(context: click.Context, person: Person, reference: str, output: Path)
     Whoever holds the file reads the prescription: hand it to the patient, or send it sealed.
     """
     with person.vault() as vault:
-        record = _load(vault, reference)
+        record = prescriptions.load(vault, reference)[1]
     value = {
         "format": PRESCRIPTION_FORMAT,
         "reference": record.reference,
@@ -122,10 +122,52 @@ def export(context: click.Context, person: Person, reference: str, output: Path)
     emit(context, {"reference": reference, "file": str(output)}, f"wrote {output}")
 
 
-def _load(vault: Vault, reference: str) -> PrescriptionRecord:
-    found = find(vault, PrescriptionRecord, reference)
-    if found is None:
-        raise NotFound(
-            f"the vault holds no prescription {reference}", hint="depoli prescription list"
-        )
-    return found[1]
+@prescription.command()
+@click.argument("reference")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@wait_option
+@at_home
+@json_option
+@click.pass_context
+def supersede(context: click.Context, person: Person, reference: str, file: Path) -> None:
+    """Put the rectified prescription in FILE in the place of REFERENCE; secret and marks stay.
+
+    Nothing new may rest on the earlier document then.
+    """
+    handed = parse_handed(read_input(file), file.name, today=today())
+    with person.vault() as vault:
+
+        async def go() -> CallOutcome:
+            async with person.node() as node:
+                acts = person.acts(vault, node, human=False)
+                held = handed.prescription
+                return await prescriptions.supersede(vault, acts, person.sender, reference, held)
+
+        outcome = run(go())
+    _told(context, reference, "superseded", outcome)
+
+
+@prescription.command()
+@click.argument("reference")
+@wait_option
+@at_home
+@json_option
+@click.pass_context
+def revoke(context: click.Context, person: Person, reference: str) -> None:
+    """Revoke the prescription REFERENCE: nothing new may rest on it; what was claimed stands."""
+    with person.vault() as vault:
+
+        async def go() -> CallOutcome:
+            async with person.node() as node:
+                acts = person.acts(vault, node, human=False)
+                return await prescriptions.revoke(vault, acts, reference)
+
+        outcome = run(go())
+    _told(context, reference, "revoked", outcome)
+
+
+def _told(context: click.Context, reference: str, done: str, outcome: CallOutcome) -> None:
+    if outcome.code:
+        raise refusal(outcome)
+    result = {"reference": reference, "outcome": done}
+    emit(context, result, f"{reference}: {done}")

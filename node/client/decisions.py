@@ -61,7 +61,7 @@ class Office:
                 number, received = self._received(claim)
                 amount = None
                 if cents is not None:
-                    own = _own_opening(received, cents)
+                    own = own_opening(received, cents)
                     received.accepted = encode(own)
                     update(self._vault, number, received)
                     amount = own.commitment()
@@ -218,7 +218,7 @@ def require_applied(outcome: CallOutcome) -> None:
         raise refusal(outcome)
 
 
-def _own_opening(received: ReceivedRecord, cents: int) -> Opening:
+def own_opening(received: ReceivedRecord, cents: int) -> Opening:
     """Return the opening of an amount of our own; the same one if it was made before."""
     claimed = decode(received.opening, Opening).amount
     if not 0 <= cents < claimed:

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from contracts import documents
 from contracts.calls import Leg, Part
@@ -20,13 +20,16 @@ from contracts.nomenclature.codes import Codes
 from contracts.sd_jwt import parse as parse_sd_jwt
 from ledger.keys import Role, algorithm_of, key_id
 from node.client import nomenclature, screening
+from node.client.agreements import AuthorisationView
 from node.client.client import ClaimView, MemberView
 from node.client.errors import NotReadable, NotVerified, Refused
 from node.client.reading import parse_object
-from node.client.records import ClaimRecord, PrescriptionRecord
+from node.client.records import AuthorisationRecord, ClaimRecord, PrescriptionRecord
 
+Asked: TypeAlias = ClaimView | AuthorisationView
 FORMAT: Final = "depoli/disclosure/1"
-PURPOSE: Final = "reimbursement"  # of this claim; there is no other yet
+REIMBURSEMENT: Final = "reimbursement"  # of this claim
+AUTHORISATION: Final = "authorisation"  # of what is asked for beforehand; `claim` is its id then
 LIFETIME_S: Final = 90 * 86_400  # a shop's default: as long as decisions take
 _FIELDS: Final = {
     "format",
@@ -98,10 +101,10 @@ def make(
     return Disclosure(
         claim.claim,
         claim.payer,
-        PURPOSE,
+        AUTHORISATION if isinstance(claim, AuthorisationRecord) else REIMBURSEMENT,
         now + LIFETIME_S,
         str(documents.present(parse_sd_jwt(claim.document), _SHOWN)),
-        str(documents.present(parse_sd_jwt(prescription.document), marks)),
+        str(documents.present(parse_sd_jwt(prescription.document_of(claim.prescription)), marks)),
         opening,
     )
 
@@ -134,7 +137,7 @@ def parse_disclosure(data: bytes, name: str) -> Disclosure:
 
 
 def verify(
-    disclosure: Disclosure, claim: ClaimView, submitter: MemberView, *, recipient: bytes, now: int
+    disclosure: Disclosure, claim: Asked, submitter: MemberView, *, recipient: bytes, now: int
 ) -> Disclosed:
     """Return what the disclosure says, every word of it bound to `claim` as it is on the chain.
 
@@ -143,8 +146,9 @@ def verify(
     """
     if disclosure.recipient != recipient:
         raise NotVerified("recipient", "this disclosure is for another member, not for you")
-    if disclosure.purpose != PURPOSE:
-        raise NotVerified("purpose", f"must be {PURPOSE}")
+    purpose = AUTHORISATION if isinstance(claim, AuthorisationView) else REIMBURSEMENT
+    if disclosure.purpose != purpose:
+        raise NotVerified("purpose", f"must be {purpose}")
     if now > disclosure.expires:
         raise NotVerified("expiry", "the disclosure has expired", hint="ask the shop for a new one")
     if disclosure.claim.hex() != claim.id:
@@ -208,7 +212,7 @@ def _verify_document(
     raise NotVerified(what, f"signed by a key that {name} never had")
 
 
-def _verify_amount(opening: Opening, values: Mapping[str, Value], claim: ClaimView) -> None:
+def _verify_amount(opening: Opening, values: Mapping[str, Value], claim: Asked) -> None:
     try:
         verify_opening(bytes.fromhex(claim.amount), opening)
     except BadOpening:
@@ -233,7 +237,7 @@ def _verify_codes(values: Mapping[str, Value]) -> Codes:
     return codes
 
 
-def _verify_marks(disclosed: Mapping[str, Value], codes: Codes, claim: ClaimView) -> None:
+def _verify_marks(disclosed: Mapping[str, Value], codes: Codes, claim: Asked) -> None:
     """Raise unless the marks of the claimed parts, and nothing else, are opened and used."""
     leg = Leg[claim.leg.upper()]
     parts = {Part.LENSES} if codes.frame is None else {Part.LENSES, Part.FRAME}

@@ -26,9 +26,9 @@ class StepView(msgspec.Struct, frozen=True):
 
     call: str
     who: str
-    member: Hex16
+    member: Hex16 | None  # None: each of many
     after: str
-    phase: Literal["not-yet", "open", "over"]
+    phase: Literal["not_yet", "open", "over"]
     overdue: bool
     condition: str | None = None
     guards: tuple[str, ...] = ()
@@ -47,6 +47,8 @@ class ExplanationView(msgspec.Struct, frozen=True):
     parties: dict[str, Hex16]
     history: tuple[EventView, ...]
     steps: tuple[StepView, ...]
+    automatic: bool = False  # a machine decided it
+    disputed: tuple[str, ...] = ()  # grounds on which the last decision was disputed
 
 
 async def explanation(node: NodeClient, kind: str, id_: bytes) -> ExplanationView:

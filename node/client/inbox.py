@@ -10,13 +10,14 @@ from typing import Any
 from contracts.commitment import Opening
 from ledger.encoding import decode, encode
 from node.client import disclosure, sealing
+from node.client.agreements import authorisation_of
 from node.client.client import NodeClient
-from node.client.disclosure import Disclosed
+from node.client.disclosure import Asked, Disclosed
 from node.client.errors import NotVerified
 from node.client.members import Members
 from node.client.reading import parse_object
-from node.client.records import ClaimRecord, ReceivedRecord, find, keep, update
-from node.client.statements import ACCEPTANCE, Statement, parse_statement
+from node.client.records import AuthorisationRecord, ClaimRecord, ReceivedRecord, find, keep, update
+from node.client.statements import ACCEPTANCE, AGREEMENT, Statement, parse_statement
 from node.client.vault import Vault
 
 
@@ -45,6 +46,8 @@ async def take(
         raise NotVerified("beneficiary", "this statement is for another member, not for you")
     if statement.format == ACCEPTANCE:
         await _take_acceptance(vault, node, statement)
+    elif statement.format == AGREEMENT:
+        await _take_agreement(vault, node, statement)
     else:
         view = await node.settlement(statement.id)
         statement.verify(bytes.fromhex(view.sum))
@@ -67,11 +70,16 @@ async def _take_disclosure(
     vault: Vault, node: NodeClient, reader: Reader, plain: bytes, name: str
 ) -> Disclosed:
     parsed = disclosure.parse_disclosure(plain, name)
-    view = await node.claim(parsed.claim)
+    view: Asked
+    if parsed.purpose == disclosure.AUTHORISATION:
+        view = await authorisation_of(node, parsed.claim)
+    else:
+        view = await node.claim(parsed.claim)
     submitter = await node.member(bytes.fromhex(view.submitter))
     disclosed = disclosure.verify(parsed, view, submitter, recipient=reader.member, now=int(time()))
     with vault.changes():
-        if find(vault, ReceivedRecord, view.id) is None:
+        found = find(vault, ReceivedRecord, view.id)
+        if found is None:
             record = ReceivedRecord(
                 claim=disclosed.claim,
                 submitter=disclosed.submitter,
@@ -79,6 +87,9 @@ async def _take_disclosure(
                 opening=encode(disclosed.opening),
             )
             keep(vault, record, view.id)
+        else:  # of a document that was rectified since, perhaps
+            found[1].disclosure = plain
+            update(vault, *found)
     return disclosed
 
 
@@ -93,3 +104,15 @@ async def _take_acceptance(vault: Vault, node: NodeClient, statement: Statement)
             number, record = found
             record.accepted = encode(statement.opening)
             update(vault, number, record)
+
+
+async def _take_agreement(vault: Vault, node: NodeClient, statement: Statement) -> None:
+    view = await authorisation_of(node, statement.id)
+    if view.granted_amount is None:
+        raise NotVerified("agreed amount", "it was not agreed to in part")
+    statement.verify(bytes.fromhex(view.granted_amount))
+    with vault.changes():
+        found = find(vault, AuthorisationRecord, view.id)
+        if found is not None:
+            found[1].accepted = encode(statement.opening)
+            update(vault, *found)

@@ -6,9 +6,10 @@ it stopped and submits nothing twice. A single claim is a lot of one.
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from contracts.calls import (
+    AuthorisationRequest,
     Call,
     ClaimSubmit,
     Leg,
@@ -27,6 +28,7 @@ from node.client.client import CallOutcome, NodeClient
 from node.client.doubts import doubts
 from node.client.errors import NotFound, Refused
 from node.client.records import (
+    AuthorisationRecord,
     ClaimRecord,
     PrescriptionRecord,
     Progress,
@@ -53,6 +55,7 @@ _OPEN: Final = frozenset((Progress.PREPARED, Progress.LOCKED, Progress.SUBMITTED
 
 PayerOf = Callable[[str], MemberId]
 T = TypeVar("T")
+Kept: TypeAlias = type[ClaimRecord]  # claims, or requests for prior agreements, which are alike
 
 
 def add_prescription(
@@ -92,11 +95,19 @@ def doubts_of(vault: Vault, request: ClaimRequest) -> list[str]:
     return doubts(request, kept.prescription)
 
 
-def prepare(vault: Vault, sender: Sender, request: ClaimRequest, payer_of: PayerOf) -> int:
+def prepare(
+    vault: Vault,
+    sender: Sender,
+    request: ClaimRequest,
+    payer_of: PayerOf,
+    type_: Kept = ClaimRecord,
+    *,
+    prior: ClaimRecord | None = None,
+) -> int:
     """Make a claim's documents and keep them, or find the claim kept; return its number.
 
-    Call it inside `vault.changes()`. Raises `Refused` where the reference names another claim, or
-    where what is claimed is claimed already, `NotFound` for a payer nobody knows.
+    With `prior` it takes that one's place. Call it inside `vault.changes()`. Raises `Refused` where
+    the reference names another claim, or what is claimed is claimed already, `NotFound`.
     """
     payer = payer_of(request.payer)
     reference = request.prescription_reference
@@ -105,24 +116,20 @@ def prepare(vault: Vault, sender: Sender, request: ClaimRequest, payer_of: Payer
     else:
         prescription = _kept_prescription(vault, reference)
         require_prescribed(request, prescription.prescription)
-    found = find(vault, ClaimRecord, request.reference)
+    before = prior
+    if request.agreement is not None:
+        before = load(vault, request.agreement, AuthorisationRecord)[1]
+    found = find(vault, type_, request.reference)
     if found is not None:
         _require_same(found[1], request, payer, reference)
         return found[0]
     leg = Leg(request.leg)
-    parts = [Part.LENSES] if request.frame_cents is None else [Part.LENSES, Part.FRAME]
-    marks = {part: mark_of(prescription.secret, leg, part, 0) for part in parts}
-    for part, mark in marks.items():
-        holder = find(vault, ClaimRecord, _mark_name(mark))
-        if holder is not None:
-            raise Refused(
-                "claim",
-                f"the {part.name.lower()} of prescription {reference} are claimed already, under"
-                f" {holder[1].reference}",
-                hint=f"cancel that claim first: depoli claim cancel {holder[1].reference}",
-            )
+    if before is not None:
+        _require_inherits(before, payer, leg)
+    marks = _marks(request, prescription.secret)
+    _require_free(vault, marks, reference, before)
     document = documents.issue_claim(request, prescription.commitment, sender.key)
-    record = ClaimRecord(
+    record = type_(
         reference=request.reference,
         prescription_reference=reference,
         payer=payer,
@@ -136,9 +143,25 @@ def prepare(vault: Vault, sender: Sender, request: ClaimRequest, payer_of: Payer
         document=str(document),
         commitment=document.commitment,
         blinding=blinding_from(secrets.token_bytes(64)),
-        marks={int(part): mark for part, mark in marks.items()},
+        marks=marks,
+        # What comes before holds the marks already, and hands them on: nothing is locked.
+        progress=Progress.PREPARED if before is None else Progress.LOCKED,
+        agreement=before.claim if request.agreement is not None and before else None,
+        prior=None if prior is None else prior.claim,
+        prescription=prescription.commitment,
     )
+    if before is not None:
+        release(vault, before)
     return keep(vault, record, record.reference, *map(_mark_name, marks.values()))
+
+
+def holder_of(vault: Vault, mark: bytes) -> ClaimRecord | None:
+    """Return which claim or request of the shop uses a mark."""
+    for type_ in (ClaimRecord, AuthorisationRecord):
+        found = find(vault, type_, _mark_name(mark))
+        if found is not None:
+            return found[1]
+    return None
 
 
 def opening_of(claim: ClaimRecord) -> Opening:
@@ -151,6 +174,7 @@ async def submit(
     node: NodeClient,
     sender: Sender,
     references: Sequence[str],
+    type_: Kept = ClaimRecord,
     *,
     wait_s: int,
     say: Say,
@@ -161,35 +185,41 @@ async def submit(
     """
     # Whoever waits an hour for a node signs anew; whoever waits three has another trouble.
     for _ in range(3):
-        _sign_locks(vault, sender, references)
-        await _settle_locks(vault, node, sender, references, wait_s=wait_s, say=say)
-        _sign_claims(vault, sender, references)
-        await _settle_claims(vault, node, references, wait_s=wait_s, say=say)
-        if not any(claim.progress in _OPEN for _, claim in _all(vault, references)):
+        _sign_locks(vault, sender, references, type_)
+        await _settle_locks(vault, node, sender, references, type_, wait_s=wait_s, say=say)
+        _sign_claims(vault, sender, references, type_)
+        await _settle_claims(vault, node, references, type_, wait_s=wait_s, say=say)
+        if not any(claim.progress in _OPEN for _, claim in _all(vault, references, type_)):
             break
-    return [claim for _, claim in _all(vault, references)]
+    return [claim for _, claim in _all(vault, references, type_)]
 
 
-def load(vault: Vault, name: str) -> tuple[int, ClaimRecord]:
-    """Return number and claim of this reference, or id in hexadecimal; raise `NotFound`."""
-    found = find(vault, ClaimRecord, name)
+def load(vault: Vault, name: str, type_: Kept = ClaimRecord) -> tuple[int, ClaimRecord]:
+    """Return number and record of this reference, or id in hexadecimal; raise `NotFound`."""
+    found = find(vault, type_, name)
     if found is None:
-        raise NotFound(f"the vault holds no claim {name}", hint="depoli claim list shows all")
+        noun = type_.KIND.name.lower()
+        raise NotFound(f"the vault holds no {noun} {name}", hint=f"depoli {noun} list shows all")
     return found
+
+
+def prescription_of(vault: Vault, claim: ClaimRecord) -> PrescriptionRecord:
+    """Return the prescription that a claim rests on; raise `NotFound` where it was erased."""
+    return _prescription(vault, claim)[1]
 
 
 def release(vault: Vault, claim: ClaimRecord) -> None:
     """Let another claim of the shop use the marks of this one."""
     for mark in claim.marks.values():
-        vault.unname(ClaimRecord.KIND, _mark_name(mark))
+        vault.unname(claim.KIND, _mark_name(mark))
 
 
-def _sign_locks(vault: Vault, sender: Sender, references: Sequence[str]) -> None:
+def _sign_locks(vault: Vault, sender: Sender, references: Sequence[str], type_: Kept) -> None:
     """Sign what commits prescriptions and locks marks, for the claims that need it."""
     with vault.changes():
         todo = [
             (number, claim)
-            for number, claim in _all(vault, references)
+            for number, claim in _all(vault, references, type_)
             if claim.progress is Progress.PREPARED and claim.lock_transaction is None
         ]
         # A claim's calls stay together, so that one transaction says all of its outcomes.
@@ -211,6 +241,7 @@ async def _settle_locks(
     node: NodeClient,
     sender: Sender,
     references: Sequence[str],
+    type_: Kept,
     *,
     wait_s: int,
     say: Say,
@@ -218,7 +249,7 @@ async def _settle_locks(
     """Send them, and write which claims may be submitted now."""
     waiting = [
         claim.lock_transaction
-        for _, claim in _all(vault, references)
+        for _, claim in _all(vault, references, type_)
         if claim.progress is Progress.PREPARED and claim.lock_transaction is not None
     ]
     if not waiting:
@@ -232,7 +263,7 @@ async def _settle_locks(
         for name, outcome in zip(_named_calls(vault, result.id), result.outcomes, strict=False)
     }
     with vault.changes():
-        for number, claim in _all(vault, references):
+        for number, claim in _all(vault, references, type_):
             id_ = claim.lock_transaction
             if claim.progress is not Progress.PREPARED or id_ is None or id_ not in results:
                 continue
@@ -255,12 +286,12 @@ async def _settle_locks(
             update(vault, number, claim)
 
 
-def _sign_claims(vault: Vault, sender: Sender, references: Sequence[str]) -> None:
+def _sign_claims(vault: Vault, sender: Sender, references: Sequence[str], type_: Kept) -> None:
     """Sign the claims whose marks are locked, as many as fit under one signature."""
     with vault.changes():
         todo = [
             (number, claim)
-            for number, claim in _all(vault, references)
+            for number, claim in _all(vault, references, type_)
             if claim.progress is Progress.LOCKED
         ]
         for batch in _batches(todo, MAX_CALLS):
@@ -269,17 +300,23 @@ def _sign_claims(vault: Vault, sender: Sender, references: Sequence[str]) -> Non
                 claim.progress = Progress.SUBMITTED
                 claim.transaction, claim.position = made.id, position
                 claim.claim = created_id(made.id, position)
-                vault.name(number, ClaimRecord.KIND, [claim.claim.hex()])
+                vault.name(number, claim.KIND, [claim.claim.hex()])
                 update(vault, number, claim)
 
 
 async def _settle_claims(
-    vault: Vault, node: NodeClient, references: Sequence[str], *, wait_s: int, say: Say
+    vault: Vault,
+    node: NodeClient,
+    references: Sequence[str],
+    type_: Kept,
+    *,
+    wait_s: int,
+    say: Say,
 ) -> None:
     """Send them, and write what became of each."""
     waiting = [
         claim.transaction
-        for _, claim in _all(vault, references)
+        for _, claim in _all(vault, references, type_)
         if claim.progress is Progress.SUBMITTED and claim.transaction is not None
     ]
     if not waiting:
@@ -287,14 +324,14 @@ async def _settle_claims(
     say(f"submitting {_claims(waiting)}")
     results = await deliver(vault, node, list(dict.fromkeys(waiting)), wait_s=wait_s, say=say)
     with vault.changes():
-        for number, claim in _all(vault, references):
+        for number, claim in _all(vault, references, type_):
             result = None if claim.transaction is None else results.get(claim.transaction)
             if claim.progress is not Progress.SUBMITTED or result is None:
                 continue
             assert claim.claim is not None  # both were written when it was signed
             assert claim.position is not None
             if isinstance(result, Lapsed):
-                vault.unname(ClaimRecord.KIND, claim.claim.hex())
+                vault.unname(claim.KIND, claim.claim.hex())
                 claim.progress = Progress.LOCKED
                 claim.transaction = claim.claim = claim.position = None
             elif (outcome := result.outcome(claim.position)).code:
@@ -305,17 +342,18 @@ async def _settle_claims(
             update(vault, number, claim)
 
 
-def _call(vault: Vault, claim: ClaimRecord) -> ClaimSubmit:
-    return ClaimSubmit(
-        payer=claim.payer,
-        leg=Leg(claim.leg),
-        prescription=_prescription(vault, claim)[1].commitment,
-        document=claim.commitment,
-        amount=opening_of(claim).commitment(),
-        marks=tuple(Mark(Part(part), mark) for part, mark in sorted(claim.marks.items())),
-        authorisation=None,
-        prior=None,
+def _call(vault: Vault, claim: ClaimRecord) -> ClaimSubmit | AuthorisationRequest:
+    asked = (
+        claim.payer,
+        Leg(claim.leg),
+        claim.prescription or _prescription(vault, claim)[1].commitment,
+        claim.commitment,
+        opening_of(claim).commitment(),
+        tuple(Mark(Part(part), mark) for part, mark in sorted(claim.marks.items())),
     )
+    if isinstance(claim, AuthorisationRecord):
+        return AuthorisationRequest(*asked)
+    return ClaimSubmit(*asked, authorisation=claim.agreement, prior=claim.prior)
 
 
 def _refuse(vault: Vault, number: int, claim: ClaimRecord, outcome: CallOutcome) -> None:
@@ -323,7 +361,47 @@ def _refuse(vault: Vault, number: int, claim: ClaimRecord, outcome: CallOutcome)
     claim.progress = Progress.REFUSED
     claim.refusal, claim.refusal_text = outcome.name, explain(outcome)
     release(vault, claim)
+    _give_back(vault, claim)
     update(vault, number, claim)
+
+
+def _marks(request: ClaimRequest, secret: bytes) -> dict[int, bytes]:
+    parts = [Part.LENSES] if request.frame_cents is None else [Part.LENSES, Part.FRAME]
+    return {int(part): mark_of(secret, Leg(request.leg), part, 0) for part in parts}
+
+
+def _require_free(
+    vault: Vault, marks: dict[int, bytes], prescription: str, before: ClaimRecord | None
+) -> None:
+    """Raise `Refused` where another claim of ours than what comes before uses one of `marks`."""
+    if before is not None and before.marks != marks:
+        raise Refused("claim", f"{before.reference} is for other parts, or another prescription")
+    for part, mark in marks.items():
+        holder = holder_of(vault, mark)
+        if holder is not None and (before is None or holder.reference != before.reference):
+            noun = holder.KIND.name.lower()
+            raise Refused(
+                "claim",
+                f"the {Part(part).name.lower()} of prescription {prescription} are claimed already,"
+                f" under {holder.reference}",
+                hint=f"cancel that {noun} first: depoli {noun} cancel {holder.reference}",
+            )
+
+
+def _give_back(vault: Vault, claim: ClaimRecord) -> None:
+    """Let what a refused claim was to replace use its marks again, as it does on the chain."""
+    for id_, type_ in ((claim.prior, ClaimRecord), (claim.agreement, AuthorisationRecord)):
+        found = None if id_ is None else find(vault, type_, id_.hex())
+        if found is not None:
+            vault.name(found[0], type_.KIND, map(_mark_name, claim.marks.values()))
+
+
+def _require_inherits(before: ClaimRecord, payer: bytes, leg: Leg) -> None:
+    """Raise `Refused` unless `before` is on the chain, with the same payer and leg."""
+    if before.claim is None:
+        raise Refused("claim", f"{before.reference} is not on the chain yet")
+    if (before.payer, before.leg) != (payer, leg):
+        raise Refused("claim", f"{before.reference} is of another payer or leg")
 
 
 def _require_same(
@@ -355,9 +433,9 @@ def _require_same(
         )
 
 
-def _all(vault: Vault, references: Iterable[str]) -> Iterator[tuple[int, ClaimRecord]]:
+def _all(vault: Vault, references: Iterable[str], type_: Kept) -> Iterator[tuple[int, ClaimRecord]]:
     for reference in references:
-        yield load(vault, reference)
+        yield load(vault, reference, type_)
 
 
 def _prescription(vault: Vault, claim: ClaimRecord) -> tuple[int, PrescriptionRecord]:

@@ -1,11 +1,13 @@
-"""Committing to a prescription by itself, before any claim is made of it."""
+"""Committing to a prescription by itself, rectifying it, and revoking it."""
 
-from contracts.calls import PrescriptionCommit
+from contracts.calls import PrescriptionCommit, PrescriptionRevoke, PrescriptionSupersede
 from contracts.errors import Refusal
-from node.client import screening
-from node.client.client import NodeClient
+from node.client import documents, screening
+from node.client.acts import APPLIED, Acts
+from node.client.client import CallOutcome, NodeClient
 from node.client.decisions import require_applied
 from node.client.errors import NotFound, Undecided
+from node.client.fhir import Prescription
 from node.client.reading import as_reference
 from node.client.records import PrescriptionRecord, find, update
 from node.client.transactions import Decided, Say, Sender, deliver, sign_and_keep
@@ -26,9 +28,7 @@ async def commit(
     Raises `NotFound`, `NetworkRefused`, and what `deliver` raises.
     """
     with vault.changes():
-        found = find(vault, PrescriptionRecord, reference)
-        if found is None:
-            raise NotFound(f"the vault holds no prescription {reference}")
+        found = load(vault, reference)
         if found[1].is_committed:
             return
         made = sign_and_keep(vault, sender, [PrescriptionCommit(found[1].commitment)])
@@ -43,3 +43,45 @@ async def commit(
         number, record = find(vault, PrescriptionRecord, reference) or found
         record.is_committed = True
         update(vault, number, record)
+
+
+async def supersede(
+    vault: Vault,
+    acts: Acts,
+    sender: Sender,
+    reference: str,
+    prescription: Prescription,
+) -> CallOutcome:
+    """Put a rectified prescription in the place of a kept one, with the same secret and marks.
+
+    What was claimed rests on the earlier document, which is kept for that. The same again, after
+    it was done, changes nothing. Raises `NotFound`, and what `Acts.make` raises.
+    """
+    found = load(vault, reference)
+    number, record = found
+    if record.prescription == prescription:
+        return APPLIED
+    document = documents.issue_prescription(prescription, record.secret, sender.key)
+    outcome = await acts.make(PrescriptionSupersede(record.commitment, document.commitment))
+    if outcome.code == 0:
+        record.earlier = {**record.earlier, record.commitment.hex(): record.document}
+        record.prescription, record.document = prescription, str(document)
+        record.commitment = document.commitment
+        with vault.changes():
+            update(vault, number, record)
+    return outcome
+
+
+async def revoke(vault: Vault, acts: Acts, reference: str) -> CallOutcome:
+    """Withdraw a prescription that we committed; raise as `supersede`."""
+    return await acts.make(PrescriptionRevoke(load(vault, reference)[1].commitment))
+
+
+def load(vault: Vault, reference: str) -> tuple[int, PrescriptionRecord]:
+    """Return number and prescription of this reference; raise `NotFound`."""
+    found = find(vault, PrescriptionRecord, reference)
+    if found is None:
+        raise NotFound(
+            f"the vault holds no prescription {reference}", hint="depoli prescription list"
+        )
+    return found

@@ -24,6 +24,7 @@ class Progress(StrEnum):
     COMMITTED = "committed"
     REFUSED = "refused"
     CANCELLED = "cancelled"
+    ENDED = "ended"  # given up, reversed, repaid or replaced: it uses its marks no more
 
 
 class Record(msgspec.Struct, kw_only=True):
@@ -42,6 +43,15 @@ class PrescriptionRecord(Record):
     document: str  # SD-JWT with every field disclosed, and so every salt
     commitment: bytes
     is_committed: bool = False
+    earlier: dict[str, str] = {}  # commitment in hexadecimal -> document that was rectified
+
+    def document_of(self, commitment: bytes | None) -> str:
+        """Return the document with this commitment; the present one for None."""
+        return (
+            self.document
+            if commitment is None
+            else self.earlier.get(commitment.hex(), self.document)
+        )
 
 
 class ClaimRecord(Record):
@@ -72,11 +82,32 @@ class ClaimRecord(Record):
     refusal: str | None = None  # name of the refusal, in whichever transaction it was
     refusal_text: str | None = None
     accepted: bytes | None = None  # encoded Opening of what the payer accepts instead
+    agreement: bytes | None = None  # id of the prior agreement that it consumes
+    prior: bytes | None = None  # id of the rejected claim that it replaces
+    prescription: bytes | None = None  # commitment of the document that it rests on
 
     @property
     def amount_cents(self) -> int:
         """What is claimed in all."""
         return self.lenses_cents + (self.frame_cents or 0)
+
+
+class AuthorisationRecord(ClaimRecord):
+    """A request for a prior agreement, which is kept as a claim is; `claim` is its id.
+
+    `invoice_date` is that of the quote; `accepted` opens what the payer grants instead.
+    """
+
+    KIND = Kind.AUTHORISATION
+
+
+class QuestionRecord(Record):
+    """A question about a prior agreement, asked by us or of us, and its answer."""
+
+    KIND = Kind.QUESTION
+    authorisation: bytes
+    question: bytes  # encoded, as its commitment stands on the chain
+    answer: bytes | None = None  # encoded
 
 
 class TransactionRecord(Record):

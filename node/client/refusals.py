@@ -1,8 +1,10 @@
 """Why the chain refused a call, in words for who made it, and what can be done."""
 
+from datetime import UTC, datetime
+from enum import IntEnum
 from typing import Final
 
-from contracts import batch, claim
+from contracts import authorisation, batch, claim, prescription
 from contracts.errors import Refusal
 from contracts.registry import Family
 from node.client.client import CallOutcome
@@ -13,6 +15,14 @@ _HINTS = {
         "the mark's secret came with the prescription, so two shops cannot both claim it; a paper"
         " that each shop types has a secret in each, and only the payer's file tells"
     ),
+    Refusal.PERSON_NEEDED: (
+        "the same command with --human signs with human_key_file of client.toml, a person's own"
+    ),
+    Refusal.OTHER_PERSON_NEEDED: "another person decides: with a human_key_file of his own",
+    Refusal.DECIDED_BY_A_PERSON: "what a person decided is disputed: depoli claim dispute",
+    Refusal.PRESCRIPTION_NOT_IN_FORCE: "depoli prescription show tells which document stands",
+    Refusal.TOO_EARLY: "depoli explain says from when on it may be done",
+    Refusal.TOO_LATE: "depoli explain says until when it could be done, and what may be done now",
     Refusal.SENDER_NOT_ELIGIBLE: "the member in client.toml is of a family that may not do this",
     Refusal.CLAIM_NOT_SETTLEABLE: "depoli claim list --state accepted shows what can be settled",
     Refusal.CHANGE_OUT_OF_DATE: "propose it again, and have it approved again",
@@ -26,6 +36,13 @@ _HINTS = {
     Refusal.TOO_MANY_KEYS: "depoli member revoke-key ends one",
     Refusal.KEY_OF_VALIDATOR: "depoli validator rotate changes it",
     Refusal.BLOCK_NOT_RECENT: "the node in client.toml is behind: try again when it has caught up",
+}
+_STATES: Final[dict[str, tuple[str, type[IntEnum]]]] = {
+    Refusal.CLAIM_IN_WRONG_STATE.name: ("claim", claim.State),
+    Refusal.PRIOR_CLAIM_IN_WRONG_STATE.name: ("earlier claim", claim.State),
+    Refusal.AUTHORISATION_IN_WRONG_STATE.name: ("prior agreement", authorisation.State),
+    Refusal.PRESCRIPTION_NOT_IN_FORCE.name: ("prescription", prescription.State),
+    Refusal.SETTLEMENT_IN_WRONG_STATE.name: ("settlement", batch.State),
 }
 _KEYS: Final = ("consensus", "checkpoint", "node")
 
@@ -42,17 +59,25 @@ def told(name: str, words: str, subject: str = "") -> NetworkRefused:
     return NetworkRefused(f"{lead}{words} ({name})", hint=_HINTS.get(known, "") if known else "")
 
 
+def moment(seconds: int) -> str:
+    """Return a moment as people say it."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def explain(outcome: CallOutcome) -> str:
     """Return one sentence, without a stop, that says why."""
     evidence = outcome.evidence[0] if outcome.evidence else None
     match outcome.name:
         case Refusal.MARK_ALREADY_USED.name:
             return "this item of the prescription is claimed already, here or in another shop"
-        case Refusal.CLAIM_IN_WRONG_STATE.name if evidence in set(claim.State):
-            return f"the claim is {claim.State(evidence).name.lower()}, and does not allow this"
-        case Refusal.SETTLEMENT_IN_WRONG_STATE.name if evidence in set(batch.State):
-            state = batch.State(evidence).name.lower()
-            return f"the settlement is {state}, and does not allow this"
+        case name if name in _STATES and evidence in set(_STATES[name][1]):
+            what, states = _STATES[name]
+            state = states(evidence).name.lower().replace("_", " ")
+            return f"the {what} is {state}, and does not allow this"
+        case Refusal.TOO_EARLY.name if evidence is not None:
+            return f"this may not be done before {moment(evidence)}"
+        case Refusal.TOO_LATE.name if evidence is not None:
+            return f"this could be done until {moment(evidence)}, and no more"
         case Refusal.CLAIM_NOT_SETTLEABLE.name if evidence is not None:
             return f"claim {evidence + 1} of the list is not an accepted one of yours and theirs"
         case Refusal.KEY_TAKEN.name if evidence is not None and evidence < len(_KEYS):

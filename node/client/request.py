@@ -2,10 +2,13 @@
 
 `{"format": "depoli/claim/1", "prescription": …, "prescription_reference": …, "secret": …,
 "claim": {"reference", "payer", "leg", "codes": {"right", "left", "frame", "supplements"},
-"amounts": {"lenses", "frame"}, "invoice_date", "insured", "authorisation"}}`
+"amounts": {"lenses", "frame"}, "invoice_date", "insured", "authorisation"},
+"authorisation_reference": …}`
 
 The prescription is a FHIR R4 VisionPrescription, left out where one is kept under its reference,
-which is the shop's own, and that of the claim where it is not given; the secret has 64 hexadecimal
+which is the shop's own, and that of the claim where it is not given; so is the reference of a prior
+agreement that the claim consumes. A request for one is alike ("depoli/authorisation/1",
+"authorisation", "quote_date" in the place of the invoice's). The secret has 64 hexadecimal
 digits and stands where it came with the prescription. Amounts are cents.
 """
 
@@ -33,7 +36,10 @@ PRESCRIPTION_FORMAT: Final = "depoli/prescription/1"
 LEGS: Final = ("base", "complementary")  # in the order of their numbers on the chain
 AMOUNT_MAX: Final = 10_000_00  # cents; more than any pair of glasses costs
 SECRET_BYTES: Final = 32
-_TOP: Final = frozenset(("format", "prescription", "prescription_reference", "secret", "claim"))
+AUTHORISATION_FORMAT: Final = "depoli/authorisation/1"
+_PRESCRIBED: Final = frozenset(("format", "prescription", "prescription_reference", "secret"))
+_TOP: Final = _PRESCRIBED | {"claim", "authorisation_reference"}
+_ASKING: Final = _PRESCRIBED | {"authorisation"}
 _HANDED: Final = frozenset(("format", "prescription", "reference", "secret"))
 _CLAIM: Final = frozenset(
     (
@@ -47,6 +53,7 @@ _CLAIM: Final = frozenset(
         "authorisation",
     )
 )
+_ASKED: Final = _CLAIM - {"invoice_date", "authorisation"} | {"quote_date"}
 _CODES: Final = frozenset(("right", "left", "frame", "supplements"))
 _AMOUNTS: Final = frozenset(("lenses", "frame"))
 _PAYER: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")  # a label, or an id in hex
@@ -76,6 +83,7 @@ class ClaimRequest:
     invoice_date: str  # YYYY-MM-DD
     insured: str | None  # the payer's own reference of the insured
     authorisation: str | None  # number the payer gave
+    agreement: str | None = None  # our own reference of the prior agreement that it consumes
 
     @property
     def amount_cents(self) -> int:
@@ -85,47 +93,80 @@ class ClaimRequest:
 
 def parse_claim(data: bytes, name: str, *, today: str) -> ClaimRequest:
     """Return the claim in a file's bytes; raise `NotReadable` or `Refused`. `name` is the file."""
-    document = parse_object(data, name)
-    screening.require_none(document)
-    require_names(document, _TOP, "file", required=frozenset(("format", "claim")))
-    if document["format"] != FORMAT:
-        raise Refused("file.format", f"must be {FORMAT}")
-    claim = as_object(document["claim"], "claim")
-    required = frozenset(("reference", "payer", "leg", "codes", "amounts", "invoice_date"))
-    require_names(claim, _CLAIM, "claim", required=required)
-    reference = as_reference(claim["reference"], "claim.reference")
-    prescription_reference, handed = _parse_prescribed(document, reference)
-    codes = _parse_codes(claim["codes"])
-    nomenclature.require_valid(codes)
-    lenses_cents, frame_cents = _parse_amounts(claim["amounts"], with_frame=codes.frame is not None)
-    invoice_date = as_date(claim["invoice_date"], "claim.invoice_date")
-    if invoice_date > today:
-        raise Refused("claim.invoice_date", f"{invoice_date} is still to come")
-    insured, authorisation = (
-        as_reference(claim[key], f"claim.{key}") if claim.get(key) is not None else None
-        for key in ("insured", "authorisation")
-    )
-    if insured is None and authorisation is None:
+    document, claim = _parse_top(data, name, FORMAT, "claim", _TOP, _CLAIM)
+    request = _parse_asked(document, claim, "claim", "invoice_date", today)
+    if request.insured is None and request.authorisation is None:
         raise Refused(
             "claim.insured",
             "is missing, and so is an authorisation: the payer cannot know whose claim it is",
             hint="give the payer's own reference of the insured, or the number it authorised",
         )
-    payer = claim["payer"]
+    return request
+
+
+def parse_authorisation(data: bytes, name: str, *, today: str) -> ClaimRequest:
+    """Return the request for a prior agreement in a file's bytes; raise as `parse_claim`.
+
+    Its `invoice_date` is the date of the quote.
+    """
+    document, asked = _parse_top(data, name, AUTHORISATION_FORMAT, "authorisation", _ASKING, _ASKED)
+    request = _parse_asked(document, asked, "authorisation", "quote_date", today)
+    if request.insured is None:
+        raise Refused(
+            "authorisation.insured",
+            "is missing: the payer cannot know whom it is asked for",
+            hint="give the payer's own reference of the insured",
+        )
+    return request
+
+
+def _parse_top(
+    data: bytes, name: str, format_: str, key: str, top: frozenset[str], fields: frozenset[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a file's document and what stands in it under `key`."""
+    document = parse_object(data, name)
+    screening.require_none(document)
+    require_names(document, top, "file", required=frozenset(("format", key)))
+    if document["format"] != format_:
+        raise Refused("file.format", f"must be {format_}")
+    asked = as_object(document[key], key)
+    optional = {"insured", "authorisation"}
+    require_names(asked, fields, key, required=fields - optional)
+    return document, asked
+
+
+def _parse_asked(
+    document: dict[str, Any], asked: dict[str, Any], key: str, date: str, today: str
+) -> ClaimRequest:
+    reference = as_reference(asked["reference"], f"{key}.reference")
+    prescription_reference, handed = _parse_prescribed(document, reference)
+    codes = _parse_codes(asked["codes"])
+    nomenclature.require_valid(codes)
+    lenses_cents, frame_cents = _parse_amounts(asked["amounts"], with_frame=codes.frame is not None)
+    day = as_date(asked[date], f"{key}.{date}")
+    if day > today:
+        raise Refused(f"{key}.{date}", f"{day} is still to come")
+    insured, authorisation = (
+        as_reference(asked[each], f"{key}.{each}") if asked.get(each) is not None else None
+        for each in ("insured", "authorisation")
+    )
+    payer = asked["payer"]
     if not isinstance(payer, str) or not _PAYER.fullmatch(payer):
-        raise Refused("claim.payer", "must be the payer's label, or its id of 32 digits")
+        raise Refused(f"{key}.payer", "must be the payer's label, or its id of 32 digits")
+    agreement = document.get("authorisation_reference")
     request = ClaimRequest(
         reference,
         prescription_reference,
         handed,
         payer,
-        LEGS.index(as_choice(claim["leg"], "claim.leg", LEGS)),
+        LEGS.index(as_choice(asked["leg"], f"{key}.leg", LEGS)),
         codes,
         lenses_cents,
         frame_cents,
-        invoice_date,
+        day,
         insured,
         authorisation,
+        None if agreement is None else as_reference(agreement, "authorisation_reference"),
     )
     if handed is not None:
         require_prescribed(request, handed.prescription)

@@ -15,6 +15,7 @@ from node.client.reading import parse_object
 
 SETTLEMENT: Final = "depoli/settlement/1"
 ACCEPTANCE: Final = "depoli/acceptance/1"
+AGREEMENT: Final = "depoli/agreement/1"
 _FIELDS: Final = {"format", "id", "payer", "beneficiary", "cents", "blinding"}
 _HEX: Final = {"id": 32, "payer": 16, "beneficiary": 16, "blinding": 32}  # field -> bytes
 
@@ -23,7 +24,7 @@ _HEX: Final = {"id": 32, "payer": 16, "beneficiary": 16, "blinding": 32}  # fiel
 class Statement:
     """The opening of a settlement's sum, or of what is accepted of one claim."""
 
-    format: str  # SETTLEMENT or ACCEPTANCE
+    format: str  # SETTLEMENT, ACCEPTANCE or AGREEMENT
     id: bytes  # of the settlement or the claim
     payer: bytes
     beneficiary: bytes
@@ -56,7 +57,7 @@ class Statement:
 def parse_statement(data: bytes, name: str) -> Statement:
     """Return the statement in a file; raise `NotReadable`. It is not verified yet."""
     value: dict[str, Any] = parse_object(data, name)
-    if value.keys() != _FIELDS or value["format"] not in {SETTLEMENT, ACCEPTANCE}:
+    if value.keys() != _FIELDS or value["format"] not in {SETTLEMENT, ACCEPTANCE, AGREEMENT}:
         raise NotReadable(f"{name} is no statement of a settlement or of an acceptance")
     for field, size in _HEX.items():
         text = value[field]

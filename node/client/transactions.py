@@ -8,10 +8,12 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from contracts.calls import Call, encode_call
 from ledger import transaction as transactions
+from ledger.encoding import encode
 from ledger.keys import KeyId, Role, Signer, key_id
 from ledger.transaction import Transaction, Unsigned
 from ledger.validators import MemberId
@@ -76,12 +78,33 @@ class Lapsed:
     id: bytes
 
 
-def sign_and_keep(vault: Vault, sender: Sender, calls: Sequence[Call]) -> Transaction:
+def sign_and_keep(vault: Vault, sender: Sender, calls: Sequence[Call], *names: str) -> Transaction:
     """Sign a transaction and keep it. Call it inside `vault.changes()`."""
     made = sender.sign(calls, now=int(time.time()))
     record = TransactionRecord(id=made.id, raw=made.raw, valid_until=made.body.valid_until)
-    keep(vault, record, made.id.hex())
+    keep(vault, record, made.id.hex(), *names)
     return made
+
+
+async def once(
+    vault: Vault, node: NodeClient, sender: Sender, calls: Sequence[Call], *, wait_s: int, say: Say
+) -> list[CallOutcome]:
+    """Make calls in one transaction and return what became of each.
+
+    What an earlier run sent and did not hear of is not sent anew under another id: its outcome is
+    this one's. Raises what `deliver` raises; then the same again does no harm.
+    """
+    name = f"unheard {_digest(sender, calls)}"
+    for _ in range(2):  # one that expired on its way is signed anew
+        with vault.changes():
+            found = find(vault, TransactionRecord, name)
+            id_ = sign_and_keep(vault, sender, calls, name).id if found is None else found[1].id
+        result = (await deliver(vault, node, [id_], wait_s=wait_s, say=say))[id_]
+        with vault.changes():
+            vault.unname(TransactionRecord.KIND, name)
+        if isinstance(result, Decided):
+            return list(result.outcomes)
+    raise Undecided("it expired before any block took it, twice", hint="set the clock right")
 
 
 async def deliver(
@@ -152,3 +175,9 @@ def _kept(vault: Vault, id_: bytes) -> TransactionRecord:
     found = find(vault, TransactionRecord, id_.hex())
     assert found is not None  # it was kept before its id was written anywhere
     return found[1]
+
+
+def _digest(sender: Sender, calls: Sequence[Call]) -> str:
+    """Return what is the same for the same calls under the same key."""
+    parts = (sender.chain_id, sender.member, sender.key.public, *map(encode_call, calls))
+    return sha256(encode(parts)).hexdigest()

@@ -58,6 +58,8 @@ class Kind(IntEnum):
     SETTLEMENT = 3
     TRANSACTION = 4
     RECEIVED = 5  # a disclosure that a shop handed over
+    AUTHORISATION = 6
+    QUESTION = 7  # asked of a prior agreement, with its answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,15 @@
 """What happened to a thing and what may happen next, in words for the one who asks."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import groupby
 from typing import Final
 
+from ledger.transaction import created_id
 from node.client.explanations import EventView, ExplanationView, StepView
-from node.client.refusals import explain
+from node.client.refusals import explain, moment
 
 LabelOf = Callable[[bytes], str]
+Who = Callable[[str | None], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,10 @@ class Deed:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """What somebody may or must do next; `command` is empty where it is not us."""
+    """What somebody may or must do next, and with which commands where it is us."""
 
     sentence: str
-    command: str
+    commands: tuple[str, ...]
     is_overdue: bool
 
 
@@ -47,10 +47,7 @@ DEEDS: Final = {
         "depoli prescription supersede {name} FILE",
     ),
     "PrescriptionRevoke": Deed("revoked it", "revoke it", "depoli prescription revoke {name}"),
-    "ClaimSubmit": Deed(
-        "submitted it",
-        "submit another one in its place, with its marks",
-    ),
+    "ClaimSubmit": Deed("submitted it", "submit it", "depoli claim submit FILE"),
     "ClaimAccept": Deed("accepted it", "accept it", "depoli claim accept {name}"),
     "ClaimReject": Deed("rejected it", "reject it", "depoli claim reject {name} --reason REASON"),
     "ClaimCancel": Deed("cancelled it", "cancel it", "depoli claim cancel {name}"),
@@ -91,6 +88,9 @@ DEEDS: Final = {
         "ask that a person decides",
         "depoli authorisation review {name}",
     ),
+    "Propose": Deed("proposed it", "propose it"),
+    "Vote": Deed("voted on it", "vote on it"),
+    "Withdraw": Deed("took it back", "take it back"),
     "SettlementCreate": Deed("put it into a settlement", "settle it", "depoli settlement create"),
     "SettlementOpen": Deed("opened it", "open it"),
     "SettlementAdd": Deed("put claims into it", "put claims into it"),
@@ -106,38 +106,67 @@ DEEDS: Final = {
     ),
     "SettlementCancel": Deed("gave it up", "give it up", "depoli settlement cancel {name}"),
 }
-# In a claim's story, what is done to the settlement that it is in.
-_OF_A_CLAIM: Final = {
-    "SettlementAdd": Deed("put it into a settlement", "settle it", "depoli settlement create"),
-    "SettlementRemove": Deed("took it out of the settlement", "take it out of the settlement"),
+# What a call is for another thing than the one that it is about.
+_FOR: Final = {
+    ("claim", "ClaimSubmit"): Deed(
+        "submitted another in its place",
+        "submit another in its place",
+        "depoli claim resubmit {name} FILE",
+    ),
+    ("claim", "SettlementAdd"): Deed(
+        "put it into a settlement", "settle it", "depoli settlement create"
+    ),
+    ("claim", "SettlementRemove"): Deed(
+        "took it out of the settlement", "take it out of the settlement"
+    ),
+    ("claim", "SettlementAnnounce"): Deed("announced the payment", "announce the payment"),
+    ("claim", "SettlementConfirm"): Deed("confirmed the payment", "confirm the payment"),
+    ("claim", "SettlementDispute"): Deed("disputed the settlement", "dispute the settlement"),
+    ("claim", "SettlementInsist"): Deed("stood by the settlement", "stand by the settlement"),
+    ("claim", "SettlementCancel"): Deed("gave the settlement up", "give the settlement up"),
+    ("authorisation", "ClaimSubmit"): Deed(
+        "submitted a claim on it", "submit a claim on it", "depoli claim submit FILE"
+    ),
 }
 _CONSEQUENCES: Final = {
     ("claim", "cancelled"): "its marks are free",
     ("claim", "abandoned"): "its marks are free",
     ("claim", "reversed"): "its marks are free",
+    ("claim", "resubmitted"): "another claim has its marks",
+    ("claim", "rejection_disputed"): "its marks are held until that is answered",
+    ("authorisation", "info_requested"): "the shop answers",
+    ("authorisation", "requested"): "the payer decides",
     ("authorisation", "cancelled"): "its marks are free",
+    ("authorisation", "consumed"): "the claim has its marks",
 }
+# Names of guards and conditions of the table: the ground that they stand for, and a person.
+_GROUNDS: Final = {
+    "ground_is_rejection": "rejection",
+    "disputes_amount": "amount",
+    "ground_is_payment": "payment-not-found",
+    "ground_is_acceptance": "acceptance",
+    "ground_is_recovery": "recovery",
+}
+_PERSON: Final = {"person_answers", "person_decides"}
 _IN_PART: Final = {"ClaimAccept", "ClaimOverturn", "AuthorisationGrant"}
 
 
 def tell(view: ExplanationView, reader: bytes, label_of: LabelOf, name: str) -> Told:
     """Return the words; `name` is what the reader calls it, `label_of` names members."""
 
-    def who(member: str) -> str:
+    def who(member: str | None) -> str:
+        if member is None:
+            return "every member with a vote"
         return "you" if member == reader.hex() else label_of(bytes.fromhex(member))
 
     state = "was refused" if view.state is None else _plain(view.state)
-    past = tuple((event.time, _happened(event, view.kind, who)) for event in view.history)
+    past = tuple((event.time, _happened(event, view, who)) for event in view.history)
     return Told(f"{view.kind} {name}: {state}", past, tuple(_next(view, who, name)))
 
 
-def when(seconds: int) -> str:
-    """Return a moment as people say it."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _happened(event: EventView, kind: str, who: Callable[[str], str]) -> str:
-    deed = _deed(event.call, kind)
+def _happened(event: EventView, view: ExplanationView, who: Who) -> str:
+    made = created_id(bytes.fromhex(event.transaction), event.position).hex()
+    deed = _deed(event.call, "" if made == view.id else view.kind)
     if event.outcome.code:
         why = explain(event.outcome)
         return f"{who(event.sender)} tried to {deed.do}: {why} ({event.outcome.name})"
@@ -150,55 +179,86 @@ def _happened(event: EventView, kind: str, who: Callable[[str], str]) -> str:
     return f"{said}: {', '.join(more)}" if more else said
 
 
-def _next(view: ExplanationView, who: Callable[[str], str], name: str) -> Iterator[Next]:
-    """Yield a sentence for each call that somebody may make: what must be done, ours, theirs."""
+def _next(view: ExplanationView, who: Who, name: str) -> Iterator[Next]:
+    """Yield a sentence for what somebody may do next: what must be done, then ours, then theirs."""
 
     def order(step: StepView) -> tuple[bool, bool, bool]:
         return step.phase == "over", step.due is None, who(step.member) != "you"
 
-    grouped = groupby(sorted(view.steps, key=order), lambda step: (step.call, step.member))
-    for _, steps in grouped:
-        group = tuple(steps)
-        step, subject = group[0], who(group[0].member)
-        deed = _deed(step.call, view.kind)
-        sentence = f"{_modal(subject, step, deed)}{_then(view, group, deed)}"
-        ours = subject == "you" and step.phase == "open"
-        yield Next(sentence, deed.command.format(name=name) if ours else "", step.overdue)
+    done = {ground.lower().replace("_", "-") for ground in view.disputed}
+    groups: dict[object, list[StepView]] = {}
+    for step in sorted(view.steps, key=order):
+        if _ground(step) in done:
+            continue  # no decision is disputed twice on one ground
+        is_one_of = step.due is not None and step.phase == "open"
+        what = None if is_one_of else (step.call, _ground(step))
+        when_ = (step.phase, step.opens, step.closes, step.due)
+        groups.setdefault((step.member, when_, what), []).append(step)
+    for group in groups.values():
+        subject = who(group[0].member)
+        calls = {step.call: step for step in group}
+        do = ", or ".join(_do(view, step) for step in calls.values())
+        sentence = f"{_modal(subject, group[0], do)}{_then(view, group)}"
+        ours = subject == "you" and group[0].phase == "open"
+        commands = (_command(view, step, name) for step in calls.values() if ours)
+        yield Next(sentence, tuple(filter(None, commands)), group[0].overdue)
 
 
-def _modal(subject: str, step: StepView, deed: Deed) -> str:
-    if step.phase == "over":
-        return f"{subject} could {deed.do} until {when(step.closes or 0)}, and no more"
-    if step.phase == "not-yet":
-        said = f"from {when(step.opens or 0)} on {subject} may {deed.do}"
-    elif step.overdue:
-        said = f"{subject} must {deed.do}, and had to before {when(step.due or 0)}"
-    elif step.due is not None:
-        said = f"{subject} must {deed.do} before {when(step.due)}"
-    else:
-        said = f"{subject} may {deed.do}"
-    return said if step.closes is None else f"{said}, until {when(step.closes)}"
+def _do(view: ExplanationView, step: StepView) -> str:
+    do, ground = _deed(step.call, view.kind).do, _ground(step)
+    return do if ground is None else f"{do} ({_plain(ground)})"
 
 
-def _then(view: ExplanationView, steps: Iterable[StepView], deed: Deed) -> str:
-    """Say what comes of it, where that is not said by the deed's own name."""
-    states = dict.fromkeys(step.after for step in steps if step.phase != "over")
-    said = [
-        f"it is {_plain(state)}"
-        for state in states
-        if state != view.state and _plain(state) not in deed.done
-    ]
-    said = [" or ".join(said)] if said else []
-    said += dict.fromkeys(
-        _CONSEQUENCES[view.kind, state] for state in states if (view.kind, state) in _CONSEQUENCES
+def _command(view: ExplanationView, step: StepView, name: str) -> str:
+    """Return the command with what the table says of it: the ground, and who must sign."""
+    command = (
+        _deed(step.call, view.kind)
+        .command.format(name=name)
+        .replace("GROUND", _ground(step) or "GROUND")
     )
+    by_person = view.automatic and not _PERSON.isdisjoint(step.guards)
+    return f"{command} --human" if by_person else command
+
+
+def _ground(step: StepView) -> str | None:
+    """Return on which ground alone this step disputes, None where it is none of disputing."""
+    named = (*step.guards, step.condition)
+    return next((_GROUNDS[each] for each in named if each in _GROUNDS), None)
+
+
+def _modal(subject: str, step: StepView, do: str) -> str:
+    if step.phase == "over":
+        return f"{subject} could {do} until {moment(step.closes or 0)}, and no more"
+    if step.phase == "not_yet":
+        said = f"from {moment(step.opens or 0)} on {subject} may {do}"
+    elif step.overdue:
+        said = f"{subject} must {do}, and had to before {moment(step.due or 0)}"
+    elif step.due is not None:
+        comma = "," if "," in do else ""
+        said = f"{subject} must {do}{comma} before {moment(step.due)}"
+    else:
+        said = f"{subject} may {do}"
+    return said if step.closes is None else f"{said}, until {moment(step.closes)}"
+
+
+def _then(view: ExplanationView, steps: Sequence[StepView]) -> str:
+    """Say what comes of one call, where its name does not say that."""
+    if len({step.call for step in steps}) > 1 or steps[0].phase == "over":
+        return ""
+    states = dict.fromkeys(step.after for step in steps)
+    keys = [(view.kind, state) for state in states]
+    said = [_CONSEQUENCES[each] for each in keys if each in _CONSEQUENCES]
+    known = {view.state, "batched", *_deed(steps[0].call, view.kind).done.split()}
+    new = [_plain(state) for state in states if known.isdisjoint((state, *state.split("_")))]
+    if new and not said:
+        said = ["it is as it was before" if len(new) > 1 else f"it is {new[0]}"]
     return f"; then {', and '.join(said)}" if said else ""
 
 
 def _deed(call: str, kind: str) -> Deed:
-    if kind == "claim" and call in _OF_A_CLAIM:
-        return _OF_A_CLAIM[call]
-    return DEEDS.get(call, Deed(f"made the call {call}", f"make the call {call}"))
+    """Return the words for a call on a thing of this kind."""
+    unknown = Deed(f"made the call {call}", f"make the call {call}")
+    return _FOR.get((kind, call)) or DEEDS.get(call, unknown)
 
 
 def _plain(name: str) -> str:

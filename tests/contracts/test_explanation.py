@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Final
 
-from contracts import claim, claim_life, settlement
+from contracts import claim, claim_life, governance, settlement
 from contracts.calls import (
     ClaimAccept,
     ClaimCancel,
@@ -12,6 +12,9 @@ from contracts.calls import (
     Leg,
     MarkLock,
     SettlementCreate,
+    SuspendMember,
+    Vote,
+    Withdraw,
 )
 from contracts.explanation import Phase, Step, explain, named
 from contracts.life import Life
@@ -129,3 +132,13 @@ def test_a_call_names_what_it_makes_and_what_it_is_about() -> None:
     assert named(ClaimCancel(one), made) == (one,)
     assert named(SettlementCreate(bytes(16), (one, two), None), made) == (made, one, two)
     assert named(MarkLock(one), made) == ()
+
+
+def test_what_everybody_may_do_to_a_thing_is_a_step_of_nobody_in_particular() -> None:
+    world = World()
+    id_ = world.propose(SuspendMember(world.ids["shop"]))
+    time = world.chain.header.time
+    found = explain(governance.LIFE, world.state, id_, time=time, parameters=P)
+    assert found is not None
+    by_call = {step.call: step.member for step in found.steps}
+    assert by_call == {Vote: None, Withdraw: world.ids["federation"]}

@@ -14,6 +14,8 @@ import pytest
 
 from consensus.evidence import encode as encode_evidence
 from contracts.calls import (
+    AuthorisationCancel,
+    AuthorisationRequest,
     Call,
     ClaimAccept,
     ClaimCancel,
@@ -380,6 +382,10 @@ PATHS = (
     f"/v1/settlements/{ID}",
     f"/v1/claims/{ID}/explanation",
     f"/v1/settlements/{ID}/explanation",
+    "/v1/authorisations",
+    f"/v1/authorisations/{ID}",
+    f"/v1/authorisations/{ID}/explanation",
+    f"/v1/prescriptions/{ID}/explanation",
     "/v1/blocks/1",
     "/v1/blocks/latest",
     f"/v1/receipts/{ID}/0",
@@ -488,10 +494,8 @@ def test_what_happened_to_a_claim_and_what_may_is_told_to_those_with_a_part_in_i
             told = (await door.get(path, "payer")).json
             assert (told["kind"], told["id"], told["state"]) == ("claim", id_, "submitted")
             assert told["parties"] == {"submitter": SHOP, "payer": member_of(PAYER).hex()}
-            assert [step["call"] for step in told["steps"] if step["who"] == "payer"] == [
-                "ClaimAccept",
-                "ClaimReject",
-            ]
+            of_payer = {step["call"] for step in told["steps"] if step["who"] == "payer"}
+            assert of_payer == {"ClaimAccept", "ClaimReject"}
             await door.send(door.made(PAYER, reject))
             told = (await door.get(path, "shop_a")).json
             assert [(each["call"], each["outcome"]["name"]) for each in told["history"]] == [
@@ -500,7 +504,7 @@ def test_what_happened_to_a_claim_and_what_may_is_told_to_those_with_a_part_in_i
                 ("ClaimReject", "APPLIED"),
             ]
             assert told["history"][0]["transaction"] == made.id.hex()
-            assert told["history"][2]["says"] == {"reason": "rights-closed", "automatic": True}
+            assert told["history"][2]["says"] == {"reason": "rights_closed", "automatic": True}
             seen = (await door.get(path, "payer")).json["history"]
             assert [each["call"] for each in seen] == ["ClaimSubmit", "ClaimReject"]
             assert len((await door.get(path, "auditor")).json["history"]) == 4
@@ -513,6 +517,97 @@ def test_what_happened_to_a_claim_and_what_may_is_told_to_those_with_a_part_in_i
             assert (await door.get(path, "reader")).json == told
 
     run(explain())
+
+
+def test_authorisations_are_listed_page_by_page_and_told_to_their_two_parties(
+    tmp_path: Path,
+) -> None:
+    async def ask() -> None:
+        async with served(tmp_path) as door:
+            made = []
+            for name in ("one", "two"):
+                commitment = some_bytes("prescription", name)
+                mark = mark_of(some_bytes("secret", name), Leg.BASE, Part.LENSES, 0)
+                lock = lock_of(door.genesis.chain_id, member_of("shop-a"), mark)
+                await door.send(door.made("shop-a", PrescriptionCommit(commitment), MarkLock(lock)))
+                request = AuthorisationRequest(
+                    member_of(PAYER),
+                    Leg.BASE,
+                    commitment,
+                    some_bytes("document", name),
+                    amount_of(name, 5_000),
+                    (Mark(Part.LENSES, mark),),
+                )
+                sent = door.made("shop-a", request)
+                await door.send(sent)
+                made.append(created_id(sent.id, 0).hex())
+            path = f"/v1/authorisations/{made[0]}"
+            for token, status in (("shop_a", 200), ("payer", 200), ("auditor", 200)):
+                assert (await door.get(path, token)).status == status
+            shown = (await door.get(path, "payer")).json
+            assert (shown["state"], shown["leg"]) == ("requested", "base")
+            for more in ("", "/explanation"):
+                assert (await door.get(path + more, "shop_b")).status == 404
+            first = (await door.get("/v1/authorisations?limit=1", "payer")).json
+            assert [each["id"] for each in first["authorisations"]] == made[:1]
+            rest = f"/v1/authorisations?limit=2&cursor={first['cursor']}"
+            second = (await door.get(rest, "payer")).json
+            assert [each["id"] for each in second["authorisations"]] == made[1:]
+            assert second["cursor"] is None
+            await door.send(door.made("shop-a", AuthorisationCancel(bytes.fromhex(made[0]))))
+            for state, ids in (("cancelled", made[:1]), ("requested", made[1:]), ("granted", [])):
+                listed = (await door.get(f"/v1/authorisations?state={state}", "shop_a")).json
+                assert [each["id"] for each in listed["authorisations"]] == ids
+            assert (await door.get("/v1/authorisations", "shop_b")).json["authorisations"] == []
+            told = (await door.get(f"{path}/explanation", "shop_a")).json
+            assert [each["call"] for each in told["history"]] == [
+                "AuthorisationRequest",
+                "AuthorisationCancel",
+            ]
+            assert told["state"] == "cancelled"
+
+    run(ask())
+
+
+def test_a_prescription_is_explained_to_who_holds_it(tmp_path: Path) -> None:
+    async def ask() -> None:
+        async with served(tmp_path) as door:
+            commitment = some_bytes("prescription", "held")
+            await door.send(door.made("shop-a", PrescriptionCommit(commitment)))
+            path = f"/v1/prescriptions/{commitment.hex()}/explanation"
+            told = (await door.get(path, "shop_a")).json
+            assert (told["state"], told["parties"]) == ("committed", {"holder": SHOP})
+            assert {step["call"] for step in told["steps"]} == {
+                "PrescriptionSupersede",
+                "PrescriptionRevoke",
+            }
+            assert (await door.get(path, "shop_b")).status == 404
+
+    run(ask())
+
+
+def test_a_claim_tells_what_was_done_to_its_settlement(tmp_path: Path) -> None:
+    async def ask() -> None:
+        async with served(tmp_path) as door:
+            ids = [(await door.claim(name))[1] for name in ("one", "two")]
+            for id_ in ids:
+                await door.send(door.made(PAYER, ClaimAccept(bytes.fromhex(id_), None)))
+            claims = tuple(map(bytes.fromhex, ids))
+            settle = door.made(PAYER, SettlementCreate(member_of("shop-a"), claims, None))
+            await door.send(settle)
+            batch = created_id(settle.id, 0)
+            await door.send(door.made("shop-a", SettlementConfirm(batch)))
+            for id_ in ids:
+                told = (await door.get(f"/v1/claims/{id_}/explanation", "shop_a")).json
+                assert told["state"] == "settled"
+                assert [each["call"] for each in told["history"]] == [
+                    "ClaimSubmit",
+                    "ClaimAccept",
+                    "SettlementCreate",
+                    "SettlementConfirm",
+                ]
+
+    run(ask())
 
 
 def test_what_never_came_to_be_has_the_refusal_as_its_only_history(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ import pytest
 
 from contracts.calls import Call
 from contracts.dispatch import LIVES
+from ledger.transaction import created_id
 from node.cli.main import main
 from node.client.client import CallOutcome
 from node.client.explanations import EventView, ExplanationView, StepView
-from node.client.words import DEEDS, tell, when
+from node.client.refusals import moment
+from node.client.words import DEEDS, tell
 
 SHOP, PAYER = "aa" * 16, "bb" * 16
 DAY: Final = 1_790_000_000
@@ -42,7 +44,13 @@ def sentences(what: ExplanationView, reader: str = SHOP) -> list[str]:
 
 
 def past(*history: EventView, reader: str = SHOP) -> list[str]:
-    told = tell(view(history=history), bytes.fromhex(reader), label_of, "F-1")
+    made = created_id(bytes.fromhex("1" * 64), 0).hex()
+    told = tell(
+        msgspec.structs.replace(view(history=history), id=made),
+        bytes.fromhex(reader),
+        label_of,
+        "F-1",
+    )
     return [said for _, said in told.past]
 
 
@@ -52,8 +60,13 @@ def test_the_reader_is_you_and_the_others_have_their_labels() -> None:
     assert past(*events, reader=PAYER) == ["shop-1 submitted it", "you accepted it"]
 
 
+def test_what_another_claim_does_to_this_one_is_told_so() -> None:
+    told = tell(view(history=(event("ClaimSubmit", SHOP),)), bytes.fromhex(SHOP), label_of, "F-1")
+    assert [said for _, said in told.past] == ["you submitted another in its place"]
+
+
 def test_what_a_decision_says_of_a_closed_list_is_told() -> None:
-    rejected = event("ClaimReject", PAYER, reason="rights-closed", automatic=True)
+    rejected = event("ClaimReject", PAYER, reason="rights_closed", automatic=True)
     assert past(rejected) == ["insurer-a rejected it: rights closed, decided by a machine"]
     by_hand = event("ClaimReject", PAYER, reason="other", automatic=False)
     assert past(by_hand) == ["insurer-a rejected it: other"]
@@ -80,31 +93,63 @@ def test_what_must_be_done_comes_first_then_what_is_ours_and_has_a_command() -> 
         "F-1",
     )
     assert told.headline == "claim F-1: accepted"
-    assert [(each.sentence, each.command) for each in told.next] == [
-        (f"insurer-a must accept it before {when(DAY)}; then it is batched", ""),
-        ("you may cancel it; then its marks are free", "depoli claim cancel F-1"),
-        ("insurer-a may dispute it", ""),
-        (f"you could reject it until {when(DAY)}, and no more", ""),
+    assert [(each.sentence, each.commands) for each in told.next] == [
+        (f"insurer-a must accept it before {moment(DAY)}", ()),
+        ("you may cancel it; then its marks are free", ("depoli claim cancel F-1",)),
+        ("insurer-a may dispute it", ()),
+        (f"you could reject it until {moment(DAY)}, and no more", ()),
     ]
 
 
 def test_the_times_of_a_step_are_said() -> None:
     assert sentences(view(step("ClaimDispute", SHOP, "disputed", closes=DAY))) == [
-        f"you may dispute it, until {when(DAY)}"
+        f"you may dispute it, until {moment(DAY)}"
     ]
-    later = step("ClaimDispute", SHOP, "disputed", phase="not-yet", opens=DAY, closes=DAY + 1)
+    later = step("ClaimDispute", SHOP, "disputed", phase="not_yet", opens=DAY, closes=DAY + 1)
     assert sentences(view(later)) == [
-        f"from {when(DAY)} on you may dispute it, until {when(DAY + 1)}"
+        f"from {moment(DAY)} on you may dispute it, until {moment(DAY + 1)}"
     ]
     late = step("ClaimClose", PAYER, "closed", due=DAY, overdue=True)
-    assert sentences(view(late)) == [f"insurer-a must close it, and had to before {when(DAY)}"]
+    assert sentences(view(late)) == [f"insurer-a must close it, and had to before {moment(DAY)}"]
 
 
-def test_steps_of_one_call_are_one_sentence_with_all_that_may_come_of_it() -> None:
-    two = (step("ClaimUphold", PAYER, "upheld"), step("ClaimUphold", PAYER, "abandoned"))
-    (said,) = sentences(view(*two))
-    assert said.startswith("insurer-a may stand by what is disputed; then it is upheld or it is ")
-    assert said.endswith("abandoned, and its marks are free")
+def test_steps_of_one_call_are_one_sentence_with_what_may_come_of_it() -> None:
+    two = (step("ClaimWithdraw", PAYER, "settled"), step("ClaimWithdraw", PAYER, "paid"))
+    assert sentences(view(*two)) == [
+        "insurer-a may withdraw that; then it is as it was before",
+    ]
+
+
+def test_of_what_one_must_do_the_choices_are_one_sentence_with_a_command_each() -> None:
+    what = view(
+        step("ClaimConcede", SHOP, "reversed", due=DAY),
+        step("ClaimDispute", SHOP, "recovery_disputed", due=DAY, guards=("ground_is_recovery",)),
+    )
+    (only,) = tell(what, bytes.fromhex(SHOP), label_of, "F-1").next
+    assert only.sentence == (
+        f"you must agree to repay it, or dispute it (recovery), before {moment(DAY)}"
+    )
+    assert only.commands == (
+        "depoli claim concede F-1",
+        "depoli claim dispute F-1 --ground recovery",
+    )
+
+
+def test_what_a_machine_decided_is_answered_with_a_persons_key() -> None:
+    asked = step("ClaimOverturn", SHOP, "accepted", due=DAY, guards=("person_answers",))
+    by_hand = view(asked)
+    for what, command in (
+        (by_hand, "depoli claim overturn F-1"),
+        (msgspec.structs.replace(by_hand, automatic=True), "depoli claim overturn F-1 --human"),
+    ):
+        (only,) = tell(what, bytes.fromhex(SHOP), label_of, "F-1").next
+        assert only.commands == (command,)
+
+
+def test_what_was_disputed_before_is_not_offered_again() -> None:
+    dispute = step("ClaimDispute", SHOP, "amount_disputed", condition="disputes_amount")
+    assert len(sentences(view(dispute))) == 1
+    assert sentences(msgspec.structs.replace(view(dispute), disputed=("amount",))) == []
 
 
 def test_a_thing_that_never_came_to_be_was_refused() -> None:

@@ -2,22 +2,27 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from contracts import authorisation as authorisations
 from contracts import claim as claims
 from contracts import eras
 from contracts import settlement as settlements
+from contracts.calls import parse_call
+from contracts.dispatch import LIVES
 from contracts.errors import Inadmissible
+from contracts.explanation import explain, named
 from contracts.genesis import Genesis
-from ledger.entry import Outcome
+from contracts.life import Life
+from ledger.entry import Entry, Outcome
 from ledger.keys import Role
 from ledger.plain import plain
-from ledger.transaction import parse
+from ledger.transaction import created_id, parse
 from node import organisations, views
 from node.client.client import (
     CallOutcome,
@@ -54,6 +59,7 @@ class MemoryNode(NodeClient):
         super().__init__("http://memory", "token")
         self.world = World()
         self.decided: dict[bytes, Sent] = {}
+        self.entries: list[Entry] = []
         self.sent: list[bytes] = []  # ids, in the order in which they came
         self.lose_requests = 0  # so many requests do not arrive
         self.lose_answers = 0  # so many arrive, and their answers are lost
@@ -97,6 +103,40 @@ class MemoryNode(NodeClient):
         chain = self.world.chain
         shown = views.upgrade(outlook(chain), chain.next_validators.members)
         return _through_json(shown, UpgradeView)
+
+    async def get(self, path: str, type_: type[T], query: Mapping[str, str] | None = None) -> T:
+        """Answer as the API does of prior agreements, and of what happened to a thing."""
+        state, time = self.world.state, self.world.chain.header.time
+        match path.strip("/").split("/"):
+            case ["authorisations"]:
+                wanted = (query or {}).get("state")
+                ids = [key[1:] for key in sorted(state.pairs) if key[:1] == b"a"]
+                shown = [await self.get(f"/authorisations/{id_.hex()}", dict) for id_ in ids]
+                found = [each for each in shown if wanted in {None, each["state"]}]
+                return _through_json({"authorisations": found, "cursor": None}, type_)
+            case ["authorisations", text]:
+                id_ = bytes.fromhex(text)
+                record = authorisations.load(state, id_)
+                if record is None:
+                    raise NotFound("no such prior agreement")
+                return _through_json(views.authorisation(state, id_, record, time=time), type_)
+            case [kinds, text, "explanation"]:
+                (life,) = (each for each in LIVES if f"{each.name}s" == kinds)
+                return _through_json(self._explained(life, bytes.fromhex(text), time), type_)
+            case _:
+                raise AssertionError(path)
+
+    def _explained(self, life: Life[Any], id_: bytes, time: int) -> dict[str, Any]:
+        parameters, pairs = self.world.chain.parameters, self.world.state.pairs
+        # A real node asks of which member its token is.
+        key = next((k[1:] for k in pairs if k[:1] == life.prefix and k.endswith(id_)), id_)
+        found = explain(life, self.world.state, key, time=time, parameters=parameters)
+        entries = [
+            entry
+            for entry in self.entries
+            if id_ in named(parse_call(entry.call), created_id(entry.transaction, entry.position))
+        ]
+        return views.explanation(life.name, id_, found, entries, time=time)
 
     async def validators(self, first_era: int = 0) -> ValidatorsView:
         chain, state = self.world.chain, self.world.state
@@ -152,6 +192,7 @@ class MemoryNode(NodeClient):
             executed = self.world.block(transaction, after=max(1, _now() - before.time))
         except Inadmissible as error:
             return Sent("rejected", transaction.id.hex(), problem=Trouble(title=str(error)))
+        self.entries += executed.entries
         answer = Sent(
             "committed",
             transaction.id.hex(),

@@ -1,0 +1,307 @@
+"""`depoli authorisation`: prior agreements (*prises en charge*), asked for before one claims."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from contracts.calls import AuthorisationCancel, AuthorisationRefuse, AuthorisationReview, Reason
+from contracts.questions import Kind
+from node.cli.claim import own_view
+from node.cli.deeds import Doing, human_option, parse_choice, sent, tell_next
+from node.cli.output import Verbs, emit, fields, json_option, moment, table
+from node.cli.person import (
+    Person,
+    at_home,
+    authorisation_id,
+    read_input,
+    run,
+    today,
+    wait_option,
+    write_private,
+)
+from node.client import inbox, lots, questions, sealing
+from node.client.acts import Acts
+from node.client.agreements import AuthorisationView, authorisation_of, authorisations_of
+from node.client.client import CallOutcome
+from node.client.records import AuthorisationRecord, Progress, find
+from node.client.refusals import refusal, told
+from node.client.request import parse_authorisation
+from node.errors import Usage
+
+DAY_S: Final = 86_400
+_KINDS: Final = ", ".join(questions.name_of(kind) for kind in Kind)
+
+
+@click.group(cls=Verbs)
+def authorisation() -> None:
+    """Ask a payer to agree before you claim, and answer what is asked."""
+
+
+@authorisation.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@wait_option
+@at_home
+@json_option
+@click.pass_context
+def request(context: click.Context, person: Person, file: Path) -> None:
+    """Ask for the prior agreement in FILE, which is like a claim's; it holds its marks.
+
+    Run again after a failure, it goes on.
+    """
+    asked = parse_authorisation(read_input(file), file.name, today=today())
+    with person.vault() as vault:
+        with vault.changes():
+            payer_of = person.members.id_of
+            lots.prepare(vault, person.sender, asked, payer_of, AuthorisationRecord)
+        record = sent(vault, person, asked.reference, AuthorisationRecord)
+    result = own_view(record, person)
+    result["authorisation"] = result.pop("claim")
+    shown = {name: value for name, value in result.items() if value is not None}
+    emit(
+        context,
+        result,
+        lambda: (
+            f"{fields(shown)}\nshow the payer what it may see: depoli disclosure make"
+            f" {record.reference} --authorisation --output FILE"
+        ),
+    )
+    if record.progress is not Progress.COMMITTED:
+        raise told(str(record.refusal), str(record.refusal_text), record.reference)
+
+
+@authorisation.command()
+@click.argument("name", metavar="AUTHORISATION")
+@click.option("--question", required=True, help=f"One of the two that there are: {_KINDS}.")
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path), help="New file for the shop."
+)
+@wait_option
+@at_home
+@json_option
+@click.pass_context
+def ask(context: click.Context, person: Person, name: str, question: str, output: Path) -> None:
+    """Ask the shop one of the two questions that may be asked; it travels sealed, in a file."""
+    kind = questions.parse_kind(question)
+
+    async def do(acts: Acts, id_: bytes) -> CallOutcome:
+        outcome, asked = await acts.ask(id_, kind)
+        if outcome.code == 0:
+            async with person.node() as node:
+                shop = (await authorisation_of(node, id_)).optician
+            write_private(output, sealing.seal(asked.to_json(), person.members.find(shop)))
+        return outcome
+
+    _acted(context, person, name, f"asked; hand {output} to the shop", do)
+
+
+@authorisation.command()
+@click.argument("file", metavar="QUESTION", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--answer",
+    "text",
+    help="A day (YYYY-MM-DD), or yes or no; or not-provable-here. Left out, it is only shown.",
+)
+@click.option("--output", type=click.Path(path_type=Path), help="New file for the payer.")
+@wait_option
+@at_home
+@json_option
+@click.pass_context
+def answer(
+    context: click.Context, person: Person, file: Path, text: str | None, output: Path | None
+) -> None:
+    """Answer the QUESTION that a payer handed over, or read the answer that a shop did.
+
+    That it cannot be proved here is an answer too: not-provable-here.
+    """
+    plain = sealing.unseal(read_input(file), file.name, person.sealing_seed)
+    asked = questions.parse_asked(plain, file.name)
+    if (text is None) != (output is None):
+        raise Usage("--answer needs --output, for what the payer must be told")
+
+    async def view() -> AuthorisationView:
+        async with person.node() as node:
+            return await authorisation_of(node, asked.authorisation)
+
+    seen = run(view())
+    asked.verify(seen.questions, seen.answers)
+    name = asked.authorisation.hex()
+    if text is None:
+        shown: dict[str, Any] = {
+            "authorisation": name,
+            "question": questions.name_of(asked.question.kind),
+            "answer": None if asked.answer is None else questions.said(asked.answer),
+        }
+        emit(context, shown, lambda: f"{fields(shown)}\nholds against the chain")
+        return
+
+    async def do(acts: Acts, _id: bytes) -> CallOutcome:
+        assert output is not None  # with an answer
+        outcome, given = await acts.answer(asked, text)
+        if outcome.code == 0:
+            write_private(output, sealing.seal(given.to_json(), person.members.find(seen.payer)))
+        return outcome
+
+    _acted(context, person, name, f"answered; hand {output} to the payer", do)
+
+
+@authorisation.command()
+@click.argument("name", metavar="AUTHORISATION")
+@click.option(
+    "--days", type=click.IntRange(1, 3650), default=60, show_default=True, help="Valid so long."
+)
+@click.option("--amount", type=click.IntRange(min=0), help="Agree to so many cents only.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="New file for the shop: what --amount opens."
+)
+@human_option
+@wait_option
+@at_home
+@json_option
+@click.pass_context
+def grant(
+    context: click.Context,
+    person: Person,
+    name: str,
+    days: int,
+    amount: int | None,
+    output: Path | None,
+    *,
+    human: bool,
+) -> None:
+    """Agree to AUTHORISATION, whose disclosure you verified: as asked, or in part."""
+    if (amount is None) != (output is None):
+        raise Usage("--amount needs --output, for what the shop must be told")
+    until = int(time.time()) + days * DAY_S
+
+    async def do(acts: Acts, id_: bytes) -> CallOutcome:
+        outcome = await acts.grant(id_, amount, until)
+        if output is not None and outcome.code == 0:
+            statement = acts.statement(id_, of_claim=False)
+            shop = person.members.find(statement.beneficiary.hex())
+            write_private(output, sealing.seal(statement.to_json(), shop))
+        return outcome
+
+    _acted(context, person, name, "granted", do, human=human)
+
+
+@authorisation.command()
+@click.argument("name", metavar="AUTHORISATION")
+@click.option("--reason", required=True, help="One of the closed list, such as rights-closed.")
+@click.option("--automatic", is_flag=True, help="A machine decided, and no person looked.")
+@human_option
+@wait_option
+@at_home
+@json_option
+@click.pass_context
+def refuse(
+    context: click.Context, person: Person, name: str, reason: str, *, automatic: bool, human: bool
+) -> None:
+    """Refuse AUTHORISATION for a reason of the closed list."""
+    why = parse_choice(Reason, reason, "reason")
+    call = lambda acts, id_: acts.make(AuthorisationRefuse(id_, why, automatic))  # noqa: E731
+    _acted(context, person, name, "refused", call, human=human)
+
+
+@authorisation.command()
+@click.argument("name", metavar="AUTHORISATION")
+@wait_option
+@at_home
+@json_option
+@click.pass_context
+def cancel(context: click.Context, person: Person, name: str) -> None:
+    """Take AUTHORISATION back, which you need no more; its marks are free again."""
+    call = lambda acts, id_: acts.give_up(AuthorisationCancel(id_))  # noqa: E731
+    _acted(context, person, name, "cancelled", call)
+
+
+@authorisation.command()
+@click.argument("name", metavar="AUTHORISATION")
+@wait_option
+@at_home
+@json_option
+@click.pass_context
+def review(context: click.Context, person: Person, name: str) -> None:
+    """Ask that a person decides on AUTHORISATION, which a machine refused."""
+    call = lambda acts, id_: acts.make(AuthorisationReview(id_))  # noqa: E731
+    _acted(context, person, name, "under review", call)
+
+
+@authorisation.command()
+@click.argument("name", metavar="AUTHORISATION")
+@at_home
+@json_option
+@click.pass_context
+def show(context: click.Context, person: Person, name: str) -> None:
+    """Show AUTHORISATION, named by its id or your reference."""
+    with person.vault() as vault:
+        id_ = authorisation_id(vault, name)
+        found = find(vault, AuthorisationRecord, name)
+        own = own_view(found[1], person) if found else inbox.known(vault, id_)
+    own.pop("claim", None)
+
+    async def view() -> AuthorisationView:
+        async with person.node() as node:
+            return await authorisation_of(node, id_)
+
+    chain = _chain_view(run(view()), person)
+    shown = own | {f"chain: {key}": value for key, value in chain.items()}
+    human = {key: value for key, value in shown.items() if value is not None}
+    emit(context, own | {"chain": chain}, lambda: fields(human))
+
+
+@authorisation.command("list")
+@click.option("--state", help="Only those of this state, such as requested or granted.")
+@at_home
+@json_option
+@click.pass_context
+def list_(context: click.Context, person: Person, state: str | None) -> None:
+    """List the prior agreements on the chain that concern you."""
+
+    async def views() -> list[AuthorisationView]:
+        async with person.node() as node:
+            return [view async for view in authorisations_of(node, state)]
+
+    result: list[dict[str, Any]] = []
+    found = run(views())
+    with person.vault() as vault:
+        for view in found:
+            kept = find(vault, AuthorisationRecord, view.id)
+            reference = None if kept is None else kept[1].reference
+            result.append({"reference": reference} | _chain_view(view, person))
+    headings = ("reference", "state", "optician", "payer", "id")
+    rows: Sequence[Sequence[object]] = [[item[key] for key in headings] for item in result]
+    emit(context, result, lambda: table(headings, rows))
+
+
+def _acted(
+    context: click.Context, person: Person, name: str, done: str, do: Doing, *, human: bool = False
+) -> None:
+    with person.vault() as vault:
+        id_ = authorisation_id(vault, name)
+
+        async def go() -> CallOutcome:
+            async with person.node() as node:
+                return await do(person.acts(vault, node, human=human), id_)
+
+        outcome = run(go())
+    if outcome.code:
+        raise refusal(outcome)
+    tell_next(context, "authorisation", id_, name, done)
+
+
+def _chain_view(view: AuthorisationView, person: Person) -> dict[str, Any]:
+    return {
+        "id": view.id,
+        "state": view.state,
+        "optician": person.members.label_of(bytes.fromhex(view.optician)),
+        "payer": person.members.label_of(bytes.fromhex(view.payer)),
+        "leg": view.leg,
+        "reason": view.reason,
+        "questions": len(view.questions),
+        "answers": len(view.answers),
+        "valid_until": None if view.until is None else moment(view.until),
+        "claim": view.claim,
+    }
