@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
@@ -55,10 +56,10 @@ class Mutant:
 # --- the changes ----------------------------------------------------------------------------------
 
 
-def mutants_of(life: AnyLife) -> Iterator[Mutant]:
-    """Yield every change of one cell."""
+def mutants_of(life: AnyLife, *, thorough: bool = False) -> Iterator[Mutant]:
+    """Yield every change of one cell; of states after, one other, or if `thorough` every other."""
     for number, row in enumerate(life.rows):
-        for change, other in changes_of(life, row):
+        for change, other in changes_of(life, row, thorough=thorough):
             rows = (*life.rows[:number], *other, *life.rows[number + 1 :])
             yield Mutant(life.name, f"row {number + 1}, {title(row)}: {change}", rows)
     yield from (
@@ -66,16 +67,17 @@ def mutants_of(life: AnyLife) -> Iterator[Mutant]:
     )
 
 
-def changes_of(life: AnyLife, row: AnyRow) -> Iterator[tuple[str, tuple[AnyRow, ...]]]:
+def changes_of(
+    life: AnyLife, row: AnyRow, *, thorough: bool
+) -> Iterator[tuple[str, tuple[AnyRow, ...]]]:
     """Yield what a row may become: what is changed, and the rows in its place."""
     if sum(other.call is row.call for other in life.rows) > 1:
         yield (
             "not there",
             (),
         )  # the only row of a call cannot go: the call would be none of this life
-    for state in type(row.after):
-        if state is not row.after:
-            yield f"to {state.name}", (replace(row, after=state),)
+    for state in other_states(row)[: None if thorough else 1]:
+        yield f"to {state.name}", (replace(row, after=state),)
     for party in (*life.parties, *filter(None, (life.crowd,))):
         if party is not row.who:
             yield f"by {party.name}", (replace(row, who=party),)
@@ -95,6 +97,13 @@ def changes_of(life: AnyLife, row: AnyRow) -> Iterator[tuple[str, tuple[AnyRow, 
             for seconds in (-1, 1):
                 other = changed(row, field, shifted(moment, seconds))
                 yield f"{field} {name_of(moment)} {seconds:+} s", (other,)
+
+
+def other_states(row: AnyRow) -> list[IntEnum]:
+    """Return the states that a row does not lead to, the next one first."""
+    states = list(type(row.after))
+    place = states.index(row.after)
+    return [*states[place + 1 :], *states[:place]]
 
 
 def empty_cells(life: AnyLife) -> Iterator[AnyRow]:
@@ -238,19 +247,20 @@ def hunt(mutants: Sequence[Mutant], tests: Sequence[str]) -> Hunt:
     return found
 
 
-def share(part: tuple[Sequence[str], int, int], tests: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what became of every so-many-th change of some lives, in a process of its own."""
-    names, first, step = part
-    return hunt(every(names)[first::step], tests).found
+def share(changes: Sequence[tuple[str, str]], tests: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what became of these changes, in a process of its own."""
+    wanted = set(changes)
+    known = every([life for life, _ in wanted], thorough=True)
+    return hunt([each for each in known if (each.life, each.change) in wanted], tests).found
 
 
-def every(names: Sequence[str]) -> list[Mutant]:
+def every(names: Sequence[str], *, thorough: bool) -> list[Mutant]:
     """Return all changes of these lives; of all where none is named."""
     return [
         mutant
         for life in dispatch.LIVES
         if not names or life.name in names
-        for mutant in mutants_of(life)
+        for mutant in mutants_of(life, thorough=thorough)
         if (mutant.life, mutant.change) not in ALIKE
     ]
 
@@ -276,7 +286,8 @@ def main() -> None:
     known = [life.name for life in dispatch.LIVES]
     parser.add_argument("names", nargs="*", help=f"lives; all where none is named: {known}")
     parser.add_argument("--tests", nargs="+", help="files of tests; those of the contracts")
-    parser.add_argument("--every", type=int, default=1, help="only each so-many-th change")
+    parser.add_argument("--sample", type=int, help="so many changes, evenly drawn")
+    parser.add_argument("--thorough", action="store_true", help="every other state after")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--json", action="store_true", help="end with one object")
     options = parser.parse_args()
@@ -284,8 +295,11 @@ def main() -> None:
         if name not in known:
             parser.error(f"no life is called {name}; there are: {', '.join(known)}")
     began = time.monotonic()
-    step = options.every * options.jobs
-    parts = [(options.names, job * options.every, step) for job in range(options.jobs)]
+    mutants = every(options.names, thorough=options.thorough)
+    if options.sample:
+        mutants = mutants[:: max(1, len(mutants) // options.sample)]
+    changes = [(mutant.life, mutant.change) for mutant in mutants]
+    parts = [changes[job :: options.jobs] for job in range(options.jobs)]
     tests = options.tests or relevant_tests()
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         found = [each for part in pool.map(share, parts, [tests] * len(parts)) for each in part]

@@ -22,20 +22,20 @@ def run(*arguments: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_a_change_of_a_cell_is_noticed_by_a_test_of_the_contracts() -> None:
-    tests = ("tests/contracts/test_claim.py", "tests/contracts/test_settlement.py")
-    code, result = run("claim", "--every", "9", "--tests", *tests)
+    tests = ("tests/contracts/test_governance.py", "tests/contracts/test_governance_cells.py")
+    code, result = run("proposal", "--sample", "12", "--tests", *tests)
     assert code == 0, result["survivors"]
     assert result["caught"] == result["planted"] > 5
 
 
 def test_a_change_that_no_test_notices_is_told() -> None:
-    code, result = run("claim", "--every", "40", "--tests", "tests/contracts/test_state.py")
+    code, result = run("claim", "--sample", "4", "--tests", "tests/contracts/test_state.py")
     assert code == 1
     assert len(result["survivors"]) == result["planted"] > 0
 
 
 def test_every_cell_is_changed() -> None:
-    changes = [mutant.change.partition(": ")[2] for mutant in cells.mutants_of(LIFE)]
+    changes = [mutant.change.partition(": ")[2] for mutant in cells.mutants_of(LIFE, thorough=True)]
     for change in (
         "not there",
         "to TORN",
@@ -49,7 +49,11 @@ def test_every_cell_is_changed() -> None:
         "closes by_window +1 s",
     ):
         assert change in changes
-    new = [mutant for mutant in cells.mutants_of(LIFE) if mutant.change.startswith("new row")]
+    new = [
+        mutant
+        for mutant in cells.mutants_of(LIFE, thorough=True)
+        if mutant.change.startswith("new row")
+    ]
     states, calls = 4, 3
     filled = {(row.before, row.call) for row in LIFE.rows if row.before is not None}
     assert len(new) == states * calls - len(filled)
