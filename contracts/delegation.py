@@ -20,6 +20,7 @@ from contracts.errors import (
     NotDelegated,
     Refusal,
     Refused,
+    UnknownKey,
 )
 from contracts.life import Rule, Rules
 from contracts.registry import Key
@@ -98,9 +99,13 @@ def signing_key(
     The sender's own keys are bound to none. Raises as `registry.transaction_key`; and where the
     key is of another member, `NotDelegated`, or `SenderNotAdmitted` of that one.
     """
+    own = registry.key(state, sender, key_id)
+    if own is not None:
+        registry.require_signing(own, key_id, height)
+        return own, None
     owner = registry.owner_of(state, key_id)
-    if owner is None or owner == sender:
-        return registry.transaction_key(state, sender, key_id, height), None
+    if owner is None:
+        raise UnknownKey(sender, key_id)
     found = between(state, sender, owner)
     if found is None or not found.is_in_force(time):
         raise NotDelegated(sender, owner)

@@ -139,11 +139,16 @@ def transaction_key(state: Reader, owner: bytes, id_: bytes, height: int) -> Key
     found = key(state, owner, id_)
     if found is None:
         raise UnknownKey(owner, id_)
+    require_signing(found, id_, height)
+    return found
+
+
+def require_signing(found: Key, id_: bytes, height: int) -> None:
+    """Raise `KeyNotForTransactions` or `KeyNotInForce` unless a key may sign at `height`."""
     if not found.role.signs_transactions:
         raise KeyNotForTransactions(id_, found.role.name.lower())
     if not found.is_in_force(height):
         raise KeyNotInForce(id_, height)
-    return found
 
 
 def key(state: Reader, owner: bytes, id_: bytes) -> Key | None:

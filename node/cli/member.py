@@ -1,7 +1,6 @@
 """`depoli member`: who members are, their keys, who acts for them, what vouches for a key."""
 
 import datetime as dt
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from contracts import certificates
 from contracts.calls import Scope
 from contracts.delegation import MAX_AHEAD_S
 from ledger.keys import Algorithm, Role, Signer, algorithm_of, key_id
-from ledger.validators import MEMBER_ID_BYTES, MemberId
+from ledger.validators import MemberId
 from node import files, keystore
 from node.cli.keys import algorithm_option
 from node.cli.output import Verbs, emit, fields, json_option, moment, note, table
@@ -217,7 +216,7 @@ def delegate(
     context: click.Context, person: Person, name: str, scopes: Sequence[str], days: int
 ) -> None:
     """Let MEMBER act for us, signing with its own key, in place of what it might do before."""
-    who = _id(person, name)
+    who = person.members.id_of(name)
     until = int(time.time()) + days * DAY_S
     groups = [Scope[scope.upper()] for scope in scopes]
     block = run(_do(person, lambda keeper: keeper.delegate(who, groups, until)))
@@ -239,7 +238,7 @@ def delegate(
 @click.pass_context
 def withdraw(context: click.Context, person: Person, name: str) -> None:
     """Let MEMBER act for us no more."""
-    who = _id(person, name)
+    who = person.members.id_of(name)
     block = run(_do(person, lambda keeper: keeper.withdraw(who)))
     result = {"block": block, "delegate": who, "label": person.members.label_of(who)}
     emit(context, result, lambda: fields(result))
@@ -368,9 +367,7 @@ def _view(person: Person, name: str = "") -> MemberView:
 
 
 def _id(person: Person, name: str) -> MemberId:
-    """Return the id of a member, ours where none is named; later comers have no other name."""
-    if re.fullmatch(f"[0-9a-f]{{{2 * MEMBER_ID_BYTES}}}", name):
-        return MemberId(bytes.fromhex(name))
+    """Return the id of a member, ours where none is named."""
     return person.members.id_of(name) if name else person.home.member
 
 

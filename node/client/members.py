@@ -1,11 +1,12 @@
 """Who is in the network, as the genesis document tells it."""
 
 import difflib
+import re
 from dataclasses import dataclass
 
 from contracts.genesis import Founder, Genesis
 from contracts.genesis_json import parse_signed_json
-from ledger.validators import MemberId
+from ledger.validators import MEMBER_ID_BYTES, MemberId
 from node.client.errors import NotFound
 
 
@@ -26,7 +27,12 @@ class Members:
         raise NotFound(f"no member of this network is called {name}", hint=hint)
 
     def id_of(self, name: str) -> MemberId:
-        """Return the id of the member of this label or id; raise `NotFound`."""
+        """Return the id of the member of this label, or `name` where it is an id itself.
+
+        Who was admitted later has no label here. Raises `NotFound`.
+        """
+        if re.fullmatch(f"[0-9a-f]{{{2 * MEMBER_ID_BYTES}}}", name):
+            return MemberId(bytes.fromhex(name))
         return self.find(name).id
 
     def label_of(self, id_: bytes) -> str:
