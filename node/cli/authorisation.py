@@ -91,7 +91,7 @@ def ask(context: click.Context, person: Person, name: str, question: str, output
         if outcome.code == 0:
             async with person.node() as node:
                 shop = (await authorisation_of(node, id_)).optician
-            write_private(output, sealing.seal(asked.to_json(), person.members.find(shop)))
+            write_private(output, await person.sealed(asked.to_json(), bytes.fromhex(shop)))
         return outcome
 
     _acted(context, person, name, f"asked; hand {output} to the shop", do)
@@ -141,7 +141,7 @@ def answer(
         assert output is not None  # with an answer
         outcome, given = await acts.answer(asked, text)
         if outcome.code == 0:
-            write_private(output, sealing.seal(given.to_json(), person.members.find(seen.payer)))
+            write_private(output, await person.sealed(given.to_json(), bytes.fromhex(seen.payer)))
         return outcome
 
     _acted(context, person, name, f"answered; hand {output} to the payer", do)
@@ -180,8 +180,8 @@ def grant(
         outcome = await acts.grant(id_, amount, until)
         if output is not None and outcome.code == 0:
             statement = acts.statement(id_, of_claim=False)
-            shop = person.members.find(statement.beneficiary.hex())
-            write_private(output, sealing.seal(statement.to_json(), shop))
+            sealed = await person.sealed(statement.to_json(), statement.beneficiary)
+            write_private(output, sealed)
         return outcome
 
     _acted(context, person, name, "granted", do, human=human)

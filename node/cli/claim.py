@@ -21,7 +21,7 @@ from node.cli.person import (
     wait_option,
     write_private,
 )
-from node.client import inbox, lots, sealing
+from node.client import inbox, lots
 from node.client.client import CallOutcome, ClaimView
 from node.client.records import ClaimRecord, Progress, every, find
 from node.client.refusals import refusal, told
@@ -180,8 +180,8 @@ def accept(
                 outcomes = await office.accept(ids, amount)
                 if output is not None and amount is not None and outcomes[0].code == 0:
                     statement = office.acceptance(ids[0])
-                    shop = person.members.find(statement.beneficiary.hex())
-                    write_private(output, sealing.seal(statement.to_json(), shop))
+                    sealed = await person.sealed(statement.to_json(), statement.beneficiary)
+                    write_private(output, sealed)
                 return outcomes
 
         _tell(context, ids, run(go()), "accepted")

@@ -30,7 +30,7 @@ from node.cli.person import (
     wait_option,
     write_private,
 )
-from node.client import lots, sealing
+from node.client import lots
 from node.client.acts import Acts
 from node.client.client import CallOutcome
 from node.client.records import ClaimRecord, Progress
@@ -199,8 +199,8 @@ def overturn(
         outcome = await acts.overturn(id_, amount)
         if output is not None and outcome.code == 0:
             statement = acts.statement(id_, of_claim=True)
-            shop = person.members.find(statement.beneficiary.hex())
-            write_private(output, sealing.seal(statement.to_json(), shop))
+            sealed = await person.sealed(statement.to_json(), statement.beneficiary)
+            write_private(output, sealed)
         return outcome
 
     acted(context, person, name, "overturned", do, human=human)

@@ -10,7 +10,7 @@ import click
 from node.cli.output import Verbs, emit, fields, json_option
 from node.cli.person import Person, at_home, euros, id_of, read_input, run, write_private
 from node.client import disclosure as disclosures
-from node.client import inbox, lots, nomenclature, sealing
+from node.client import inbox, lots, nomenclature
 from node.client.disclosure import Disclosed
 from node.client.errors import NotFound
 from node.client.records import AuthorisationRecord, ClaimRecord, PrescriptionRecord, find
@@ -102,8 +102,7 @@ def _made(
     if prescription is None:
         raise NotFound(f"the prescription of {record.reference} was erased")
     made = disclosures.make(record, prescription[1], lots.opening_of(record), now=int(time.time()))
-    payer = person.members.find(record.payer.hex())
-    return record, sealing.seal(made.to_json(), payer)
+    return record, run(person.sealed(made.to_json(), record.payer))
 
 
 def _shown(found: Disclosed | Statement, person: Person) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ledger.keys import Role
 from node import files, keystore
 from node.cli.home import DEFAULT, Home, load_home
 from node.cli.output import note
+from node.client import sealing
 from node.client.acts import Acts
 from node.client.client import NodeClient
 from node.client.decisions import Office
@@ -66,6 +67,18 @@ class Person:
         """The seed of the key that others seal files to, where there is one."""
         path = self.home.sealing_key_file
         return None if path is None else keystore.read_seed(path)
+
+    async def sealed(self, plain: bytes, member: bytes) -> bytes:
+        """Return `plain` sealed to a member, to the key that it has in the genesis.
+
+        All validators signed that one. Of who has none there our node says which it has now.
+        """
+        founder = self.members.genesis.member(member)
+        public: bytes | None = None if founder is None else founder.key(Role.SEALING)
+        if public is None:
+            async with self.node() as node:
+                public = (await node.member(member)).sealing_key
+        return sealing.seal_to(plain, member, public)
 
     def vault(self) -> Vault:
         """Open the vault, which is made at its first use; raise as `Vault`."""

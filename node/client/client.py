@@ -236,6 +236,13 @@ class MemberView(msgspec.Struct, frozen=True):
     keys: tuple[KeyView, ...] = ()
     delegations: tuple[DelegationView, ...] = ()
 
+    @property
+    def sealing_key(self) -> bytes | None:
+        """The key that messages are sealed to: the newest in force, None where there is none."""
+        held = (key for key in self.keys if key.role == "sealing" and key.is_in_force(self.height))
+        newest = max(held, key=lambda key: key.from_height, default=None)
+        return None if newest is None else bytes.fromhex(newest.public)
+
 
 class Head(msgspec.Struct, frozen=True):
     """A node's newest block."""

@@ -24,12 +24,16 @@ _FIELDS: Final = {"format", "recipient", "sealed"}
 
 def seal(plain: bytes, recipient: Founder) -> bytes:
     """Return `plain` as a file that only `recipient` reads; plain itself where it has no key."""
-    public = recipient.key(Role.SEALING)
+    return seal_to(plain, recipient.id, recipient.key(Role.SEALING))
+
+
+def seal_to(plain: bytes, recipient: bytes, public: bytes | None) -> bytes:
+    """Return `plain` as a file that only the member with this sealing key reads; plain if None."""
     if public is None:
         return plain
     curve = sodium.crypto_sign_ed25519_pk_to_curve25519(public)
     sealed = base64.b64encode(sodium.crypto_box_seal(plain, curve)).decode()
-    value = {"format": FORMAT, "recipient": recipient.id.hex(), "sealed": sealed}
+    value = {"format": FORMAT, "recipient": recipient.hex(), "sealed": sealed}
     return json.dumps(value, indent=2).encode() + b"\n"
 
 

@@ -93,6 +93,23 @@ def test_a_shop_changes_its_key_and_its_payer_still_reads_what_it_signs(
     assert seen["kind"] == "disclosure"
 
 
+def test_files_are_sealed_to_a_key_that_was_added(town: Town, tmp_path: Path) -> None:
+    town.does("shop", "claim", "submit", town.file("c.json", example()))
+    plain, sealed = tmp_path / "plain.json", tmp_path / "sealed.json"
+    town.once("shop", "disclosure", "make", "F2025-0003", "--output", plain)
+    assert "claim_document" in json.loads(plain.read_text())
+    town.once("insurer", "member", "add-key", tmp_path / "s.seed", "--role", "sealing")
+    town.node.world.block()  # it is good from the next one on
+    town.once("shop", "disclosure", "make", "F2025-0003", "--output", sealed)
+    assert json.loads(sealed.read_text())["recipient"] == id_of("insurer").hex()
+    said = town.refuses(Exit.VERIFICATION_FAILED, "insurer", "disclosure", "verify", sealed)
+    assert "there is no sealing key here" in said
+    home = town.folder / "insurer" / "client.toml"
+    home.write_text(home.read_text() + f'sealing_key_file = "{tmp_path / "s.seed"}"\n')
+    (seen,) = town.does("insurer", "disclosure", "verify", sealed)
+    assert seen["kind"] == "disclosure"
+
+
 def test_another_member_acts_for_a_shop_until_it_may_no_more(town: Town, tmp_path: Path) -> None:
     granted = town.once(
         "shop", "member", "delegate", "rival", "--scope", "claims", "--scope", "disputes"
