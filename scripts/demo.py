@@ -472,6 +472,20 @@ class Demo:
                 f"{OTHER_SHOP} is refused the same prescription: MARK_ALREADY_USED, "
                 f"block {entry['height']}"
             )
+        with self.checks.check("typed-twice", "what a mark does not stop") as it:
+            # Typed from the paper, without the secret of the first shop, it is another mark.
+            typed = {name: value for name, value in second.items() if name != "secret"}
+            typed |= {"claim": {**claim.document["claim"], "reference": "PAPIER-0001"}}
+            typed["prescription_reference"] = "PAPIER-0001"
+            file = handed.with_name("typed-claim.json")
+            file.write_text(json.dumps(typed))
+            made = self.by(OTHER_SHOP, "claim", "submit", file).value
+            require("progress of the typed claim", "committed", made["progress"])
+            self.by(OTHER_SHOP, "claim", "cancel", "PAPIER-0001")
+            it.detail = (
+                f"not stopped: the same paper typed by {OTHER_SHOP} has a secret of its own; "
+                "only the payer's file tells"
+            )
 
     # --- 5 -----------------------------------------------------------------------------------
 
@@ -560,7 +574,7 @@ class Demo:
             report = self.depoli("audit", "verify", self.chain, "--genesis", self.genesis).value
             require("verified", expected=True, found=report["verified"])
             require("last block", (state["height"], state["hash"]), _tip(report))
-            require("claims on the chain", len(self.claims) + 1, report["calls"]["ClaimSubmit"])
+            require("claims on the chain", len(self.claims) + 2, report["calls"]["ClaimSubmit"])
             require("entries refused", {"mark already used": 1}, report["refusals"])
             it.detail = f"depoli audit verify: {report['entries']} entries executed again, all true"
         with self.checks.check("recheck", "a second opinion") as it:
