@@ -9,8 +9,9 @@ from enum import IntEnum
 from functools import cache
 from typing import Any, Final
 
-from contracts import dispatch
+from contracts import dispatch, marks
 from contracts.life import Life, Moment, Row
+from contracts.marks import Held
 from contracts.parameters import Parameters
 from contracts.state import Reader
 from ledger.encoding import Struct
@@ -69,6 +70,7 @@ class Explanation:
     time: int  # of the block that it is read at
     parties: tuple[tuple[IntEnum, MemberId], ...]
     steps: tuple[Step, ...]  # in the order of the table; none at the end of a life
+    holds: Held | None  # by which it holds its marks; None where it has, or holds, none
 
     @property
     def overdue(self) -> tuple[Step, ...]:
@@ -91,7 +93,8 @@ def explain(
         for row in life.open_rows(now)
         if row.who in members or row.who is life.crowd
     )
-    return Explanation(life.name, id_, thing, now, time, parties, steps)
+    holds = _holds(state, id_, thing, time)
+    return Explanation(life.name, id_, thing, now, time, parties, steps, holds)
 
 
 def named(call: Struct, made: bytes) -> tuple[bytes, ...]:
@@ -119,6 +122,15 @@ def _parties(life: Life[Any], thing: Struct) -> Iterator[tuple[IntEnum, MemberId
         member = getattr(thing, holder)
         if member is not None:
             yield party, MemberId(member)
+
+
+def _holds(state: Reader, id_: bytes, thing: Struct, time: int) -> Held | None:
+    """Return how it holds its marks: all of them alike."""
+    for mark in getattr(thing, "marks", ()):
+        found = marks.held(state, mark.mark, time)
+        if found is not None and found.holder == id_:
+            return found
+    return None
 
 
 def _step(

@@ -53,13 +53,19 @@ def locked_at(state: Reader, lock: bytes) -> int | None:
     return None if found is None else int.from_bytes(found)
 
 
-def holder(state: Reader, mark: bytes, time: int) -> bytes | None:
-    """Return the id of what uses `mark` at this time, None where nothing does."""
+def held(state: Reader, mark: bytes, time: int) -> Held | None:
+    """Return who uses `mark` at this time and until when, None where nobody does."""
     found = state.get(_MARK + mark)
     if found is None:
         return None
-    held = decode(found, Held)
-    return held.holder if held.until is None or time <= held.until else None
+    known = decode(found, Held)
+    return known if known.until is None or time <= known.until else None
+
+
+def holder(state: Reader, mark: bytes, time: int) -> bytes | None:
+    """Return the id of what uses `mark` at this time, None where nothing does."""
+    found = held(state, mark, time)
+    return None if found is None else found.holder
 
 
 def require_usable(context: Context, marks: tuple[Mark, ...]) -> None:
@@ -86,9 +92,9 @@ def unlock(context: Context, marks: tuple[Mark, ...]) -> None:
 
 def hold(state: Overlay, marks: tuple[Mark, ...], holder: bytes, until: int | None) -> None:
     """Let `holder` hold `marks` until this second, or without an end yet."""
-    held = encode(Held(holder, until))
+    value = encode(Held(holder, until))
     for mark in marks:
-        state.put(_MARK + mark.mark, held)
+        state.put(_MARK + mark.mark, value)
 
 
 def free(state: Overlay, marks: tuple[Mark, ...]) -> None:

@@ -97,11 +97,19 @@ def explanation(
         "time": time,
         "state": None if found is None else _name(found.state),
         "parties": {} if found is None else {_name(p): m.hex() for p, m in found.parties},
+        "marks": _held(found),
         "automatic": bool(getattr(thing, "automatic", False)),
         "disputed": [_name(ground) for ground in getattr(thing, "disputed", ())],
         "history": [event(entry) for entry in entries],
         "steps": [] if found is None else [step(each, time) for each in found.steps],
     }
+
+
+def _held(found: Explanation | None) -> dict[str, Any] | None:
+    """Return whether a thing holds its marks, and until when; None where it has none."""
+    if found is None or not hasattr(found.thing, "marks"):
+        return None
+    return {"held": found.holds is not None, "until": found.holds and found.holds.until}
 
 
 def event(entry: Entry) -> dict[str, Any]:

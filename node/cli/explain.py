@@ -99,6 +99,8 @@ def _human(view: ExplanationView, person: Person, name: str) -> str:
     lines = [told.headline]
     if name != view.id:
         lines.append(f"id {view.id}")
+    if told.marks:
+        lines.append(told.marks)
     if told.past:
         lines += ["", "what happened"]
         for time, said in told.past:

@@ -37,6 +37,13 @@ class StepView(msgspec.Struct, frozen=True):
     due: int | None = None
 
 
+class MarksView(msgspec.Struct, frozen=True):
+    """Whether a thing holds its marks; `until` is the last second, None: no end yet."""
+
+    held: bool
+    until: int | None = None
+
+
 class ExplanationView(msgspec.Struct, frozen=True):
     """One thing at the time of the node's newest block; without a state it never came to be."""
 
@@ -47,6 +54,7 @@ class ExplanationView(msgspec.Struct, frozen=True):
     parties: dict[str, Hex16]
     history: tuple[EventView, ...]
     steps: tuple[StepView, ...]
+    marks: MarksView | None = None  # None: it has none
     automatic: bool = False  # a machine decided it
     disputed: tuple[str, ...] = ()  # grounds on which the last decision was disputed
 

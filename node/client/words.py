@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ledger.transaction import created_id
-from node.client.explanations import EventView, ExplanationView, StepView
+from node.client.explanations import EventView, ExplanationView, MarksView, StepView
 from node.client.refusals import explain, moment
 
 LabelOf = Callable[[bytes], str]
@@ -35,6 +35,7 @@ class Told:
     """A thing in words."""
 
     headline: str
+    marks: str  # whether it holds its marks; empty where it has none
     past: tuple[tuple[int, str], ...]  # block time, what happened then
     next: tuple[Next, ...]
 
@@ -161,7 +162,17 @@ def tell(view: ExplanationView, reader: bytes, label_of: LabelOf, name: str) -> 
 
     state = "was refused" if view.state is None else _plain(view.state)
     past = tuple((event.time, _happened(event, view, who)) for event in view.history)
-    return Told(f"{view.kind} {name}: {state}", past, tuple(_next(view, who, name)))
+    next_ = tuple(_next(view, who, name))
+    return Told(f"{view.kind} {name}: {state}", _marks(view.marks), past, next_)
+
+
+def _marks(marks: MarksView | None) -> str:
+    if marks is None:
+        return ""
+    if not marks.held:
+        return "it holds no mark"
+    until = "" if marks.until is None else f" until {moment(marks.until)}"
+    return f"its marks are held{until}: nobody else claims what it is for"
 
 
 def _happened(event: EventView, view: ExplanationView, who: Who) -> str:

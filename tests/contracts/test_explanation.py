@@ -18,6 +18,7 @@ from contracts.calls import (
 )
 from contracts.explanation import Phase, Step, explain, named
 from contracts.life import Life
+from contracts.marks import Held
 from contracts.parameters import Parameters
 from ledger.encoding import Struct
 from ledger.validators import Bytes16
@@ -120,6 +121,11 @@ def test_a_claim_says_who_decides_it() -> None:
     by_call = {step.call: step for step in found.steps}
     assert by_call[ClaimAccept].member == world.ids["insurer"]
     assert by_call[ClaimCancel].member == world.ids["shop"]
+    assert found.holds == Held(id_, None)
+    assert world.call("shop", ClaimCancel(id_)) == 0
+    after = explain(claim_life.LIFE, world.state, id_, time=world.chain.header.time, parameters=P)
+    assert after is not None
+    assert (after.steps, after.holds) == ((), None)
     assert explain(settlement.LIFE, world.state, id_, time=0, parameters=P) is None
 
 

@@ -11,7 +11,7 @@ from contracts.dispatch import LIVES
 from ledger.transaction import created_id
 from node.cli.main import main
 from node.client.client import CallOutcome
-from node.client.explanations import EventView, ExplanationView, StepView
+from node.client.explanations import EventView, ExplanationView, MarksView, StepView
 from node.client.refusals import moment
 from node.client.words import DEEDS, tell
 
@@ -155,6 +155,21 @@ def test_what_was_disputed_before_is_not_offered_again() -> None:
 def test_a_thing_that_never_came_to_be_was_refused() -> None:
     nothing = msgspec.structs.replace(view(), state=None, parties={})
     assert tell(nothing, bytes.fromhex(SHOP), label_of, "F-1").headline == "claim F-1: was refused"
+
+
+@pytest.mark.parametrize(
+    ("marks", "said"),
+    [
+        (None, ""),
+        (MarksView(held=False), "it holds no mark"),
+        (MarksView(held=True), "its marks are held: nobody else"),
+        (MarksView(held=True, until=DAY), f"its marks are held until {moment(DAY)}: nobody else"),
+    ],
+)
+def test_whether_a_thing_holds_its_marks_is_said(marks: MarksView | None, said: str) -> None:
+    told = tell(msgspec.structs.replace(view(), marks=marks), bytes.fromhex(SHOP), label_of, "F-1")
+    assert told.marks.startswith(said)
+    assert bool(told.marks) == bool(said)
 
 
 def test_every_call_of_every_life_has_words() -> None:
