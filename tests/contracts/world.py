@@ -16,6 +16,7 @@ from contracts.calls import (
     Part,
     PrescriptionCommit,
     Propose,
+    SettlementCreate,
     Subject,
     Vote,
 )
@@ -45,6 +46,7 @@ FAMILIES: Final = {
     "auditor": Family.AUDITOR,
     "doctor": Family.PRESCRIBER,
 }
+PEOPLE: Final = {"insurer": ("anne", "bruno")}  # who have a key of their own at a member
 VALIDATORS: Final = ("federation", "operator", "insurer", "mutual")
 
 
@@ -97,8 +99,10 @@ def id_of(name: str) -> MemberId:
 
 def founder(name: str) -> Founder:
     roles = VALIDATOR_ROLES if name in VALIDATORS else (Role.TRANSACTION,)
-    keys = tuple(MemberKey(role, Algorithm.ED25519, key_of(name, role).public) for role in roles)
-    return Founder(name.encode(), FAMILIES[name], b"FR", keys)
+    keys = [(role, key_of(name, role)) for role in roles]
+    keys += [(Role.HUMAN, key_of(person, Role.HUMAN)) for person in PEOPLE.get(name, ())]
+    members = tuple(MemberKey(role, Algorithm.ED25519, key.public) for role, key in keys)
+    return Founder(name.encode(), FAMILIES[name], b"FR", members)
 
 
 def genesis(parameters: Parameters | None = None) -> Genesis:
@@ -150,11 +154,15 @@ class World:
         role: Role = Role.TRANSACTION,
     ) -> Transaction:
         self.nonce += 1
+        member = sender
+        for each, people in PEOPLE.items():
+            if sender in people:  # who signs for the member, with a key of his own
+                member, role = each, Role.HUMAN
         key = key or key_of(sender, role)
         body = Unsigned(
             1,
             self.chain_id,
-            self.ids[sender],
+            self.ids[member],
             key_id(role, key.algorithm, key.public),
             self.chain.header.time + valid_for,
             nonce or self.nonce.to_bytes(16),
@@ -197,7 +205,7 @@ class World:
 
     def call(self, sender: str, call: Call, *, after: int = 1, key: Signer | None = None) -> int:
         """Put one call into a block of its own; return the code of its outcome."""
-        transaction = self.transaction(sender, call, key=key)
+        transaction = self.transaction(sender, call, key=key, valid_for=after + 600)
         return self.block(transaction, after=after).outcomes[0].code
 
     def let_validate(self, *names: str) -> None:
@@ -279,6 +287,13 @@ class World:
         transaction = self.transaction(shop, self.submission(name, payer=payer))
         executed = self.block(transaction)
         assert executed.outcomes[0].code == 0
+        return created_id(transaction.id, 0)
+
+    def settle(self, *claims: bytes, shop: str = "shop", payer: str = "insurer") -> Hash:
+        """Bring accepted claims into a settlement that is announced; return its id."""
+        call = SettlementCreate(self.ids[shop], claims, None)
+        transaction = self.transaction(payer, call)
+        assert self.block(transaction).outcomes[0].code == 0
         return created_id(transaction.id, 0)
 
 
