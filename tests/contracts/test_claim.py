@@ -1,172 +1,97 @@
-"""Claims: every state, every call and every kind of sender, against a table written by hand."""
+"""Claims: what is required of one, what its calls do to it, and what becomes of its marks."""
 
-from itertools import product
+from dataclasses import replace
 from typing import Final
 
 import msgspec
 import pytest
 
-from contracts import claim as claims
-from contracts import settlement
+from contracts import authorisation
 from contracts.calls import (
+    AuthorisationGrant,
     Call,
+    ClaimAbandon,
     ClaimAccept,
     ClaimCancel,
+    ClaimConcede,
+    ClaimDispute,
+    ClaimGround,
+    ClaimOverturn,
+    ClaimRecover,
     ClaimReject,
+    ClaimReverse,
     ClaimSubmit,
+    ClaimSupersede,
+    ClaimUphold,
+    ClaimWithdraw,
+    Leg,
+    Mark,
     Part,
     PrescriptionCommit,
+    PrescriptionRevoke,
     Reason,
     SettlementConfirm,
-    SettlementCreate,
 )
 from contracts.claim import Claim, State
+from contracts.commitment import mark_of
 from contracts.errors import Refusal
+from ledger.entry import Outcome
 from ledger.hashing import Hash
-from tests.contracts.world import World, bytes32, mark, opening
+from ledger.keys import Algorithm, Role, key_id
+from ledger.transaction import created_id
+from tests.contracts.stages import (
+    LESS,
+    MARKS,
+    NAME,
+    PAYER,
+    SETTLING,
+    SHOP,
+    STRANGER,
+    WINDOW,
+    Stage,
+    authorisation_in,
+    claim_in,
+    claim_state,
+    loaded_claim,
+    made,
+    prepared,
+    staged_claim,
+    submission,
+)
+from tests.contracts.test_claim_cells import tried
+from tests.contracts.world import World, bytes32, key_of, mark, opening
 
-SHOP, PAYER = "shop", "insurer"
-SENDERS: Final = (SHOP, PAYER, "rival", "mutual", "auditor")
-
-
-def bring(world: World, state: State, name: str = "glasses") -> Hash:
-    """Bring a claim of the shop to the insurer into this state; return its id."""
-    id_ = world.submit(name)
-    steps: dict[State, list[tuple[str, Call]]] = {
-        State.SUBMITTED: [],
-        State.ACCEPTED: [(PAYER, ClaimAccept(id_, None))],
-        State.REJECTED: [(PAYER, ClaimReject(id_, Reason.FORMAT, automatic=False))],
-        State.CANCELLED: [(SHOP, ClaimCancel(id_))],
-        State.BATCHED: [
-            (PAYER, ClaimAccept(id_, None)),
-            (PAYER, SettlementCreate(world.ids[SHOP], (id_,), None)),
-        ],
-    }
-    for sender, call in steps[state]:
-        assert world.call(sender, call) == 0
-    assert load(world, id_).state is state
-    return id_
-
-
-def load(world: World, id_: bytes) -> Claim:
-    found = claims.load(world.state, id_)
-    assert found is not None
-    return found
+S, G = State, ClaimGround
+PERSON, OTHER_PERSON = "anne", "bruno"  # at the payer
+MORE: Final = opening(6_000, "more").commitment()
 
 
-def now(world: World, id_: bytes) -> State:
-    return claims.state_of(world.state, load(world, id_), world.chain.header.time)
+def identity(name: str) -> bytes:
+    role = Role.HUMAN if name in {PERSON, OTHER_PERSON} else Role.TRANSACTION
+    return key_id(role, Algorithm.ED25519, key_of(name, role).public)
 
 
-def calls_on(world: World, id_: bytes) -> dict[str, Call]:
-    return {
-        "accept": ClaimAccept(id_, None),
-        "accept in part": ClaimAccept(id_, opening(1, "part").commitment()),
-        "reject": ClaimReject(id_, Reason.OTHER, automatic=True),
-        "cancel": ClaimCancel(id_),
-        "settle": SettlementCreate(world.ids[SHOP], (id_,), None),
-    }
+def after(stage: Stage, sender: str, *calls: Call) -> Claim:
+    """Return the claim after these calls, which are applied."""
+    for call in calls:
+        assert stage.world.call(sender, call) == 0
+    return loaded_claim(stage.world, stage.id)
 
 
-# Written by hand, not derived from claim_life.LIFE: (state, call) -> (who may, state after).
-TABLE: Final = {
-    (State.SUBMITTED, "accept"): (PAYER, State.ACCEPTED),
-    (State.SUBMITTED, "accept in part"): (PAYER, State.ACCEPTED_IN_PART),
-    (State.SUBMITTED, "reject"): (PAYER, State.REJECTED),
-    (State.SUBMITTED, "cancel"): (SHOP, State.CANCELLED),
-    (State.ACCEPTED, "cancel"): (SHOP, State.CANCELLED),
-    (State.ACCEPTED, "settle"): (PAYER, State.BATCHED),
-}
-WHO: Final = {"accept": PAYER, "accept in part": PAYER, "reject": PAYER, "cancel": SHOP}
-
-
-@pytest.mark.parametrize("state", list(State)[:5])
-def test_who_may_do_what_in_each_state(state: State) -> None:
-    for name, sender in product(
-        ("accept", "accept in part", "reject", "cancel", "settle"), SENDERS
-    ):
-        world = World()
-        id_ = bring(world, state)
-        before = load(world, id_)
-        code = world.call(sender, calls_on(world, id_)[name])
-        who, after = TABLE.get((state, name), (None, state))
-        if sender == who:
-            assert code == 0, (name, sender)
-            assert load(world, id_).state is after
-            continue
-        assert load(world, id_) == before, (name, sender)
-        if name == "settle":
-            expected = Refusal.CLAIM_NOT_SETTLEABLE
-        elif sender == WHO[name]:
-            expected = Refusal.CLAIM_IN_WRONG_STATE
-        else:
-            expected = Refusal.CLAIM_NOT_YOURS
-        assert Refusal(code) is expected, (name, sender)
+# --- submitting -----------------------------------------------------------------------------------
 
 
 def test_a_claim_is_kept_as_submitted() -> None:
     world = World()
     id_ = world.submit("glasses")
     call = world.submission("glasses")
-    found = load(world, id_)
+    found = loaded_claim(world, id_)
     kept = {field: getattr(found, field) for field in ClaimSubmit.__struct_fields__}
     assert kept == {field: getattr(call, field) for field in ClaimSubmit.__struct_fields__}
     assert found.submitter == world.ids[SHOP]
-    assert (found.height, found.time) == (world.chain.header.height, world.chain.header.time)
-    assert (found.state, found.reason, found.settlement) == (State.SUBMITTED, None, None)
-
-
-def test_what_is_due_is_what_the_payer_accepted() -> None:
-    world = World()
-    full, part = world.submit("full"), world.submit("part")
-    less = opening(4_000, "less").commitment()
-    assert world.call(PAYER, ClaimAccept(full, None)) == 0
-    assert world.call(PAYER, ClaimAccept(part, less)) == 0
-    assert load(world, full).due == opening(10_000, "full").commitment()
-    assert load(world, part).due == less
-    assert load(world, part).amount == opening(10_000, "part").commitment()
-
-
-def test_a_rejection_keeps_its_reason_and_its_marks() -> None:
-    world = World()
-    id_ = world.submit("glasses")
-    assert world.call(PAYER, ClaimReject(id_, Reason.RENEWAL_NOT_DUE, automatic=True)) == 0
-    found = load(world, id_)
-    assert (found.reason, found.automatic) == (Reason.RENEWAL_NOT_DUE, True)
-    assert world.holder(mark("glasses").mark) == id_
-
-
-@pytest.mark.parametrize("state", [State.SUBMITTED, State.ACCEPTED])
-def test_a_cancelled_claim_frees_its_mark_for_another(state: State) -> None:
-    world = World()
-    id_ = bring(world, state)
-    assert world.call(SHOP, ClaimCancel(id_)) == 0
-    assert world.holder(mark("glasses").mark) is None
-    world.lock(SHOP, mark("glasses"))
-    assert world.call(SHOP, world.submission("glasses")) == 0
-
-
-def test_an_entry_concerns_sender_and_counterparty_and_a_refused_one_only_its_sender() -> None:
-    world = World()
-    ids = world.ids
-    world.prescribe(SHOP, "glasses")
-    world.lock(SHOP, mark("glasses"))
-    submitted = world.block(world.transaction(SHOP, world.submission("glasses")))
-    assert submitted.concerned == ((ids[SHOP], ids[PAYER]),)
-    id_ = world.submit("more")
-    for sender, call, concerned in (
-        ("rival", ClaimAccept(id_, None), ("rival",)),
-        (PAYER, ClaimAccept(id_, None), (PAYER, SHOP)),
-        (SHOP, ClaimCancel(id_), (SHOP, PAYER)),
-    ):
-        executed = world.block(world.transaction(sender, call))
-        assert executed.concerned == (tuple(ids[name] for name in concerned),)
-
-
-def _submission(world: World, **changes: object) -> ClaimSubmit:
-    world.prescribe(SHOP, "glasses")
-    world.lock(SHOP, mark("glasses"))
-    return msgspec.structs.replace(world.submission("glasses"), **changes)
+    header = world.chain.header
+    assert (found.height, found.time, found.since) == (header.height, header.time, header.time)
+    assert (found.state, found.reason, found.settlement) == (S.SUBMITTED, None, None)
 
 
 @pytest.mark.parametrize(
@@ -189,12 +114,11 @@ def _submission(world: World, **changes: object) -> ClaimSubmit:
 def test_a_claim_that_breaks_a_rule_is_refused(
     changes: dict[str, object], refusal: Refusal | None
 ) -> None:
-    world = World()
+    world = prepared()
     payer = changes.get("payer")
     if isinstance(payer, str):
         changes = changes | {"payer": world.ids[payer]}
-    call = _submission(world, **changes)
-    assert world.call(SHOP, call) == (refusal or 0)
+    assert world.call(SHOP, msgspec.structs.replace(submission(world), **changes)) == (refusal or 0)
 
 
 def test_only_opticians_claim() -> None:
@@ -211,16 +135,6 @@ def test_the_prescription_must_be_the_senders_own() -> None:
     assert code == Refusal.PRESCRIPTION_NOT_COMMITTED
 
 
-def test_a_second_shop_with_the_same_prescription_is_refused_and_learns_no_more() -> None:
-    world = World()
-    world.submit("glasses")
-    world.prescribe("rival", "glasses")
-    world.lock("rival", mark("glasses"))
-    executed = world.block(world.transaction("rival", world.submission("glasses")))
-    outcome = executed.outcomes[0]
-    assert (outcome.code, outcome.evidence) == (Refusal.MARK_ALREADY_USED, ())
-
-
 def test_a_lot_of_claims_has_an_outcome_for_each() -> None:
     world = World()
     names = [f"glasses {n}" for n in range(6)]
@@ -232,63 +146,495 @@ def test_a_lot_of_claims_has_an_outcome_for_each() -> None:
     assert codes == [0] * 5 + [Refusal.PRESCRIPTION_NOT_COMMITTED, Refusal.MARK_NOT_LOCKED]
 
 
-def test_lenses_and_frame_are_two_marks_of_one_claim() -> None:
+def test_an_entry_concerns_sender_and_counterparty_and_a_refused_one_only_its_sender() -> None:
     world = World()
+    ids = world.ids
     world.prescribe(SHOP, "glasses")
-    both = (mark("glasses"), mark("glasses", Part.FRAME))
-    world.lock(SHOP, *both)
-    submission = msgspec.structs.replace(world.submission("glasses"), marks=both)
-    assert world.call(SHOP, submission) == 0
-    holders = {world.holder(each.mark) for each in both}
-    assert len(holders) == 1
-    assert None not in holders
-
-
-def test_the_frame_alone_is_refused_once_it_was_claimed_with_the_lenses() -> None:
-    world = World()
-    world.prescribe(SHOP, "glasses")
-    both = (mark("glasses"), mark("glasses", Part.FRAME))
-    world.lock(SHOP, *both)
-    call = msgspec.structs.replace(world.submission("glasses"), marks=both)
-    assert world.call(SHOP, call) == 0
-    world.lock(SHOP, both[1])
-    again = msgspec.structs.replace(world.submission("glasses"), marks=(both[1],))
-    assert world.call(SHOP, again) == Refusal.MARK_ALREADY_USED
-
-
-def test_an_accepted_amount_must_be_a_point() -> None:
-    world = World()
-    id_ = world.submit("glasses")
-    assert world.call(PAYER, ClaimAccept(id_, b"\xff" * 32)) == Refusal.AMOUNT_NOT_A_POINT
-    assert load(world, id_).state is State.SUBMITTED
+    world.lock(SHOP, mark("glasses"))
+    submitted = world.block(world.transaction(SHOP, world.submission("glasses")))
+    assert submitted.concerned == ((ids[SHOP], ids[PAYER]),)
+    id_ = world.submit("more")
+    for sender, call, concerned in (
+        ("rival", ClaimAccept(id_, None), ("rival",)),
+        (PAYER, ClaimAccept(id_, None), (PAYER, SHOP)),
+        (SHOP, ClaimCancel(id_), (SHOP, PAYER)),
+    ):
+        executed = world.block(world.transaction(sender, call))
+        assert executed.concerned == (tuple(ids[name] for name in concerned),)
 
 
 def test_a_claim_that_does_not_exist_is_unknown() -> None:
     world = World()
-    for call in (
-        ClaimAccept(bytes(32), None),
-        ClaimReject(bytes(32), Reason.OTHER, automatic=False),
-        ClaimCancel(bytes(32)),
-    ):
+    for call in (ClaimAccept(bytes(32), None), ClaimAbandon(bytes(32)), ClaimCancel(bytes(32))):
         assert world.call(PAYER, call) == Refusal.CLAIM_UNKNOWN
 
 
-def test_a_wrong_state_is_told_by_its_number() -> None:
+# --- marks: legs, parts, one live claim -----------------------------------------------------------
+
+
+def test_a_second_shop_with_the_same_prescription_is_refused_and_learns_no_more() -> None:
     world = World()
-    id_ = bring(world, State.CANCELLED)
-    executed = world.block(world.transaction(PAYER, ClaimAccept(id_, None)))
-    assert executed.outcomes[0].evidence == (State.CANCELLED,)
+    world.submit("glasses")
+    world.prescribe("rival", "glasses")
+    world.lock("rival", mark("glasses"))
+    for payer in (PAYER, "mutual"):
+        outcome = world.make("rival", world.submission("glasses", payer=payer))
+        assert outcome == Outcome(Refusal.MARK_ALREADY_USED)
+    assert Refusal.MARK_ALREADY_USED.text == "This mark is used already."
+
+
+def test_lenses_and_frame_are_two_marks_of_one_claim() -> None:
+    stage = staged_claim(S.SUBMITTED)
+    assert {stage.world.holder(each.mark) for each in MARKS} == {stage.id}
+
+
+def test_the_frame_alone_is_refused_once_it_was_claimed_with_the_lenses() -> None:
+    world = claim_in(S.SUBMITTED).world
+    world.lock(SHOP, MARKS[1])
+    again = msgspec.structs.replace(submission(world), marks=MARKS[1:])
+    assert world.call(SHOP, again) == Refusal.MARK_ALREADY_USED
+
+
+def test_legs_and_parts_of_one_equipment_live_apart() -> None:
+    world = World()
+    world.prescribe(SHOP, "glasses")
+    secret = bytes32("secret of glasses")
+    ids: dict[tuple[Leg, Part], Hash] = {}
+    for leg in Leg:
+        for part in Part:
+            item = Mark(part, mark_of(secret, leg, part, 0))
+            world.lock(SHOP, item)
+            payer = PAYER if leg is Leg.COMPLEMENTARY else "mutual"
+            call = msgspec.structs.replace(
+                world.submission("glasses", payer=payer), leg=leg, marks=(item,)
+            )
+            ids[leg, part] = made(world, call)
+    accepted, rejected = ids[Leg.COMPLEMENTARY, Part.LENSES], ids[Leg.COMPLEMENTARY, Part.FRAME]
+    assert world.call(PAYER, ClaimAccept(accepted, None)) == 0
+    assert world.call(PAYER, ClaimReject(rejected, Reason.OTHER, automatic=False)) == 0
+    assert world.call(SHOP, ClaimCancel(ids[Leg.BASE, Part.FRAME])) == 0
+    states = {key: claim_state(world, id_) for key, id_ in ids.items()}
+    assert states == {
+        (Leg.COMPLEMENTARY, Part.LENSES): S.ACCEPTED,
+        (Leg.COMPLEMENTARY, Part.FRAME): S.REJECTED,
+        (Leg.BASE, Part.LENSES): S.SUBMITTED,
+        (Leg.BASE, Part.FRAME): S.CANCELLED,
+    }
+    for (leg, part), id_ in ids.items():
+        live = states[leg, part] is not S.CANCELLED
+        assert world.holder(mark_of(secret, leg, part, 0)) == (id_ if live else None)
+
+
+def test_a_renewal_has_a_mark_of_its_own() -> None:
+    world = World()
+    world.submit("glasses")
+    renewed = Mark(
+        Part.LENSES, mark_of(bytes32("secret of glasses"), Leg.COMPLEMENTARY, Part.LENSES, 1)
+    )
+    world.lock(SHOP, renewed)
+    assert (
+        world.call(SHOP, msgspec.structs.replace(world.submission("glasses"), marks=(renewed,)))
+        == 0
+    )
+
+
+@pytest.mark.parametrize("state", [S.CANCELLED, S.ABANDONED, S.REVERSED, S.LAPSED])
+def test_what_a_claim_no_more_holds_another_may_take(state: State) -> None:
+    stage = claim_in(state)
+    world = stage.world
+    world.prescribe(STRANGER, NAME)
+    world.lock(STRANGER, *MARKS)
+    other = world.transaction(STRANGER, submission(world))
+    assert world.block(other).outcomes[0] == Outcome(0)
+    assert world.holder(MARKS[0].mark) == created_id(other.id, 0)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [each for each in State if each not in (S.CANCELLED, S.ABANDONED, S.REVERSED, S.LAPSED)],
+)
+def test_what_a_live_claim_holds_nobody_takes(state: State) -> None:
+    if state in (S.REPAYING, S.REPAID):
+        return
+    world = claim_in(state).world
+    world.prescribe(STRANGER, NAME)
+    world.lock(STRANGER, *MARKS)
+    assert world.make(STRANGER, submission(world)) == Outcome(Refusal.MARK_ALREADY_USED)
+
+
+def test_while_a_rejection_is_disputed_its_marks_are_held_whatever_the_time() -> None:
+    stage = claim_in(S.REJECTION_DISPUTED)
+    world = stage.world
+    world.prescribe(STRANGER, NAME)
+    world.lock(STRANGER, *MARKS)
+    world.block(after=10 * WINDOW)
+    assert world.make(STRANGER, submission(world)) == Outcome(Refusal.MARK_ALREADY_USED)
+    assert world.call(PAYER, ClaimOverturn(stage.id, None)) == 0
+    assert world.make(STRANGER, submission(world)) == Outcome(Refusal.MARK_ALREADY_USED)
+
+
+@pytest.mark.parametrize(("sender", "call"), [(PAYER, ClaimUphold), (SHOP, ClaimWithdraw)])
+def test_after_a_dispute_a_rejection_holds_its_marks_for_one_window_more(
+    sender: str, call: type[ClaimUphold | ClaimWithdraw]
+) -> None:
+    stage = claim_in(S.REJECTION_DISPUTED)
+    world = stage.world
+    world.block(after=10 * WINDOW)
+    assert world.call(sender, call(stage.id)) == 0
+    world.block(after=WINDOW)
+    assert claim_state(world, stage.id) is S.REJECTED
+    assert world.holder(MARKS[0].mark) == stage.id
+    world.block()
+    assert claim_state(world, stage.id) is S.LAPSED
+    assert world.holder(MARKS[0].mark) is None
+
+
+def test_a_window_does_not_move_when_the_parameters_do() -> None:
+    stage = claim_in(S.REJECTED)
+    world = stage.world
+    changed = msgspec.structs.replace(world.chain.parameters, dispute_window_s=0)
+    world.chain = replace(world.chain, parameters=changed)
+    assert world.call(SHOP, ClaimDispute(stage.id, G.REJECTION)) == 0
+
+
+# --- resubmission ---------------------------------------------------------------------------------
+
+
+def again(stage: Stage, **changes: object) -> ClaimSubmit:
+    call = msgspec.structs.replace(submission(stage.world), prior=stage.id)
+    return msgspec.structs.replace(call, **changes)
+
+
+def test_a_rejected_claim_is_submitted_again_with_its_marks_and_without_a_lock() -> None:
+    stage = claim_in(S.REJECTED)
+    world = stage.world
+    new = made(world, again(stage, document=bytes32("rectified"), amount=LESS))
+    assert claim_state(world, stage.id) is S.RESUBMITTED
+    assert loaded_claim(world, stage.id).since == world.chain.header.time
+    found = loaded_claim(world, new)
+    assert (found.prior, found.state) == (stage.id, S.SUBMITTED)
+    assert [world.holder(each.mark) for each in MARKS] == [new] * 2
+    world.block(after=2 * WINDOW)  # the window of the earlier one is over: nothing depends on it
+    assert [world.holder(each.mark) for each in MARKS] == [new] * 2
+    assert world.call(SHOP, ClaimCancel(new)) == 0
+    assert [world.holder(each.mark) for each in MARKS] == [None] * 2
+
+
+@pytest.mark.parametrize("state", [each for each in State if each is not S.REJECTED])
+def test_only_a_rejected_claim_is_submitted_again(state: State) -> None:
+    if state in (S.REPAYING, S.REPAID):
+        return
+    stage = staged_claim(state)
+    outcome, _ = tried(stage, SHOP, again(stage), 1)
+    assert outcome == Outcome(Refusal.PRIOR_CLAIM_IN_WRONG_STATE, (state,))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "index"),
+    [
+        ("payer", "mutual", 0),
+        ("leg", Leg.BASE, 1),
+        ("marks", MARKS[:1], 2),
+        ("marks", (mark("another"),), 2),
+        ("authorisation", bytes32("some agreement"), 3),
+    ],
+)
+def test_a_resubmission_is_of_the_same_thing(field: str, value: object, index: int) -> None:
+    stage = staged_claim(S.REJECTED)
+    changed = stage.world.ids[value] if isinstance(value, str) else value
+    outcome, _ = tried(stage, SHOP, again(stage, **{field: changed}), 1)
+    assert outcome == Outcome(Refusal.PRIOR_CLAIM_DIFFERS, (index,))
+
+
+def test_nobody_submits_the_claim_of_another_again() -> None:
+    stage = staged_claim(S.REJECTED)
+    outcome, _ = tried(stage, STRANGER, again(stage), 1)
+    assert outcome == Outcome(Refusal.PRIOR_CLAIM_UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("changes", "refusal"),
+    [
+        ({"prescription": bytes32("another")}, Refusal.PRESCRIPTION_NOT_COMMITTED),
+        ({"amount": b"\xff" * 32}, Refusal.AMOUNT_NOT_A_POINT),
+    ],
+)
+def test_a_resubmission_needs_its_prescription_and_a_point(
+    changes: dict[str, object], refusal: Refusal
+) -> None:
+    stage = staged_claim(S.REJECTED)
+    assert tried(stage, SHOP, again(stage, **changes), 1)[0] == Outcome(refusal)
+
+
+def test_a_resubmission_rests_on_the_agreement_that_the_earlier_claim_consumed() -> None:
+    granted = authorisation_in(authorisation.State.GRANTED)
+    world = granted.world
+    first = made(world, msgspec.structs.replace(submission(world), authorisation=granted.id))
+    assert world.call(PAYER, ClaimReject(first, Reason.FORMAT, automatic=False)) == 0
+    call = msgspec.structs.replace(submission(world), prior=first)
+    assert world.make(SHOP, call) == Outcome(Refusal.PRIOR_CLAIM_DIFFERS, (3,))
+    second = made(world, msgspec.structs.replace(call, authorisation=granted.id))
+    assert loaded_claim(world, second).authorisation == granted.id
+    grant = AuthorisationGrant(granted.id, None, world.chain.header.time + 1)
+    assert world.make(PAYER, grant).code == Refusal.AUTHORISATION_IN_WRONG_STATE
+
+
+@pytest.mark.parametrize("how", ["prior", "authorisation"])
+def test_who_may_be_claimed_from_is_asked_of_every_claim(how: str) -> None:
+    stage = staged_claim(S.REJECTED)
+    changes: dict[str, object] = {"prior": None, how: stage.id}
+    for sender, payer, refusal in (
+        (PAYER, PAYER, Refusal.SENDER_NOT_ELIGIBLE),
+        (SHOP, "auditor", Refusal.PAYER_NOT_ELIGIBLE),
+    ):
+        call = again(stage, payer=stage.world.ids[payer], **changes)
+        assert tried(stage, sender, call, 1)[0] == Outcome(refusal)
+
+
+def test_a_revoked_prescription_carries_no_new_claim() -> None:
+    stage = claim_in(S.REJECTED)
+    assert stage.world.call(SHOP, PrescriptionRevoke(bytes32(NAME))) == 0
+    outcome = stage.world.make(SHOP, again(stage))
+    assert outcome == Outcome(Refusal.PRESCRIPTION_NOT_IN_FORCE, (3,))
+
+
+def test_payment_not_found_is_a_dispute_and_never_a_resubmission() -> None:
+    stage = staged_claim(S.SETTLED)
+    outcome, _ = tried(stage, SHOP, again(stage), 1)
+    assert outcome == Outcome(Refusal.PRIOR_CLAIM_IN_WRONG_STATE, (S.SETTLED,))
+    dispute = ClaimDispute(stage.id, G.PAYMENT_NOT_FOUND)
+    assert tried(stage, SHOP, dispute, 1)[0] == Outcome(0)
+
+
+# --- decisions ------------------------------------------------------------------------------------
+
+
+def test_what_is_due_is_what_the_payer_accepted() -> None:
+    world = World()
+    full, part = world.submit("full"), world.submit("part")
+    assert world.call(PAYER, ClaimAccept(full, None)) == 0
+    assert world.call(PAYER, ClaimAccept(part, LESS)) == 0
+    assert loaded_claim(world, full).due == opening(10_000, "full").commitment()
+    assert loaded_claim(world, part).due == LESS
+    assert loaded_claim(world, part).amount == opening(10_000, "part").commitment()
+
+
+@pytest.mark.parametrize("amount", [None, LESS])
+def test_an_acceptance_is_kept_with_its_key_and_its_window(amount: bytes | None) -> None:
+    stage = claim_in(S.SUBMITTED)
+    found = after(stage, PAYER, ClaimAccept(stage.id, amount))
+    assert (found.accepted_amount, found.decided_by) == (amount, identity(PAYER))
+    assert found.until == stage.time + WINDOW
+
+
+def test_a_rejection_is_kept_with_its_reason_its_key_and_its_window() -> None:
+    stage = claim_in(S.SUBMITTED)
+    found = after(stage, PAYER, ClaimReject(stage.id, Reason.RENEWAL_NOT_DUE, automatic=True))
+    assert (found.reason, found.automatic) == (Reason.RENEWAL_NOT_DUE, True)
+    assert (found.decided_by, found.until) == (identity(PAYER), stage.time + WINDOW)
+
+
+@pytest.mark.parametrize("state", [S.SUBMITTED, S.REJECTION_DISPUTED, S.AMOUNT_DISPUTED])
+def test_an_accepted_amount_must_be_a_point(state: State) -> None:
+    stage = staged_claim(state)
+    call = ClaimAccept if state is S.SUBMITTED else ClaimOverturn
+    outcome, _ = tried(stage, PAYER, call(stage.id, b"\xff" * 32), 1)
+    assert outcome == Outcome(Refusal.AMOUNT_NOT_A_POINT)
+
+
+def test_a_rectified_document_takes_the_place_of_the_one_before() -> None:
+    stage = claim_in(S.SUBMITTED)
+    first, second = loaded_claim(stage.world, stage.id).document, bytes32("rectified")
+    found = after(stage, SHOP, ClaimSupersede(stage.id, second))
+    assert (found.document, found.superseded) == (second, first)
+    outcome = stage.world.make(SHOP, ClaimSupersede(stage.id, second))
+    assert outcome == Outcome(Refusal.DOCUMENT_UNCHANGED)
+
+
+# --- disputes -------------------------------------------------------------------------------------
+
+
+def automatic(refuser: str) -> Stage:
+    """Return a rejection by a machine, signed by `refuser`, that is disputed."""
+    stage = claim_in(S.SUBMITTED)
+    reject = ClaimReject(stage.id, Reason.OTHER, automatic=True)
+    assert stage.world.call(refuser, reject) == 0
+    assert stage.world.call(SHOP, ClaimDispute(stage.id, G.REJECTION)) == 0
+    return stage
+
+
+@pytest.mark.parametrize("call", [ClaimUphold, ClaimOverturn])
+@pytest.mark.parametrize("amount", [None, LESS])
+def test_what_a_machine_rejected_a_person_decides_with_another_key(
+    call: type[ClaimUphold | ClaimOverturn], amount: bytes | None
+) -> None:
+    for refuser in (PAYER, PERSON):
+        stage = automatic(refuser)
+        answer = ClaimUphold(stage.id) if call is ClaimUphold else ClaimOverturn(stage.id, amount)
+        assert stage.world.make(PAYER, answer) == Outcome(Refusal.PERSON_NEEDED)
+        if refuser == PERSON:
+            assert stage.world.make(PERSON, answer) == Outcome(Refusal.OTHER_PERSON_NEEDED)
+        found = after(stage, OTHER_PERSON, answer)
+        assert (found.automatic, found.decided_by) == (False, identity(OTHER_PERSON))
+
+
+def test_what_a_person_rejected_any_key_of_the_payer_answers_for() -> None:
+    stage = claim_in(S.REJECTION_DISPUTED)
+    found = after(stage, PAYER, ClaimUphold(stage.id))
+    assert (found.state, found.decided_by) == (S.REJECTED, identity(PAYER))
+    assert found.until == stage.time + WINDOW
+
+
+def test_an_overturned_rejection_is_an_acceptance_that_may_be_disputed_itself() -> None:
+    stage = claim_in(S.REJECTION_DISPUTED)
+    assert loaded_claim(stage.world, stage.id).disputed == (G.REJECTION,)
+    found = after(stage, PAYER, ClaimOverturn(stage.id, LESS))
+    assert (found.due, found.reason, found.disputed) == (LESS, None, ())
+    assert found.until == stage.time + WINDOW
+    found = after(stage, SHOP, ClaimDispute(stage.id, G.AMOUNT))
+    found = after(stage, PAYER, ClaimOverturn(stage.id, MORE))
+    assert (found.due, found.disputed, found.until) == (MORE, (), stage.time + WINDOW)
+
+
+@pytest.mark.parametrize(
+    ("state", "answer", "who", "disputer", "ground"),
+    [
+        (S.REJECTION_DISPUTED, ClaimUphold, PAYER, SHOP, G.REJECTION),
+        (S.REJECTION_DISPUTED, ClaimWithdraw, SHOP, SHOP, G.REJECTION),
+        (S.AMOUNT_DISPUTED, ClaimUphold, PAYER, SHOP, G.AMOUNT),
+        (S.AMOUNT_DISPUTED, ClaimWithdraw, SHOP, SHOP, G.AMOUNT),
+        (S.ACCEPTANCE_DISPUTED, ClaimUphold, SHOP, PAYER, G.ACCEPTANCE),
+        (S.ACCEPTANCE_DISPUTED, ClaimWithdraw, PAYER, PAYER, G.ACCEPTANCE),
+        (S.PAYMENT_DISPUTED, ClaimUphold, PAYER, SHOP, G.PAYMENT_NOT_FOUND),
+        (S.PAYMENT_DISPUTED, ClaimWithdraw, SHOP, SHOP, G.PAYMENT_NOT_FOUND),
+        (S.RECOVERY_DISPUTED, ClaimUphold, PAYER, SHOP, G.RECOVERY),
+        (S.RECOVERY_DISPUTED, ClaimWithdraw, SHOP, SHOP, G.RECOVERY),
+    ],
+)
+def test_one_decision_is_disputed_once_on_each_ground(
+    state: State,
+    answer: type[ClaimUphold | ClaimWithdraw],
+    who: str,
+    disputer: str,
+    ground: ClaimGround,
+) -> None:
+    stage = claim_in(state)
+    assert ground in loaded_claim(stage.world, stage.id).disputed
+    assert ground in after(stage, who, answer(stage.id)).disputed
+    outcome = stage.world.make(disputer, ClaimDispute(stage.id, ground))
+    assert outcome == Outcome(Refusal.DISPUTED_BEFORE)
+
+
+def test_an_acceptance_in_part_is_disputed_once_by_each_side() -> None:
+    stage = claim_in(S.ACCEPTED_IN_PART)
+    dispute = ClaimDispute(stage.id, G.ACCEPTANCE)
+    for sender, call in (
+        (PAYER, dispute),
+        (SHOP, ClaimUphold(stage.id)),
+        (SHOP, ClaimDispute(stage.id, G.AMOUNT)),
+        (PAYER, ClaimUphold(stage.id)),
+    ):
+        after(stage, sender, call)
+    found = loaded_claim(stage.world, stage.id)
+    assert (found.state, found.due) == (S.ACCEPTED_IN_PART, LESS)
+    assert stage.world.make(PAYER, dispute) == Outcome(Refusal.DISPUTED_BEFORE)
+
+
+@pytest.mark.parametrize(("sender", "call"), [(SHOP, ClaimUphold), (PAYER, ClaimWithdraw)])
+def test_what_was_accepted_in_part_is_so_after_the_payers_dispute(
+    sender: str, call: type[ClaimUphold | ClaimWithdraw]
+) -> None:
+    stage = claim_in(S.ACCEPTED_IN_PART)
+    assert stage.world.call(PAYER, ClaimDispute(stage.id, G.ACCEPTANCE)) == 0
+    found = after(stage, sender, call(stage.id))
+    assert (found.state, found.due) == (S.ACCEPTED_IN_PART, LESS)
+
+
+def answers(id_: bytes) -> tuple[tuple[str, ClaimUphold | ClaimOverturn | ClaimWithdraw], ...]:
+    return (
+        (PAYER, ClaimUphold(id_)),
+        (PAYER, ClaimOverturn(id_, None)),
+        (SHOP, ClaimWithdraw(id_)),
+    )
+
+
+@pytest.mark.parametrize("state", [S.ACCEPTED, S.ACCEPTED_IN_PART])
+@pytest.mark.parametrize("number", range(3))
+def test_what_is_due_and_not_found_is_due_after_the_dispute(state: State, number: int) -> None:
+    stage = claim_in(state)
+    world = stage.world
+    dispute = ClaimDispute(stage.id, G.PAYMENT_NOT_FOUND)
+    due = loaded_claim(world, stage.id).due
+    assert world.call(SHOP, dispute, after=SETTLING) == 0
+    sender, answer = answers(stage.id)[number]
+    refused = world.make(PAYER, ClaimOverturn(stage.id, LESS))
+    assert refused == Outcome(Refusal.AMOUNT_NOT_WANTED)
+    found = after(stage, sender, answer)
+    assert (claim_state(world, stage.id), found.due) == (state, due)
+    # Overturned, it may be said again that it is not there: the payer promised it.
+    repeated = world.make(SHOP, dispute, after=SETTLING).code
+    assert repeated == (0 if number == 1 else Refusal.DISPUTED_BEFORE)
+    outcome = world.make(SHOP, ClaimDispute(stage.id, G.REJECTION), after=SETTLING)
+    assert outcome.code != 0
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_what_was_settled_is_so_after_its_payment_was_disputed(number: int) -> None:
+    stage = claim_in(S.PAYMENT_DISPUTED)
+    sender, answer = answers(stage.id)[number]
+    found = after(stage, sender, answer)
+    assert claim_state(stage.world, stage.id) is S.SETTLED
+    assert found.settlement is not None
+    dispute = ClaimDispute(stage.id, G.PAYMENT_NOT_FOUND)
+    again_ = stage.world.make(SHOP, dispute).code
+    assert again_ == (0 if number == 1 else Refusal.DISPUTED_BEFORE)
+
+
+def test_what_is_settled_once_is_not_settled_again_after_a_dispute() -> None:
+    stage = claim_in(S.PAYMENT_DISPUTED)
+    after(stage, PAYER, ClaimOverturn(stage.id, None))
+    with pytest.raises(AssertionError):
+        stage.world.settle(stage.id)
+
+
+# --- after payment --------------------------------------------------------------------------------
+
+
+def test_what_is_asked_back_has_a_reason_until_that_is_dropped() -> None:
+    stage = claim_in(S.SETTLED)
+    found = after(stage, PAYER, ClaimRecover(stage.id, Reason.DUPLICATE))
+    assert found.reason is Reason.DUPLICATE
+    assert after(stage, PAYER, ClaimWithdraw(stage.id)).reason is None
+    after(stage, PAYER, ClaimRecover(stage.id, Reason.RIGHTS_CLOSED))
+    after(stage, SHOP, ClaimDispute(stage.id, G.RECOVERY))
+    found = after(stage, PAYER, ClaimOverturn(stage.id, None))
+    assert (found.reason, claim_state(stage.world, stage.id)) == (None, S.SETTLED)
+
+
+def test_each_request_to_pay_back_may_be_disputed_and_what_was_before_stays_disputed() -> None:
+    stage = claim_in(S.PAYMENT_DISPUTED)
+    after(stage, PAYER, ClaimUphold(stage.id))
+    for _ in range(2):
+        after(stage, PAYER, ClaimRecover(stage.id, Reason.DUPLICATE))
+        found = after(stage, SHOP, ClaimDispute(stage.id, G.RECOVERY))
+        assert found.disputed == (G.PAYMENT_NOT_FOUND, G.RECOVERY)
+        after(stage, PAYER, ClaimOverturn(stage.id, None))
+
+
+def test_what_was_conceded_keeps_why_it_was_undue_and_what_was_returned_has_none() -> None:
+    conceded = claim_in(S.RECOVERY_ASKED)
+    found = after(conceded, SHOP, ClaimConcede(conceded.id))
+    assert (found.state, found.reason) == (S.REVERSED, Reason.OTHER)
+    returned = claim_in(S.SETTLED)
+    found = after(returned, SHOP, ClaimReverse(returned.id))
+    assert (found.state, found.reason) == (S.REVERSED, None)
 
 
 def test_a_claim_is_settled_when_its_settlement_is_confirmed() -> None:
-    world = World()
-    id_ = bring(world, State.BATCHED)
-    batched = load(world, id_)
+    stage = claim_in(S.BATCHED)
+    world = stage.world
+    batched = loaded_claim(world, stage.id)
     assert batched.settlement is not None
-    assert now(world, id_) is State.BATCHED
     assert world.call(SHOP, SettlementConfirm(batched.settlement)) == 0
-    assert load(world, id_) == batched  # confirming a settlement touches no claim
-    assert now(world, id_) is State.SETTLED
-    found = settlement.load(world.state, batched.settlement)
-    assert found is not None
-    assert found.claims == (id_,)
+    assert loaded_claim(world, stage.id) == batched  # confirming a settlement touches no claim
+    assert claim_state(world, stage.id) is S.SETTLED

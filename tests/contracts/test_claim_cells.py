@@ -291,6 +291,7 @@ def test_until_when_each_call_may_be_made_and_should(state: State) -> None:
         times = tuple(
             None if at is None else at - stage.time for at in (step.opens, step.closes, step.due)
         )
+        assert step.member is not None
         name = names[step.member]
         if step.condition == "disputes_amount":
             assert times == (None, WINDOW, None)

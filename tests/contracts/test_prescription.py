@@ -6,6 +6,7 @@ from contracts.calls import Call, PrescriptionCommit, PrescriptionRevoke, Prescr
 from contracts.errors import Refusal
 from contracts.prescription import Prescription, State, of
 from ledger.entry import Outcome
+from tests.contracts.stages import prepared, request, submission
 from tests.contracts.world import World, bytes32
 
 CALL = PrescriptionCommit(bytes32("prescription"))
@@ -97,3 +98,22 @@ def test_what_is_superseded_or_revoked_stays_so(first: Call, state: State) -> No
     assert world.make("shop", again) == world.make("shop", REVOKE) == over
     assert world.call("shop", CALL) == Refusal.PRESCRIPTION_ALREADY_COMMITTED
     assert found(world, CALL.commitment).state is state
+
+
+@pytest.mark.parametrize("state", [State.SUPERSEDED, State.REVOKED])
+def test_what_is_not_in_force_carries_no_new_claim_and_no_new_request(state: State) -> None:
+    world = prepared()
+    name = submission(world).prescription
+    superseding = state is State.SUPERSEDED
+    undo = PrescriptionSupersede(name, OTHER) if superseding else PrescriptionRevoke(name)
+    assert world.call("shop", undo) == 0
+    for call in (submission(world), request(world)):
+        assert world.make("shop", call) == Outcome(Refusal.PRESCRIPTION_NOT_IN_FORCE, (state,))
+
+
+def test_a_prescription_concerns_its_member_alone() -> None:
+    world = World()
+    for call in (CALL, SUPERSEDE, PrescriptionRevoke(OTHER)):
+        executed = world.block(world.transaction("shop", call))
+        assert executed.outcomes == (Outcome(0),)
+        assert executed.concerned == ((world.ids["shop"],),)
