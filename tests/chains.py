@@ -3,8 +3,20 @@
 `scripts/determinism` and `scripts/costs` execute them; whoever adds a kind of call adds to them.
 """
 
-from contracts.calls import ReadySignal
-from tests.chainmaker import Chain, deliberation, story, upheaval
+from contracts.calls import PrescriptionCommit, ReadySignal, ScheduleVersion
+from contracts.parameters import Parameters
+from ledger.block import CommittedBlock
+from tests import second
+from tests.chainmaker import (
+    NEWCOMERS,
+    SHOPS,
+    Chain,
+    deliberation,
+    found,
+    some_bytes,
+    story,
+    upheaval,
+)
 from tests.housekeeping import housekeeping
 from tests.lifelines import lives
 
@@ -17,3 +29,34 @@ def chains() -> list[Chain]:
         changed.transaction("shop-a", ReadySignal(1)),  # refused: it runs no validator
     )
     return [story(story()), changed, deliberation(), housekeeping()[0], lives()]
+
+
+NOT_BEFORE, FIRST = 9, 15  # block from which version 2 may be announced, and its first
+
+
+def two_versions() -> Chain:
+    """Return a chain of 16 blocks, the last two of which are under the rules of `tests.second`.
+
+    Three of four validators are ready before the vote; one of them is then replaced by a newcomer,
+    which holds it up until it is ready too. One prescription is committed again and again.
+    """
+    chain = Chain(found(others=(*SHOPS, *NEWCOMERS), parameters=Parameters(notice_blocks=2)))
+
+    def work() -> CommittedBlock:
+        commit = PrescriptionCommit(some_bytes("twice"))
+        return chain.block(chain.transaction("shop-a", commit))
+
+    def ready(*labels: str) -> None:
+        signal = ReadySignal(second.VERSION)
+        chain.block(*(chain.transaction(label, signal) for label in labels))
+
+    with second.known():
+        ready("operator", "insurer-a", "insurer-b")
+        chain.block(chain.transaction("operator-b", chain.replacing("insurer-b", "operator-b")))
+        chain.enact(ScheduleVersion(second.VERSION))  # blocks 3 to 8
+        for _ in range(3):
+            work()  # 9 to 11
+        ready("operator-b")
+        for _ in range(4):
+            work()  # 13 announces version 2
+    return chain

@@ -4,18 +4,16 @@ Under version 2 a prescription may be committed again, a claim's cancelling cost
 there is no call that confirms a settlement. Real nodes find it by tests/network/altered.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
-import pytest
-
-from contracts import genesis, prescription, versions
+from contracts import prescription
 from contracts.calls import ClaimCancel, PrescriptionCommit, SettlementConfirm
 from contracts.context import NOBODY_ELSE, Concerned, Context
 from contracts.dispatch import CODES, Code
 from contracts.errors import Refused
-from contracts.genesis import Genesis
 from contracts.life import Rule
-from contracts.state import Overlay
 
 VERSION: Final = 2
 CANCEL_COST: Final = 40
@@ -37,18 +35,11 @@ def code() -> Code:
     return Code(rules, {ClaimCancel: lambda _: CANCEL_COST})
 
 
-def know(patch: pytest.MonkeyPatch) -> None:
-    """Let this software know version 2."""
-    patch.setitem(CODES, VERSION, code())
-
-
-def schedule(patch: pytest.MonkeyPatch, height: int) -> None:
-    """Let every chain begin with version 2 scheduled, as if it had been voted before."""
-    begin = genesis._initial_state
-
-    def scheduled(founding: Genesis) -> Overlay:
-        state = begin(founding)
-        versions.schedule(state, VERSION, height)
-        return state
-
-    patch.setattr(genesis, "_initial_state", scheduled)
+@contextmanager
+def known() -> Iterator[None]:
+    """While it lasts, this software knows version 2."""
+    CODES[VERSION] = code()
+    try:
+        yield
+    finally:
+        del CODES[VERSION]

@@ -25,7 +25,7 @@ AGAIN = int(Refusal.PRESCRIPTION_ALREADY_COMMITTED)
 @pytest.fixture
 def two(monkeypatch: pytest.MonkeyPatch) -> None:
     """Software that knows the second version too."""
-    second.know(monkeypatch)
+    monkeypatch.setitem(dispatch.CODES, second.VERSION, second.code())
 
 
 def schedule(world: World, height: int, version: int = second.VERSION) -> None:

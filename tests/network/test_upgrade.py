@@ -2,23 +2,22 @@
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 from click.testing import CliRunner
 
-from contracts.calls import PrescriptionCommit
+from contracts.calls import PrescriptionCommit, Propose, ScheduleVersion, Vote
+from ledger.transaction import created_id
 from node.cli.main import main
 from node.config import load_config
 from node.errors import Exit
 from node.process import request
 from tests import second
 from tests.chainmaker import some_bytes
-from tests.network.altered.sitecustomize import KNOWS, SCHEDULED
+from tests.network.altered.sitecustomize import KNOWS
 from tests.network.faultnet import FaultNetwork, changed_python, until
-
-NOT_BEFORE = 5
 
 
 def upgrade(net: FaultNetwork, label: str, *words: str) -> tuple[int, Any]:
@@ -46,34 +45,37 @@ def code_of(net: FaultNetwork, via: str, name: str) -> int:
     return net.submit(via, PrescriptionCommit(some_bytes(name))).code
 
 
+def vote(net: FaultNetwork) -> None:
+    """Let the validators schedule version 2 for a block that is near."""
+    voters = [net.network.organisation(label) for label in net.labels]
+    via, effect = net.labels[0], net.height(net.labels[0]) + 6
+    subject = ScheduleVersion(second.VERSION)
+    made = net.submit(via, Propose(subject, int(time.time()) + 3600, effect), sender=voters[0])
+    assert made.code == 0
+    for voter in voters[:3]:
+        agreed = Vote(created_id(made.id, 0), agrees=True)
+        assert net.submit(via, agreed, sender=voter).code == 0
+    net.drive(lambda: upgrade(net, via, "status")[1]["scheduled"] == 2, via)
+
+
 def test_four_nodes_are_upgraded_one_by_one_under_load_and_the_old_one_stops_in_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    second.schedule(monkeypatch, NOT_BEFORE)  # here too: the auditor follows the same chain
-    old, new = {SCHEDULED: str(NOT_BEFORE)}, {SCHEDULED: str(NOT_BEFORE), KNOWS: "1"}
-    with FaultNetwork.create(tmp_path / "net") as net:
+    with FaultNetwork.create(tmp_path / "net", notice_blocks=2) as net:
         a, b, c, last = net.labels
-        with changed_python(**old):
-            net.start()
+        net.start()
         assert code_of(net, a, "twice") == 0
         assert code_of(net, a, "twice") != 0  # as version 1 says
+        vote(net)
+        net.until_level()
         require_warned(net, last)
-
         code, said = upgrade(net, a, "ready")
         assert code == Exit.USAGE, said  # nobody says what his node does not know
-        net.until_level()
-        assert net.process(c).stop()
-        code, told = rehearse(net, c, tmp_path / "export")
-        assert (code, told["safe"], told["fault"]) == (Exit.OUTDATED, False, None)
-        assert "version 2 is scheduled, and this software knows 1" in told["reason"]
-        second.know(monkeypatch)  # the new release, on the auditor's machine first
-        code, told = rehearse(net, c, tmp_path / "export")
-        assert (code, told["safe"], told["report"]["height"]) == (Exit.OK, True, net.height(a))
-
+        require_safe_with_the_new_release_alone(net, c, tmp_path / "export")
         with net.loaded(a, last):
             for label in (c, a, b):
                 net.process(label).stop()
-                with changed_python(**new):
+                with changed_python(**{KNOWS: "1"}):
                     net.start(label)
                 net.until_ready(label)
                 code, said = upgrade(net, label, "ready")
@@ -81,7 +83,7 @@ def test_four_nodes_are_upgraded_one_by_one_under_load_and_the_old_one_stops_in_
                 if label != b:
                     assert upgrade(net, label, "status")[1]["from_height"] is None
             until(lambda: net.process(last).pid() is None, "the old node goes on")
-            with changed_python(**new):
+            with changed_python(**{KNOWS: "1"}):
                 net.start(last)  # so that what was sent through it is acknowledged
         net.until_ready()
         require_stopped_in_time(net, last)
@@ -89,9 +91,21 @@ def test_four_nodes_are_upgraded_one_by_one_under_load_and_the_old_one_stops_in_
         assert upgrade(net, last, "status")[1]["in_force"] == 2
         net.require_whole()
         assert net.process(last).stop()
-        code, told = rehearse(net, last, tmp_path / "export")
+        with second.known():
+            code, told = rehearse(net, last, tmp_path / "export")
         assert code == Exit.OK
         assert [each["version"] for each in told["report"]["versions"]] == [1, 2]
+
+
+def require_safe_with_the_new_release_alone(net: FaultNetwork, label: str, export: Path) -> None:
+    """Stop a node, and fail unless a rehearsal of its chain asks for the release."""
+    assert net.process(label).stop()
+    code, told = rehearse(net, label, export)
+    assert (code, told["safe"], told["fault"]) == (Exit.OUTDATED, False, None)
+    assert "version 2 is scheduled, and this software knows 1" in told["reason"]
+    with second.known():
+        code, told = rehearse(net, label, export)
+    assert (code, told["safe"]) == (Exit.OK, True)
 
 
 def require_warned(net: FaultNetwork, label: str) -> None:

@@ -1,17 +1,18 @@
 """A node and rules to come: it says what it lacks, stops in time, goes on when it has it."""
 
+import contextlib
 import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from contracts.calls import PrescriptionCommit, ReadySignal
-from contracts.dispatch import CODES
+from contracts.calls import PrescriptionCommit, Propose, ReadySignal, ScheduleVersion, Vote
 from contracts.errors import UnknownVersion
 from contracts.execute import DirectSignatures
 from contracts.versions import Scheduled
 from ledger.keys import Role
-from ledger.transaction import Transaction
+from ledger.transaction import Transaction, created_id
 from node.audit.errors import UnknownRules
 from node.audit.rehearsal import rehearse
 from node.audit.replay import verify_export
@@ -20,15 +21,34 @@ from node.journal import Journal
 from node.upgrade import outlook
 from tests import second
 from tests.chainmaker import export_of, key_of, some_bytes
-from tests.node.cluster import ALONE, Cluster, Node, prescription, run, running, transaction_of
+from tests.node.cluster import ALONE, Cluster, Node, run, running, transaction_of
 
 (ME,) = ALONE
-FIRST = 4  # block under version 2: the signal in block 1 is seen in block 2
+NOT_BEFORE, FIRST = 4, 6  # block from which version 2 may be announced, and its first
 
 
-@pytest.fixture(autouse=True)
-def _scheduled(monkeypatch: pytest.MonkeyPatch) -> None:
-    second.schedule(monkeypatch, 1)
+@contextlib.asynccontextmanager
+async def scheduled(folder: Path) -> AsyncIterator[tuple[Cluster, Node]]:
+    """A network of one, which voted for version 2: its last block is the one before `NOT_BEFORE`.
+
+    Its member is ready, so that nothing holds the version up.
+    """
+    async with running(folder, ALONE, notice_blocks=2) as cluster:
+        node, genesis = cluster[ME], cluster.genesis
+        until = genesis.genesis.time + 3_600
+        proposal = transaction_of(
+            genesis, ME, Propose(ScheduleVersion(second.VERSION), until, NOT_BEFORE)
+        )
+        vote = Vote(created_id(proposal.id, 0), agrees=True)
+        for sent in (
+            proposal,
+            transaction_of(genesis, ME, vote),
+            transaction_of(genesis, ME, ReadySignal(second.VERSION)),
+        ):
+            (made,) = await node.commit(sent)
+            assert made.outcomes[0].code == 0
+        assert node.height == NOT_BEFORE - 1
+        yield cluster, node
 
 
 def commits(cluster: Cluster, name: str, n: int = 0) -> Transaction:
@@ -40,8 +60,7 @@ def commits(cluster: Cluster, name: str, n: int = 0) -> Transaction:
 
 
 async def until_it_stops(cluster: Cluster, node: Node) -> UnknownVersion:
-    """Signal and make blocks up to the last one under version 1; return why the node ended."""
-    await node.commit(transaction_of(cluster.genesis, ME, ReadySignal(second.VERSION)))
+    """Make blocks up to the last one under version 1; return why the node ended."""
     await node.commit(commits(cluster, "a"))
     (again,) = await node.commit(commits(cluster, "a", 1))
     assert again.outcomes[0].code != 0
@@ -51,11 +70,10 @@ async def until_it_stops(cluster: Cluster, node: Node) -> UnknownVersion:
 
 
 def test_a_node_stops_before_rules_that_it_does_not_know_and_goes_on_when_it_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     async def live() -> None:
-        async with running(tmp_path, ALONE) as cluster:
-            node = cluster[ME]
+        async with scheduled(tmp_path) as (cluster, node):
             error = await until_it_stops(cluster, node)
             assert (error.version, error.height) == (2, FIRST)
             require_nothing_signed(node, FIRST)
@@ -63,20 +81,22 @@ def test_a_node_stops_before_rules_that_it_does_not_know_and_goes_on_when_it_doe
                 node.start()  # before it has an ear, or a voice
             node._closing.close()
             require_nothing_signed(node, FIRST)
-            second.know(monkeypatch)
-            node.start()
-            await cluster.until_signing()
-            (again,) = await node.commit(commits(cluster, "a", 2))
-            assert (again.height, again.outcomes[0].code) == (FIRST, 0)
-            await node.commit(prescription(cluster.genesis, "b"))
-            await node.stop()
-            node.start()  # once more, above the change
-            await cluster.until_signing()
-            await node.commit(prescription(cluster.genesis, "c"))
-            await node.stop()
-            require_replayed(cluster, node, monkeypatch)
+            with second.known():
+                await go_on(cluster, node)
+                require_replayed(cluster, node)
+            require_refused(cluster, node)
 
     run(live())
+
+
+async def go_on(cluster: Cluster, node: Node) -> None:
+    """Start the node that stopped; it decides what version 2 allows, also after another start."""
+    for n, height in enumerate((FIRST, FIRST + 1)):
+        node.start()
+        await cluster.until_signing()
+        (again,) = await node.commit(commits(cluster, "a", 2 + n))
+        assert (again.height, again.outcomes[0].code) == (height, 0)
+        await node.stop()
 
 
 def require_nothing_signed(node: Node, height: int) -> None:
@@ -89,27 +109,31 @@ def require_nothing_signed(node: Node, height: int) -> None:
     journal.close()
 
 
-def require_replayed(cluster: Cluster, node: Node, patch: pytest.MonkeyPatch) -> None:
-    """Fail unless a chain under both versions is made again: index, audit, rehearsal."""
+def require_replayed(cluster: Cluster, node: Node) -> None:
+    """Fail unless a chain under both versions is made again from its blocks: index and audit."""
     genesis, signatures = cluster.genesis, DirectSignatures()
     chain = Chain.open(node.data, genesis.genesis, signatures)
-    before, digest = chain.header, chain.state.digest.hash
+    before = chain.header
     chain.close()
     shutil.rmtree(node.data / "state")
     chain = Chain.open(node.data, genesis.genesis, signatures)
-    assert (chain.header, chain.state.digest.hash) == (before, digest)
+    assert (chain.header, chain.state.digest.hash) == (before, before.state_digest)
     blocks = [chain.block(height) for height in range(1, chain.height + 1)]
     chain.close()
     versions = [block.block.header.version for block in blocks]
-    assert versions == [1] * (FIRST - 1) + [2] * (len(blocks) - FIRST + 1)
+    assert versions == [1] * (FIRST - 1) + [2] * 2
     export = node.data / "export"
     export.write_bytes(export_of(genesis, blocks))
     report = verify_export(export, genesis, workers=1)
     assert (report.header, report.versions) == (before, {1: 1, 2: FIRST})
     assert rehearse(export, genesis, workers=1).is_safe
-    patch.delitem(CODES, second.VERSION)
+
+
+def require_refused(cluster: Cluster, node: Node) -> None:
+    """Fail unless who does not know version 2 neither opens that chain nor verifies it whole."""
+    genesis, signatures = cluster.genesis, DirectSignatures()
     with pytest.raises(UnknownRules) as caught:
-        verify_export(export, genesis, workers=1)
+        verify_export(node.data / "export", genesis, workers=1)
     assert (caught.value.height, caught.value.last) == (FIRST, FIRST - 1)
     shutil.rmtree(node.data / "state")
     with pytest.raises(UnknownVersion):
@@ -118,20 +142,17 @@ def require_replayed(cluster: Cluster, node: Node, patch: pytest.MonkeyPatch) ->
 
 def test_from_the_schedule_on_a_node_that_lacks_the_version_says_so_once(tmp_path: Path) -> None:
     async def live() -> None:
-        async with running(tmp_path, ALONE) as cluster:
-            node = cluster[ME]
+        async with scheduled(tmp_path) as (cluster, node):
             seen = outlook(node.running.chain.state)
-            assert (seen.in_force, seen.scheduled) == (1, Scheduled(2, 1, None))
+            assert (seen.in_force, seen.scheduled) == (1, Scheduled(2, NOT_BEFORE, None))
             assert seen.warning.startswith(
-                "version 2 of the rules is scheduled for block 1 or later, and this software knows"
+                "version 2 of the rules is scheduled for block 4 or later, and this software knows"
             )
-            for name in "ab":
-                await node.commit(prescription(cluster.genesis, name))
             text = node.running.metrics.text()
             for line in (
                 b"depoli_version 1.0",
                 b"depoli_version_scheduled 2.0",
-                b"depoli_version_height 1.0",
+                b"depoli_version_height 4.0",
                 b"depoli_upgrade_needed 1.0",
             ):
                 assert line in text

@@ -61,6 +61,7 @@ from tests.chainmaker import (
     story,
     upheaval,
 )
+from tests.chains import FIRST, two_versions
 from tests.edwards import BASE, ORDER, TORSION, add, challenge, encoded, multiply
 from tests.forgeries import Forgery, forgeries
 from tests.housekeeping import housekeeping
@@ -590,3 +591,18 @@ def test_it_refuses_a_header_of_a_version_that_is_not_in_force(
     with pytest.raises(recheck.FalseFact) as caught:
         check(tmp_path / "e", export_of(CHAIN.genesis, [lie, *rest]), genesis)
     assert (caught.value.field, caught.value.height) == ("version", 1)
+
+
+def test_it_follows_a_vote_to_the_second_version_and_stops_there_unless_it_knows_it(
+    tmp_path: Path,
+) -> None:
+    chain = two_versions()
+    path = tmp_path / "genesis.json"
+    path.write_text(signed_json(chain.genesis))
+    content = export_of(chain.genesis, chain.blocks)
+    with pytest.raises(recheck.FalseFact, match="version of the rules") as caught:
+        check(tmp_path / "e", content, path)
+    assert (caught.value.height, caught.value.found) == (FIRST, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recheck, "VERSIONS", (1, 2))
+        assert check(tmp_path / "e", content, path)["header"] == chain.state.header.hash

@@ -1,5 +1,6 @@
 """`depoli upgrade`: what people are told of rules to come, and what they say of their nodes."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,13 @@ def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Council:
     node = MemoryNode()
     monkeypatch.setattr(Person, "node", lambda _person: node)
     return Council(tmp_path, node)
+
+
+@pytest.fixture
+def _second() -> Iterator[None]:
+    """Software that knows the second version."""
+    with second.known():
+        yield
 
 
 def schedule(town: Council, height: int) -> None:
@@ -60,10 +68,8 @@ def test_who_runs_no_validator_is_told_so_before_anything_is_sent(town: Council)
     assert town.node.sent == []
 
 
-def test_each_says_when_it_is_ready_and_all_see_who_is_missing(
-    town: Council, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    second.know(monkeypatch)
+@pytest.mark.usefixtures("_second")
+def test_each_says_when_it_is_ready_and_all_see_who_is_missing(town: Council) -> None:
     schedule(town, 7)
     for name in VALIDATORS[:2]:
         result = town.once(name, "upgrade", "ready")
@@ -86,10 +92,8 @@ def test_each_says_when_it_is_ready_and_all_see_who_is_missing(
     assert town.once("shop", "upgrade", "status")["in_force"] == 2
 
 
-def test_a_lower_version_withdraws_what_was_said(
-    town: Council, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    second.know(monkeypatch)
+@pytest.mark.usefixtures("_second")
+def test_a_lower_version_withdraws_what_was_said(town: Council) -> None:
     schedule(town, 100)
     town.once("mutual", "upgrade", "ready")
     assert town.once("mutual", "upgrade", "ready", "--version", "1")["version"] == 1
