@@ -32,7 +32,7 @@ from contracts.calls import Call, parse_call
 from ledger.entry import APPLIED
 from ledger.transaction import parse
 from scripts import digests
-from tests.chains import chains
+from tests.chains import chains, two_versions
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 OLDEST: Final = (3, 11)
@@ -241,14 +241,21 @@ def short(settings: Sequence[Setting]) -> list[Setting]:
 
 
 def perform(
-    setting: Setting, exports: Sequence[Path], extra: Mapping[str, str] = MappingProxyType({})
+    setting: Setting,
+    exports: Sequence[Path],
+    extra: Mapping[str, str] = MappingProxyType({}),
+    *,
+    released: bool = False,
 ) -> Run:
-    """Replay in a process of its own under these conditions; `extra` goes into its environment."""
+    """Replay in a process of its own under these conditions; `extra` goes into its environment.
+
+    With `released` it knows no rules but those of this release: not the second ones of our chains.
+    """
     program = [setting.python.program, *setting.flags, str(ROOT / "scripts" / "digests.py")]
     environment = {"PATH": os.environ.get("PATH", ""), **setting.environment, **extra}
     try:
         done = subprocess.run(
-            [*program, *setting.options, *map(str, exports)],
+            [*program, *setting.options, *(["--released"] * released), *map(str, exports)],
             env=environment,
             umask=setting.umask,
             cwd=setting.folder,
@@ -312,8 +319,9 @@ def first_difference(
 
 
 def make_chains(folder: Path) -> list[Path]:
-    """Write chains in which every kind of call is applied, and many are refused."""
-    return [chain.export(folder / f"chain-{number}") for number, chain in enumerate(chains())]
+    """Write chains in which every kind of call is applied, many are refused, and rules change."""
+    made = [*chains(), two_versions()]
+    return [chain.export(folder / f"chain-{number}") for number, chain in enumerate(made)]
 
 
 def applied_kinds(exports: Sequence[Path]) -> tuple[set[int], int]:
@@ -400,7 +408,8 @@ def main() -> None:
         settings = short(settings) if options.short else settings
         with ThreadPoolExecutor(options.jobs) as pool:
             runs = []
-            for run in pool.map(lambda setting: perform(setting, exports), settings):
+            released = bool(options.export)
+            for run in pool.map(lambda each: perform(each, exports, released=released), settings):
                 runs.append(run)
                 if len(runs) % 10 == 0 or len(runs) == len(settings):
                     say(f"{len(runs)} of {len(settings)} runs, the last: {run.setting.name}")

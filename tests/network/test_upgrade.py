@@ -25,7 +25,7 @@ def upgrade(net: FaultNetwork, label: str, *words: str) -> tuple[int, Any]:
     home = next(each.home for each in net.network.validators if each.label == label)
     options = [*words, "--home", str(home), "--json"]
     done = CliRunner().invoke(main, ["upgrade", *options])
-    return done.exit_code, json.loads(done.stdout) if done.stdout else str(done.exception)
+    return done.exit_code, json.loads(done.stdout) if done.stdout else done.stderr
 
 
 def rehearse(net: FaultNetwork, label: str, export: Path) -> tuple[int, Any]:

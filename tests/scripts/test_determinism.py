@@ -8,6 +8,7 @@ import pytest
 
 from scripts import determinism
 from scripts.determinism import Run, Setting, judge, perform, settings_of, this_python
+from tests.chains import FIRST
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,13 @@ def test_chains_come_to_the_same_under_other_seeds_orders_engines_locales_and_op
 def test_the_chains_hold_every_kind_of_call_applied(exports: list[Path]) -> None:
     applied, _ = determinism.applied_kinds(exports)
     assert determinism.every_kind() - applied == set()
+
+
+def test_who_knows_the_release_alone_stops_where_other_rules_begin(exports: list[Path]) -> None:
+    setting = next(iter(settings_of(this_python(), [], Path("/"))))
+    (chain,) = perform(setting, exports[-1:], released=True).chains
+    assert chain[-1]["height"] == FIRST
+    assert chain[-1]["raised"].startswith("UnknownVersion: from block 15 on version 2")
 
 
 PLANTS = {  # what a rule might read -> a setting in which it reads otherwise

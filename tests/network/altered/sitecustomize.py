@@ -21,4 +21,5 @@ if VERSION in os.environ:
 if KNOWS in os.environ:
     from tests import second
 
-    second.known().__enter__()  # for as long as the process lives
+    _known = second.known()  # held, or it would end
+    _known.__enter__()
