@@ -70,8 +70,11 @@ def submit(context: click.Context, person: Person, file: Path) -> None:
         (record,) = run(go())
     result = own_view(record, person)
     shown = {key: value for key, value in result.items() if value is not None}
-    emit(context, result, lambda: fields(shown))
-    if record.progress is not Progress.COMMITTED:
+    make = f"depoli disclosure make {record.reference} --output FILE"
+    after = f"\nshow the payer what it may see: {make}"
+    is_there = record.progress is Progress.COMMITTED
+    emit(context, result, lambda: fields(shown) + (after if is_there else ""))
+    if not is_there:
         raise told(str(record.refusal), str(record.refusal_text), record.reference)
 
 

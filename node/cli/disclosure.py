@@ -67,7 +67,11 @@ def make(
                     "file": str(path),
                 }
             )
-    emit(context, result, lambda: "\n".join(f"wrote {item['file']}" for item in result))
+    emit(
+        context,
+        result,
+        lambda: "\n".join(f"wrote {item['file']}; hand it to {item['payer']}" for item in result),
+    )
 
 
 @disclosure.command()
@@ -113,9 +117,10 @@ def _shown(found: Disclosed | Statement, person: Person) -> dict[str, Any]:
             "payer": person.members.label_of(found.payer),
             "cents": found.opening.amount,
         }
-    return {
+    kind = "claim" if found.purpose == disclosures.REIMBURSEMENT else "authorisation"
+    shown: dict[str, Any] = {
         "kind": "disclosure",
-        "claim": found.claim.hex(),
+        kind: found.claim.hex(),
         "submitter": person.members.label_of(found.submitter),
         "leg": found.leg.name.lower(),
         "right": found.codes.right,
@@ -129,8 +134,9 @@ def _shown(found: Disclosed | Statement, person: Person) -> dict[str, Any]:
         "cents": found.opening.amount,
         "invoice_date": found.invoice_date,
         "insured": found.insured,
-        "authorisation": found.authorisation,
     }
+    # A claim's field of that name is the number that the payer gave.
+    return shown if kind == "authorisation" else shown | {"authorisation": found.authorisation}
 
 
 def _human(item: dict[str, Any]) -> str:
@@ -142,4 +148,8 @@ def _human(item: dict[str, Any]) -> str:
         else:
             shown[name] = " ".join(value) if isinstance(value, list) else value
     verified = fields({name: value for name, value in shown.items() if value})
-    return f"{verified}\nholds against the chain"
+    if item["kind"] == "statement":
+        return f"{verified}\nholds against the chain"
+    kind = "claim" if "claim" in item else "authorisation"
+    after = f"what may happen next: depoli explain {kind} {item[kind]}"
+    return f"{verified}\nholds against the chain\n{after}"

@@ -89,6 +89,7 @@ class Disclosed:
     insured: str | None
     authorisation: str | None
     opening: Opening
+    purpose: str = REIMBURSEMENT  # or AUTHORISATION: `claim` is the id of that then
 
 
 def make(
@@ -189,6 +190,7 @@ def verify(
         values["insured"],
         values["authorisation"],
         disclosure.opening,
+        purpose,
     )
 
 
