@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from node.client.client import PAGE, Hex16, Hex32, MarkView, NodeClient
+from node.client.explanations import Name
 
 
 class AuthorisationView(msgspec.Struct, frozen=True):
@@ -19,11 +20,11 @@ class AuthorisationView(msgspec.Struct, frozen=True):
     document: Hex32
     amount: Hex32
     marks: tuple[MarkView, ...]
-    state: str
+    state: Name
     questions: tuple[Hex32, ...] = ()
     answers: tuple[Hex32, ...] = ()
     granted_amount: Hex32 | None = None
-    reason: str | None = None
+    reason: Name | None = None
     until: int | None = None
     claim: Hex32 | None = None
 

@@ -172,6 +172,14 @@ def test_whether_a_thing_holds_its_marks_is_said(marks: MarksView | None, said: 
     assert bool(told.marks) == bool(said)
 
 
+def test_a_nodes_words_are_names_and_write_over_no_terminal() -> None:
+    said = msgspec.json.encode(view(step("ClaimAccept")))
+    assert msgspec.json.decode(said, type=ExplanationView).steps[0].call == "ClaimAccept"
+    for bad in (rb"\u001b[2J", b"x" * 65, b""):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.json.decode(said.replace(b"ClaimAccept", bad), type=ExplanationView)
+
+
 def test_every_call_of_every_life_has_words() -> None:
     wanted = {call.__name__ for life in LIVES for call in life.calls}
     assert wanted - DEEDS.keys() == set()
