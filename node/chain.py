@@ -254,12 +254,18 @@ class Chain:
         height, index = after
         start = OFFENCE + height.to_bytes(8) + index.to_bytes(1) if height else OFFENCE
         found = self._store.scan(OFFENCE, limit, after=start)
-        return [self._accused(Hash(offence)) for _, offence in found]
+        # A reader beside the writer may see the index a moment before what is remembered of the
+        # state: the offence of a block that is being applied is listed when that is done.
+        listed = (self.accusation(offence) for _, offence in found)
+        return [each for each in listed if each is not None]
 
     def accusation(self, offence: bytes) -> Accused | None:
         """Return what is recorded of an offence, None where nothing is."""
-        known = accusations.conviction(self._reader, offence) is not None
-        return self._accused(Hash(offence)) if known else None
+        found = accusations.conviction(self._reader, offence)
+        if found is None:
+            return None
+        member = MemberId(found.member)
+        return Accused(Hash(offence), member, found.height, found.included, found.index)
 
     def proof(self, accused: Accused) -> bytes:
         """Return the encoded evidence that convicted."""
@@ -317,11 +323,6 @@ class Chain:
             self._known_changes[number] = change
         known = sorted(self._known_changes.items(), key=itemgetter(0))
         return tuple(change for _, change in known if change.header.height < height)
-
-    def _accused(self, offence: Hash) -> Accused:
-        found = accusations.conviction(self._reader, offence)
-        assert found is not None, "a recorded offence is missing from the state"
-        return Accused(offence, MemberId(found.member), found.height, found.included, found.index)
 
     def _node(self, level: int, index: int) -> Hash:
         found = self._store.get(_node_key(level, index))

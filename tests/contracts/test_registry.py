@@ -265,3 +265,21 @@ def test_the_area_is_the_union_and_three_more() -> None:
     assert all(map(countries.is_in_eea, every))
     assert len(set(every)) == len(every) == 30
     assert list(countries.UNION) == sorted(countries.UNION)
+
+
+def test_every_member_that_there_ever_was_is_listed_once() -> None:
+    state, _ = founded()
+    registry.admit(state, MemberId(bytes(16)), Family.INSURER, b"DE", 3)
+    registry.remove(state, OWNER, 4)
+    assert [(id_, found.status) for id_, found in registry.members(state)] == [
+        (bytes(16), Status.ADMITTED),
+        (OWNER, Status.REMOVED),
+    ]
+
+
+def test_a_block_that_writes_a_key_changes_keys() -> None:
+    state, _ = founded()
+    assert registry.changes_keys(state.changes)
+    other = empty()
+    registry.admit(other, OWNER, Family.OPTICIAN, b"FR", 0)
+    assert not registry.changes_keys(other.changes)
