@@ -18,6 +18,7 @@ from tests import second
 from tests.chainmaker import some_bytes
 from tests.network.altered.sitecustomize import KNOWS
 from tests.network.faultnet import FaultNetwork, changed_python, until
+from tests.network.test_processes import refusal
 
 
 def upgrade(net: FaultNetwork, label: str, *words: str) -> tuple[int, Any]:
@@ -83,6 +84,7 @@ def test_four_nodes_are_upgraded_one_by_one_under_load_and_the_old_one_stops_in_
                 if label != b:
                     assert upgrade(net, label, "status")[1]["from_height"] is None
             until(lambda: net.process(last).pid() is None, "the old node goes on")
+            require_told(net, last)
             with changed_python(**{KNOWS: "1"}):
                 net.start(last)  # so that what was sent through it is acknowledged
         net.until_ready()
@@ -120,6 +122,18 @@ def require_warned(net: FaultNetwork, label: str) -> None:
     found = CliRunner().invoke(main, ["doctor", "--config", str(config.home), "--json"])
     causes = {each["cause"] for each in json.loads(found.stdout)["findings"]}
     assert {"upgrade", "upgrade-waits"} <= causes
+
+
+def require_told(net: FaultNetwork, label: str) -> None:
+    """Fail unless a node that stopped is refused in a sentence, and the doctor knows why."""
+    home = net.process(label).home
+    code, lines = refusal(home)
+    assert code == Exit.OUTDATED
+    assert len(lines) == 2
+    assert lines[0].endswith("install a release that knows version 2")
+    found = CliRunner().invoke(main, ["doctor", "--config", str(home), "--json"])
+    assert found.exit_code == Exit.UNREACHABLE
+    assert "upgrade" in {each["cause"] for each in json.loads(found.stdout)["findings"]}
 
 
 def require_stopped_in_time(net: FaultNetwork, label: str) -> None:

@@ -140,6 +140,30 @@ def require_refused(cluster: Cluster, node: Node) -> None:
         Chain.open(node.data, genesis.genesis, signatures)
 
 
+def test_one_that_catches_up_takes_all_blocks_below_the_rules_that_it_lacks(
+    tmp_path: Path,
+) -> None:
+    async def follow() -> None:
+        async with scheduled(tmp_path) as (cluster, node):
+            with second.known():
+                for n in range(4):
+                    await node.commit(commits(cluster, "a", n))
+            assert node.height == FIRST + 1  # it serves its blocks, and executes no more
+            cluster.observer.start()
+            error = await cluster.observer.ended()
+            assert isinstance(error, UnknownVersion)
+            assert error.height == FIRST
+            chain = Chain.open(cluster.observer.data, cluster.genesis.genesis, DirectSignatures())
+            assert chain.header == node.running.chain.block(FIRST - 1).block.header
+            chain.close()
+            with second.known():
+                cluster.observer.start()
+                await cluster.until_height(FIRST + 1)
+                await cluster.observer.stop()
+
+    run(follow())
+
+
 def test_from_the_schedule_on_a_node_that_lacks_the_version_says_so_once(tmp_path: Path) -> None:
     async def live() -> None:
         async with scheduled(tmp_path) as (cluster, node):
