@@ -369,7 +369,7 @@ COSTS = {
 }  # fmt: skip
 COSTS |= {11: 4, 12: 2, 32: 6}
 COSTS |= dict.fromkeys((101, 102, 104, 106, 134, 135, 137), 6)
-COSTS |= dict.fromkeys((105, 130, 131, 133), 4) | dict.fromkeys((132, 138, 139), 2)
+COSTS |= {105: 4, 130: 4, 131: 5, 132: 3, 133: 5, 138: 3, 139: 2}
 
 
 def cost_of(number, *fields):

@@ -122,7 +122,7 @@ class ClaimReverse(Struct, tag=131):
     @property
     def cost(self) -> int:
         """What it costs a block."""
-        return 2 + MAX_MARKS
+        return 3 + MAX_MARKS
 
 
 class ClaimRecover(Struct, tag=132):
@@ -135,7 +135,7 @@ class ClaimRecover(Struct, tag=132):
     @property
     def cost(self) -> int:
         """What it costs a block."""
-        return 2
+        return 3  # its settlement is looked at
 
 
 class ClaimConcede(Struct, tag=133):
@@ -147,7 +147,7 @@ class ClaimConcede(Struct, tag=133):
     @property
     def cost(self) -> int:
         """What it costs a block."""
-        return 2 + MAX_MARKS
+        return 3 + MAX_MARKS
 
 
 class ClaimDispute(Struct, tag=134):
@@ -209,7 +209,7 @@ class ClaimClose(Struct, tag=138):
     @property
     def cost(self) -> int:
         """What it costs a block."""
-        return 2
+        return 3  # its settlement is looked at
 
 
 class ClaimSupersede(Struct, tag=139):
