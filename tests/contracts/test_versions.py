@@ -84,6 +84,8 @@ def test_who_runs_none_is_refused_and_noted_nowhere() -> None:
     world = World()
     executed = signal(world, "shop", "auditor")
     assert [each.code for each in executed.outcomes] == [Refusal.NO_VALIDATOR] * 2
+    for entry, member in zip(executed.entries, ("shop", "auditor"), strict=True):
+        assert dispatch.concerned(world.state, entry) == (world.ids[member],)
     assert ready(world) == (0, 0, 0, 0)
     assert not any(key.startswith(b"h") for key in world.state.pairs)
 
