@@ -5,12 +5,16 @@ from typing import Final
 from contracts import eras, parameters, reference, registry, versions
 from contracts.calls import (
     AdmitMember,
+    JoinValidators,
+    LeaveValidators,
     NewKey,
     ReinstateMember,
     RekeyMember,
     RemoveMember,
     ReplaceTable,
+    ReplaceValidator,
     ScheduleVersion,
+    Seating,
     SetParameters,
     Subject,
     SuspendMember,
@@ -29,6 +33,10 @@ _FROM: Final = {
     ReinstateMember: (Status.SUSPENDED,),
     RemoveMember: (Status.ADMITTED, Status.SUSPENDED),
     RekeyMember: (Status.ADMITTED, Status.SUSPENDED),
+    # Who runs a validator by then is judged when the change is made, which a call does.
+    JoinValidators: (Status.ADMITTED,),
+    LeaveValidators: (Status.ADMITTED, Status.SUSPENDED),
+    ReplaceValidator: (Status.ADMITTED,),
 }
 
 
@@ -71,6 +79,7 @@ def require_sensible(state: Reader, subject: Subject, height: int) -> None:
 
 def carry_out(state: Overlay, subject: Subject, height: int) -> bool:
     """Make a change that is in force from `height` on; return whether there was anything to do."""
+    assert not isinstance(subject, Seating)  # no agenda holds one: calls of their own make them
     try:
         require_sensible(state, subject, height)
     except Refused:
@@ -94,8 +103,8 @@ def carry_out(state: Overlay, subject: Subject, height: int) -> bool:
             reference.put_in_force(state, kind, hash_, height)
         case SetParameters(wanted):
             parameters.save(state, wanted)
-        case ScheduleVersion(version):
-            versions.schedule(state, version, height)
+        case _:
+            versions.schedule(state, subject.version, height)
     return True
 
 

@@ -10,10 +10,13 @@ import msgspec
 from contracts import eras, registry
 from contracts.calls import (
     AdmitMember,
+    JoinValidators,
+    LeaveValidators,
     ReinstateMember,
     RekeyMember,
     RemoveMember,
     ReplaceTable,
+    ReplaceValidator,
     ScheduleVersion,
     SetParameters,
     SuspendMember,
@@ -24,6 +27,7 @@ from ledger.encoding import U63_MAX, Struct, decode, encode
 from ledger.validators import MemberId, quorum
 
 _BALLOT: Final = b"z"  # + proposal + member -> Ballot
+MAX_BALLOTS: Final = 1 << 16  # of one proposal that are looked at: far more than members there are
 FAMILIES: Final = 2  # that must agree, where the rule on families holds
 
 
@@ -44,6 +48,9 @@ THRESHOLDS: Final[Mapping[type[Struct], Threshold]] = {
     ReinstateMember: Threshold.MAJORITY,
     RemoveMember: Threshold.QUORUM,
     RekeyMember: Threshold.QUORUM,
+    JoinValidators: Threshold.QUORUM,
+    LeaveValidators: Threshold.QUORUM,
+    ReplaceValidator: Threshold.QUORUM,
     ReplaceTable: Threshold.QUORUM,
     SetParameters: Threshold.QUORUM,
     ScheduleVersion: Threshold.QUORUM,
@@ -94,6 +101,13 @@ def ballot(state: Reader, proposal: bytes, member: bytes) -> Ballot | None:
     """Return what a member voted, None where it has not."""
     found = state.get(_BALLOT + proposal + member)
     return None if found is None else decode(found, Ballot)
+
+
+def ballots(state: Reader, proposal: bytes) -> dict[MemberId, Ballot]:
+    """Return what everybody voted on a proposal, by ascending member."""
+    prefix = _BALLOT + proposal
+    found = state.scan(prefix, MAX_BALLOTS)
+    return {MemberId(key[len(prefix) :]): decode(value, Ballot) for key, value in found}
 
 
 def cast(state: Overlay, proposal: bytes, member: bytes, ballot: Ballot) -> None:

@@ -22,21 +22,19 @@ class Era(Struct):
 
     number: Annotated[int, msgspec.Meta(ge=0, le=U32_MAX)]
     from_height: Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]
-    # Counts changes of who votes. One of keys alone does not count: approvals outlive it.
-    term: Annotated[int, msgspec.Meta(ge=0, le=U32_MAX)]
     validators: ValidatorSet
 
 
 def start(state: Overlay, validators: ValidatorSet) -> None:
     """Begin with the validators of the genesis."""
-    _save(state, Era(0, 0, 0, validators))
+    _save(state, Era(0, 0, validators))
 
 
-def begin(state: Overlay, height: int, term: int, validators: ValidatorSet) -> None:
+def begin(state: Overlay, height: int, validators: ValidatorSet) -> None:
     """Let `validators` vote from `height` on, which is above where the last era begins."""
     last = latest(state)
     assert height > last.from_height
-    _save(state, Era(last.number + 1, height, term, validators))
+    _save(state, Era(last.number + 1, height, validators))
 
 
 def latest(state: Reader) -> Era:

@@ -244,8 +244,6 @@ class Refusal(IntEnum):
     SETTLEMENT_IN_WRONG_STATE = 45
     CHANGE_UNDER_WAY = 50
     CHANGE_NOT_YOURS = 51
-    CHANGE_OUT_OF_DATE = 52
-    CHANGE_NOT_IN_TIME = 53
     NO_VALIDATOR = 54
     ALREADY_VALIDATOR = 55
     TOO_FEW_VALIDATORS = 56
@@ -257,9 +255,6 @@ class Refusal(IntEnum):
     KEY_TAKEN = 63
     BLOCK_NOT_RECENT = 64
     POSSESSION_NOT_PROVED = 65
-    APPROVER_UNKNOWN = 70
-    APPROVAL_NOT_SIGNED = 71
-    APPROVALS_TOO_FEW = 72
     AUTHORISATION_NOT_YOURS = 100
     AUTHORISATION_IN_WRONG_STATE = 101
     AUTHORISATION_DIFFERS = 102
@@ -308,6 +303,8 @@ class Refusal(IntEnum):
     NOTHING_WOULD_CHANGE = 235
     VERSION_CANNOT_FOLLOW = 236
     COUNTRY_NOT_IN_EEA = 237
+    PROPOSAL_OF_ANOTHER_CHANGE = 238
+    NOT_IN_EFFECT_YET = 239
 
     @property
     def text(self) -> str:
@@ -359,12 +356,6 @@ _TEXTS: Final = {
     ),
     Refusal.CHANGE_UNDER_WAY: "The validators change in this very block already; send it again.",
     Refusal.CHANGE_NOT_YOURS: "The sender is neither the member that comes in nor one with a vote.",
-    Refusal.CHANGE_OUT_OF_DATE: (
-        "Since it was approved the validators changed; their term is the number given."
-    ),
-    Refusal.CHANGE_NOT_IN_TIME: (
-        "The last second of the change is over at the block time given, or too far ahead of it."
-    ),
     Refusal.NO_VALIDATOR: "The member runs no validator.",
     Refusal.ALREADY_VALIDATOR: "The member runs a validator already.",
     Refusal.TOO_FEW_VALIDATORS: "Too few validators would be left: the number given.",
@@ -380,11 +371,6 @@ _TEXTS: Final = {
     Refusal.KEY_TAKEN: "Somebody registered the key at the index given before.",
     Refusal.BLOCK_NOT_RECENT: "The block that the proof of possession names is none of the last.",
     Refusal.POSSESSION_NOT_PROVED: "The key at the index given did not sign the proof.",
-    Refusal.APPROVER_UNKNOWN: (
-        "The approval at the index given is by no validator's member with such a transaction key."
-    ),
-    Refusal.APPROVAL_NOT_SIGNED: "The signature of the approval at the index given is another's.",
-    Refusal.APPROVALS_TOO_FEW: "Fewer members approve than the quorum given second.",
     Refusal.AUTHORISATION_NOT_YOURS: (
         "The sender's part in this authorisation does not allow this call."
     ),
@@ -457,6 +443,8 @@ _TEXTS: Final = {
         "This version of the rules is older than the one in force, whose number is given, or"
         " another one is announced."
     ),
+    Refusal.PROPOSAL_OF_ANOTHER_CHANGE: "The proposal that it names is of another change.",
+    Refusal.NOT_IN_EFFECT_YET: "The change may be made from the height given on.",
     Refusal.COUNTRY_NOT_IN_EEA: "Members are organisations of the European Economic Area.",
 }
 

@@ -6,13 +6,22 @@ at the state after a block sees what holds for the next one.
 """
 
 from enum import IntEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
 from contracts import agenda, amendments, ballot
 from contracts.ballot import THRESHOLDS, Ballot, Tally
-from contracts.calls import Propose, Subject, Vote, Withdraw
+from contracts.calls import (
+    Propose,
+    Seating,
+    Subject,
+    ValidatorJoin,
+    ValidatorLeave,
+    ValidatorReplace,
+    Vote,
+    Withdraw,
+)
 from contracts.context import Concerned, Context
 from contracts.errors import Refusal, Refused
 from contracts.life import Life, Row, Rule, Rules
@@ -21,6 +30,8 @@ from contracts.state import Overlay, Reader
 from ledger.encoding import U32_MAX, U63_MAX, Struct, decode, encode
 from ledger.hashing import Domain, Hash, hash_of
 from ledger.validators import EVERYONE, Bytes16, Bytes32
+
+SeatCall: TypeAlias = ValidatorJoin | ValidatorLeave | ValidatorReplace  # they use a proposal up
 
 MAX_OPEN: Final = 64  # proposals that one may vote on
 MAX_OPEN_OF_MEMBER: Final = 8
@@ -46,7 +57,7 @@ class Party(IntEnum):
     """A sender's part in a proposal."""
 
     PROPOSER = 1
-    ELECTOR = 2  # everyone in the table: a guard asks who runs a validator
+    MEMBER = 2  # anyone: guards say who may
 
 
 class Proposal(Struct):
@@ -154,6 +165,23 @@ def agenda_has_room(context: Context, proposal: Proposal | None, _call: Vote) ->
         raise Refused(Refusal.AGENDA_FULL)
 
 
+def change_is_this(_context: Context, proposal: Proposal | None, call: SeatCall) -> None:
+    """Require that this very change was voted."""
+    if call.change.subject != _known(proposal).subject:
+        raise Refused(Refusal.PROPOSAL_OF_ANOTHER_CHANGE)
+
+
+def its_height_has_come(context: Context, proposal: Proposal | None, _call: object) -> None:
+    """Require that the height which it announced has come."""
+    if context.height < _known(proposal).effect:
+        raise Refused(Refusal.NOT_IN_EFFECT_YET, _known(proposal).effect)
+
+
+def lets_seats_change(context: Context, proposal: Proposal | None, call: Vote) -> bool:
+    """Return whether with this vote enough agree to change who runs validators."""
+    return isinstance(_known(proposal).subject, Seating) and lets_it_pass(context, proposal, call)
+
+
 def lets_it_pass(context: Context, proposal: Proposal | None, call: Vote) -> bool:
     """Return whether with this vote enough agree."""
     return _tally(context, proposal, call).passes
@@ -213,7 +241,7 @@ LIFE: Final = Life(
     thing=Proposal,
     prefix=b"w",
     parties={Party.PROPOSER: "proposer"},
-    crowd=Party.ELECTOR,
+    crowd=Party.MEMBER,
     unknown=Refusal.PROPOSAL_UNKNOWN,
     not_yours=Refusal.PROPOSAL_NOT_YOURS,
     wrong_state=Refusal.PROPOSAL_IN_WRONG_STATE,
@@ -222,7 +250,7 @@ LIFE: Final = Life(
         Row(
             None,
             Propose,
-            Party.ELECTOR,
+            Party.MEMBER,
             State.OPEN,
             guards=(
                 sender_governs,
@@ -236,7 +264,17 @@ LIFE: Final = Life(
         Row(
             State.OPEN,
             Vote,
-            Party.ELECTOR,
+            Party.MEMBER,
+            State.PASSED,
+            when=lets_seats_change,
+            guards=_VOTE_GUARDS,
+            effects=(count_vote, close_it),
+            closes=deadline,
+        ),
+        Row(
+            State.OPEN,
+            Vote,
+            Party.MEMBER,
             State.PASSED,
             when=lets_it_pass,
             guards=(*_VOTE_GUARDS, agenda_has_room),
@@ -246,7 +284,7 @@ LIFE: Final = Life(
         Row(
             State.OPEN,
             Vote,
-            Party.ELECTOR,
+            Party.MEMBER,
             State.FAILED,
             when=lets_it_fail,
             guards=_VOTE_GUARDS,
@@ -256,13 +294,24 @@ LIFE: Final = Life(
         Row(
             State.OPEN,
             Vote,
-            Party.ELECTOR,
+            Party.MEMBER,
             State.OPEN,
             guards=_VOTE_GUARDS,
             effects=(count_vote,),
             closes=deadline,
         ),
         Row(State.OPEN, Withdraw, Party.PROPOSER, State.WITHDRAWN, effects=(close_it,)),
+        *(
+            Row(
+                State.PASSED,
+                call,
+                Party.MEMBER,
+                State.ENACTED,
+                guards=(change_is_this, its_height_has_come),
+                closes=deadline,
+            )
+            for call in (ValidatorJoin, ValidatorLeave, ValidatorReplace)
+        ),
     ),
 )
 load = LIFE.load
@@ -280,6 +329,21 @@ def apply(context: Context, call: Propose | Vote | Withdraw) -> Concerned:
         found = tally(context.state, context.height, call.proposal, proposal)
         context.say(proposal.state, found.agree, found.needed)
     return (EVERYONE,)
+
+
+def require_passed(context: Context, call: SeatCall) -> None:
+    """Raise `Refused` unless the proposal that a change names passed, for it, and is in time."""
+    proposal = load(context.state, call.change.proposal)
+    if proposal is None:
+        raise Refused(Refusal.PROPOSAL_UNKNOWN)
+    LIFE.row(context, proposal, call)
+
+
+def use_up(context: Context, call: SeatCall) -> None:
+    """Let the proposal of a change that `require_passed` let through be good for no other."""
+    id_ = call.change.proposal
+    proposal = _known(load(context.state, id_))
+    LIFE.take(context, id_, proposal, LIFE.row(context, proposal, call), call)
 
 
 def run_agenda(state: Overlay, height: int) -> None:
@@ -310,8 +374,14 @@ def tally(state: Reader, height: int, id_: bytes, proposal: Proposal) -> Tally:
 
 def standing(proposal: Proposal, height: int, time: int, notice: int) -> State:
     """Return where a proposal stands in a block of this height and time."""
-    is_over = proposal.deadline < time or proposal.effect < height + notice
-    return State.EXPIRED if proposal.state is State.OPEN and is_over else proposal.state
+    is_over = proposal.deadline < time
+    match proposal.state:
+        case State.OPEN if is_over or proposal.effect < height + notice:
+            return State.EXPIRED
+        case State.PASSED if is_over and isinstance(proposal.subject, Seating):
+            return State.EXPIRED
+        case state:
+            return state
 
 
 def _tally(context: Context, proposal: Proposal | None, call: Vote) -> Tally:
@@ -347,4 +417,4 @@ def _concerned(_state: Reader, _call: object, _created: bytes) -> Concerned:
     return (EVERYONE,)
 
 
-RULES: Final[Rules] = {call: Rule(apply, _concerned) for call in LIFE.calls}
+RULES: Final[Rules] = dict.fromkeys((Propose, Vote, Withdraw), Rule(apply, _concerned))

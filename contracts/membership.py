@@ -1,18 +1,15 @@
-"""Who runs a validator, and with which keys: what a call may change of it, and who must agree.
+"""Who runs a validator, and with which keys: what a call may change of it.
 
 A change in the block at h takes effect at h + 2, at most one in a block. To join, leave or replace
-takes the signatures of a quorum of the members that run validators; they approve for one *term*,
-which every such change ends, so none can be made twice. A member changes the keys of its own
-validator alone, which ends no term: or one of them could keep the others from ever agreeing.
+takes a proposal that passed, which is used up by it. A member changes the keys of its own validator
+alone, without any vote.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
-from contracts import eras, recent, registry
+from contracts import eras, governance, recent, registry
 from contracts.calls import (
-    Approval,
-    Approved,
     Change,
     Possession,
     ValidatorJoin,
@@ -23,7 +20,7 @@ from contracts.calls import (
 )
 from contracts.context import Concerned, Context
 from contracts.eras import Era
-from contracts.errors import Inadmissible, KeyInUse, Refusal, Refused
+from contracts.errors import KeyInUse, Refusal, Refused
 from contracts.life import Rule, Rules
 from contracts.state import Reader
 from ledger import keys
@@ -37,12 +34,10 @@ from ledger.validators import (
     MemberId,
     Validator,
     ValidatorSet,
-    quorum,
 )
 
 EFFECT: Final = 2  # blocks from a change to the first that others sign
 LEAST: Final = 4  # validators: once there, they never become fewer
-MAX_AHEAD_S: Final = 30 * 86_400  # how long an approval may stand
 ROTATION_S: Final = 86_400  # between two changes of keys that a member makes alone
 _ROTATED: Final = b"y"  # + member -> u64 time of the block
 
@@ -54,11 +49,6 @@ def change_id(chain_id: bytes, change: Change) -> Hash:
     return hash_of(Domain.CHANGE, chain_id, encode(change))
 
 
-def approval_bytes(chain_id: bytes, change: Approved) -> bytes:
-    """Return what a member signs to approve a change."""
-    return b"depoli/sign/approval/1\x00" + change_id(chain_id, change)
-
-
 def possession_bytes(chain_id: bytes, change: Change, height: int, block_id: bytes) -> bytes:
     """Return what each new key signs, with a block that is recent when the change is made."""
     head = b"depoli/sign/possession/1\x00" + change_id(chain_id, change)
@@ -68,8 +58,8 @@ def possession_bytes(chain_id: bytes, change: Change, height: int, block_id: byt
 def join(context: Context, call: ValidatorJoin) -> Concerned:
     """Let the sender run a validator, or raise `Refused`. It concerns everyone."""
     change, era = call.change, _era(context)
-    _require_approvable(context, change, era)
     _require_sender(context, change.member)
+    governance.require_passed(context, call)
     members = era.validators.members
     if _place(era, change.member) is not None:
         raise Refused(Refusal.ALREADY_VALIDATOR)
@@ -79,28 +69,28 @@ def join(context: Context, call: ValidatorJoin) -> Concerned:
     _require_shared(context.state, after)
     kept = _kept_of_newcomer(context, change.keys)
     _require_keys(context, change.keys, kept)
-    _require_approvals(context, change, call.approvals, era)
     _require_possession(context, change, change.keys, call.possession)
     _register(context, change.keys, kept)
-    _begin(context, era, after)
+    _begin(context, after)
+    governance.use_up(context, call)
     return (EVERYONE,)
 
 
 def leave(context: Context, call: ValidatorLeave) -> Concerned:
     """Take a validator out, or raise `Refused`. It concerns its member, and everyone."""
     change, era = call.change, _era(context)
-    _require_approvable(context, change, era)
     if _place(era, context.sender) is None:
         raise Refused(Refusal.CHANGE_NOT_YOURS)
+    governance.require_passed(context, call)
     place = _require_place(era, change.member)
     members = era.validators.members
     after = members[:place] + members[place + 1 :]
     if not after or len(after) < LEAST <= len(members):
         raise Refused(Refusal.TOO_FEW_VALIDATORS, len(after))
     _require_shared(context.state, after)
-    _require_approvals(context, change, call.approvals, era)
     _retire(context, members[place])
-    _begin(context, era, after)
+    _begin(context, after)
+    governance.use_up(context, call)
     return _beside(context, change.member)
 
 
@@ -110,8 +100,8 @@ def replace(context: Context, call: ValidatorReplace) -> Concerned:
     The place may be its own: so it gets other keys sooner than it may change them alone.
     """
     change, era = call.change, _era(context)
-    _require_approvable(context, change, era)
     _require_sender(context, change.member)
+    governance.require_passed(context, call)
     place = _require_place(era, change.leaving)
     is_own = change.leaving == change.member
     if not is_own and _place(era, change.member) is not None:
@@ -122,11 +112,11 @@ def replace(context: Context, call: ValidatorReplace) -> Concerned:
     _require_shared(context.state, after)
     kept = _kept_of_newcomer(context, change.keys)
     _require_keys(context, change.keys, kept)
-    _require_approvals(context, change, call.approvals, era)
     _require_possession(context, change, change.keys, call.possession)
     _retire(context, before, (False, False, not is_own or change.keys.node == before.node_key))
     _register(context, change.keys, kept)
-    _begin(context, era, after)
+    _begin(context, after)
+    governance.use_up(context, call)
     return _beside(context, change.leaving)
 
 
@@ -150,7 +140,7 @@ def rotate(context: Context, call: ValidatorRotate) -> Concerned:
     _register(context, change.keys, kept)
     state.put(_ROTATED + context.sender, context.time.to_bytes(8))
     after = _replaced(era.validators.members, place, _validator(change.member, change.keys))
-    _begin(context, era, after, term=era.term)
+    _begin(context, after)
     return (EVERYONE,)
 
 
@@ -193,13 +183,6 @@ def _require_sender(context: Context, member: bytes) -> None:
         raise Refused(Refusal.CHANGE_NOT_YOURS)
 
 
-def _require_approvable(context: Context, change: Approved, era: Era) -> None:
-    if change.term != era.term:
-        raise Refused(Refusal.CHANGE_OUT_OF_DATE, era.term)
-    if not context.time <= change.valid_until <= context.time + MAX_AHEAD_S:
-        raise Refused(Refusal.CHANGE_NOT_IN_TIME, context.time)
-
-
 def _require_shared(state: Reader, after: Sequence[Validator]) -> None:
     """Refuse a set of which one family would have a quorum alone."""
     families = []
@@ -226,28 +209,6 @@ def _require_keys(context: Context, wanted: ValidatorKeys, kept: Sequence[bool])
             raise Refused(Refusal.KEY_UNUSABLE, index) from None
         except KeyInUse:
             raise Refused(Refusal.KEY_TAKEN, index) from None
-
-
-def _require_approvals(
-    context: Context, change: Approved, approvals: Sequence[Approval], era: Era
-) -> None:
-    """Refuse unless a quorum of the members that run validators signed, and nobody else."""
-    voters = {validator.member for validator in era.validators.members}
-    needed = quorum(len(voters))
-    if len(approvals) < needed:
-        raise Refused(Refusal.APPROVALS_TOO_FEW, len(approvals), needed)
-    message = approval_bytes(context.chain_id, change)
-    for index, approval in enumerate(approvals):
-        if approval.member not in voters:
-            raise Refused(Refusal.APPROVER_UNKNOWN, index)
-        try:
-            key = registry.transaction_key(
-                context.state, approval.member, approval.key_id, context.height
-            )
-        except Inadmissible:
-            raise Refused(Refusal.APPROVER_UNKNOWN, index) from None
-        if not _is_signed(key.public, message, approval.signature):
-            raise Refused(Refusal.APPROVAL_NOT_SIGNED, index)
 
 
 def _require_possession(
@@ -289,12 +250,8 @@ def _retire(
             registry.retire(context.state, validator.member, role, public, last)
 
 
-def _begin(
-    context: Context, era: Era, after: tuple[Validator, ...], *, term: int | None = None
-) -> None:
-    height = context.height + EFFECT
-    new = era.term + 1 if term is None else term
-    eras.begin(context.state, height, new, ValidatorSet(after))
+def _begin(context: Context, after: tuple[Validator, ...]) -> None:
+    eras.begin(context.state, context.height + EFFECT, ValidatorSet(after))
 
 
 def _beside(context: Context, member: bytes) -> Concerned:

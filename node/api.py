@@ -15,7 +15,6 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from contracts import registry
-from contracts.eras import latest
 from contracts.errors import UnknownVersion
 from contracts.genesis import SignedGenesis
 from ledger.block import MAX_EVIDENCE
@@ -52,6 +51,7 @@ from node.replica import Replica
 from node.things import Things
 from node.tokens import Grant, Scope, TokenBook
 from node.upgrade import outlook
+from node.voting import Voting
 
 MAX_BODY_BYTES: Final = 4 << 20
 MAX_WAIT_S: Final = 60
@@ -99,6 +99,7 @@ class Api:
         self._worker, self._log, self._checkup = node.reader, node.log, node.checkup
         self._things = Things(node.chain, node.reader)
         self._organisations = Organisations(node.chain, genesis.genesis, node.reader)
+        self._voting = Voting(node.chain, node.reader)
         self._pledges, self._evidence = node.pledges, node.evidence
         self._genesis, self._genesis_json, self._tokens = genesis, genesis_json, tokens
 
@@ -113,6 +114,7 @@ class Api:
         router.add_get("/v1/transactions/{id}", self.transaction)
         self._things.add_routes(router)
         self._organisations.add_routes(router)
+        self._voting.add_routes(router)
         router.add_get("/v1/blocks/{height}", self.block)
         router.add_get("/v1/receipts/{id}/{position}", self.receipt)
         router.add_get("/v1/status", self.status)
@@ -334,12 +336,10 @@ class Api:
                 "passed_over": state.turns.passed_over(n, height),
                 "validators": [plain(validator) for validator in state.validators.members],
                 "next": [plain(validator) for validator in state.next_validators.members],
-                "term": (await self._in_worker(latest, state.state)).term,
                 "eras": [
                     {
                         "number": era.number,
                         "from_height": era.from_height,
-                        "term": era.term,
                         "members": [each.member.hex() for each in era.validators.members],
                     }
                     for era in eras

@@ -86,7 +86,7 @@ def write_draft(
         network=network.encode("ascii", "replace")[: founding.MAX_NAME_BYTES + 1],
         time=int(clock.time()),
         parameters=parameters,
-        members=tuple(map(_founder, found)),
+        members=tuple(map(founder_of, found)),
         validators=tuple(labels.index(label) for label in validators),
         tables=tuple(Table(kind, digest) for kind, digest in table_hashes().items()),
     )
@@ -217,7 +217,8 @@ def _check(genesis: Genesis, path: Path) -> None:
         raise BadFile(path, str(error)) from None
 
 
-def _founder(card: Card) -> Founder:
+def founder_of(card: Card) -> Founder:
+    """Return the member that a card is of."""
     return Founder(
         name=card.label.encode(),
         family=Family[card.family.upper()],

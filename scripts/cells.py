@@ -38,9 +38,12 @@ AnyRow = Row[Any]
 
 # life, change -> why no test can notice it.
 ALIKE: Final = {
-    ("proposal", "row 1, Propose of nothing by ELECTOR: by PROPOSER"): "its maker is both",
-    ("proposal", "new row, Vote of EXPIRED by ELECTOR"): "that state is never stored",
+    ("proposal", "row 1, Propose of nothing by MEMBER: by PROPOSER"): "its maker is both",
+    ("proposal", "new row, Vote of EXPIRED by MEMBER"): "that state is never stored",
     ("proposal", "new row, Withdraw of EXPIRED by PROPOSER"): "that state is never stored",
+    ("proposal", "new row, ValidatorJoin of EXPIRED by MEMBER"): "that state is never stored",
+    ("proposal", "new row, ValidatorLeave of EXPIRED by MEMBER"): "that state is never stored",
+    ("proposal", "new row, ValidatorReplace of EXPIRED by MEMBER"): "that state is never stored",
 }
 
 

@@ -262,16 +262,15 @@ parameters_ = struct("parameters", **PARAMETERS)
 
 mark = struct("mark", part=u(1), mark=b(32))
 validator_keys = struct("validator_keys", consensus=b(32), checkpoint=b(32), node=b(32))
-term = {"term": u(U32), "valid_until": u(U63)}
-joining = struct("joining", number=u(50, 50), member=b(16), keys=validator_keys, **term)
-leaving = struct("leaving", number=u(51, 51), member=b(16), **term)
+voted = {"proposal": b(32)}
+joining = struct("joining", number=u(50, 50), member=b(16), keys=validator_keys, **voted)
+leaving = struct("leaving", number=u(51, 51), member=b(16), **voted)
 replacing = struct(
-    "replacing", number=u(52, 52), leaving=b(16), member=b(16), keys=validator_keys, **term
+    "replacing", number=u(52, 52), leaving=b(16), member=b(16), keys=validator_keys, **voted
 )
 rotating = struct("rotating", number=u(53, 53), member=b(16), keys=validator_keys)
 ROLE = u(6, 1)
 scope = u(15, 1)
-approvals = seq(struct("approval", member=b(16), key_id=b(8), signature=b(64)), 0, 100)
 possession = struct(
     "possession",
     height=u(U63), block_id=b(32), consensus=b(64), checkpoint=b(64), node=b(64),
@@ -287,6 +286,9 @@ SUBJECTS = {
     3: struct("reinstate_member", number=u(3, 3), member=b(16)),
     4: struct("remove_member", number=u(4, 4), member=b(16)),
     5: struct("rekey_member", number=u(5, 5), member=b(16), key=new_key),
+    6: struct("join_validators", number=u(6, 6), member=b(16)),
+    7: struct("leave_validators", number=u(7, 7), member=b(16)),
+    8: struct("replace_validator", number=u(8, 8), leaving=b(16), member=b(16)),
     9: struct("replace_table", number=u(9, 9), kind=u(4, 1), hash=b(32)),
     10: struct("set_parameters", number=u(10, 10), parameters=parameters_),
     11: struct("schedule_version", number=u(11, 11), version=u(0xFFFF, 1)),
@@ -309,9 +311,9 @@ CALLS = {
         beneficiary=b(16), claims=seq(b(32), 1, 256), payment=maybe(b(32)),
     ),
     41: struct("settlement_confirm", settlement=b(32)),
-    50: struct("validator_join", change=joining, approvals=approvals, possession=possession),
-    51: struct("validator_leave", change=leaving, approvals=approvals),
-    52: struct("validator_replace", change=replacing, approvals=approvals, possession=possession),
+    50: struct("validator_join", change=joining, possession=possession),
+    51: struct("validator_leave", change=leaving),
+    52: struct("validator_replace", change=replacing, possession=possession),
     53: struct("validator_rotate", change=rotating, possession=possession),
     100: struct(
         "authorisation_request",
@@ -365,6 +367,7 @@ CALLS = {
 COSTS = {
     10: 2, 20: 2, 32: 2, 33: 4, 41: 2,
     200: 58, 201: 40, 202: 58, 203: 3, 204: 2,
+    50: 118, 51: 64, 52: 118, 53: 118,
     220: 64, 221: 256, 222: 64, 240: 2,
 }  # fmt: skip
 COSTS |= {11: 4, 12: 2, 32: 6}
@@ -385,12 +388,6 @@ def cost_of(number, *fields):
             return 4 if fields[1] is None else 7
         case 40:
             return 1 + 5 * len(fields[1])
-        case 50 | 52:
-            return 64 + 18 * (3 + len(fields[1]))
-        case 51:
-            return 64 + 18 * len(fields[1])
-        case 53:
-            return 64 + 18 * 3
         case 205:
             return 22 if len(fields[2]) == 33 else 76
         case _:
@@ -413,10 +410,6 @@ def call(value, path):
         first, second = found.marks
         if first.part >= second.part or first.mark == second.mark:
             raise FalseFact(f"{path}.marks", "two marks, of ascending parts", "others")
-    if number in (50, 51, 52):
-        members = [one.member for one in found.approvals]
-        if members != sorted(set(members)):
-            raise FalseFact(f"{path}.approvals", "ascending members", "others")
     if number == 220 and found.subject.number == 10:
         check_parameters(found.subject.parameters)
     if number in (50, 52, 53) and len(set(found.change.keys)) < 3:
@@ -809,7 +802,7 @@ class Founding:
         )
         self.record = encode((content, made))
         validators_hash = tagged(b"validators", encode((tuple(self.validators),)))
-        pairs.append((b"v" + bytes(4), encode((0, 0, 0, (tuple(self.validators),)))))
+        pairs.append((b"v" + bytes(4), encode((0, 0, (tuple(self.validators),)))))
         pairs.append((b"n", bytes(4)))
         empty = root_of([])
         self.header = header.type(
@@ -1198,7 +1191,7 @@ class Council:
     def __init__(self, founding, registry):
         self.chain_id, self.registry = founding.chain_id, registry
         self.eras = [(0, tuple(founding.validators))]  # from which height on who votes
-        self.term, self.rotated = 0, {}
+        self.rotated = {}
         self.recent = {}  # height mod 32 -> height and block id
 
     def at(self, height):
@@ -1214,10 +1207,6 @@ class Council:
         first, voters = self.eras[-1]
         require(first != head.height + 2, "another change in this block")
         places = {voter.member: place for place, voter in enumerate(voters)}
-        if number != 53:
-            require(change.term == self.term, "it was approved in another term")
-            ahead = change.valid_until - head.time
-            require(0 <= ahead <= 30 * 86_400, "its time is over, or too far ahead")
         allowed = sender in places if number == 51 else sender == change.member
         require(allowed, "the sender may not make it")
         out = change.leaving if number == 52 else change.member
@@ -1236,8 +1225,6 @@ class Council:
         before = voters[place][1:] if number != 50 else ()
         if number != 51:
             self._require_keys(head, change, before if number == 53 else None)
-        if number != 53:
-            self._require_approvals(head, change, rest[0], voters)
         if number != 51:
             self._require_possession(change, rest[-1])
         stays = change.keys if number != 51 and out == change.member else ()
@@ -1247,7 +1234,6 @@ class Council:
         for role, key in zip((2, 3, 5), () if number == 51 else change.keys, strict=number != 51):
             if key not in self.registry.taken:
                 self.registry.add(change.member, role, 1, key, head.height + 2)
-        self.term += number != 53
         self.eras.append((head.height + 2, after))
 
     def _require_keys(self, head, change, before):
@@ -1264,15 +1250,6 @@ class Council:
             if key != stay:
                 point(key)
                 require(self.registry.is_new(role, 1, key), "a key is somebody's")
-
-    def _require_approvals(self, head, change, given, voters):
-        require(len(given) >= quorum(len(voters)), "too few approve")
-        message = b"depoli/sign/approval/1\0" + self._id(change)
-        for one in given:
-            require(one.member in [voter.member for voter in voters], "a stranger approves")
-            key = self.registry.in_force(one.member, one.key_id, head.height)
-            require(key is not None, "an approval is under no transaction key")
-            require(is_signed(key, message, one.signature), "an approval is not signed")
 
     def _require_possession(self, change, proof):
         known = self.recent.get(proof.height % 32)
@@ -1319,7 +1296,10 @@ class Versions:
         return self.in_force
 
 
-OPEN, PASSED, FAILED, WITHDRAWN = 1, 2, 3, 4
+OPEN, PASSED, FAILED, WITHDRAWN, ENACTED = 1, 2, 3, 4, 5
+SEATS = (6, 7, 8)  # changes that calls of their own make, once they passed
+# Where a member must stand, by the number of the change.
+STANDING_BEFORE = {2: (1,), 3: (2,), 4: (1, 2), 5: (1, 2), 6: (1,), 7: (1, 2), 8: (1,)}
 BY_MAJORITY = (1, 2, 3)  # to admit, suspend, reinstate a member: all else takes a quorum
 
 
@@ -1362,11 +1342,22 @@ class Assembly:
         require(sender not in found.votes, "it voted before")
         found.votes[sender] = agrees
         yes, needed, found.state = self._tally(found, head.height)
-        if found.state == PASSED:
+        if found.state == PASSED and found.subject.number not in SEATS:
             due = self.agenda.setdefault(found.effect, [])
             require(len(due) < 16, "too much takes effect at that height")
             due.append(found)
         return found.state, yes, needed
+
+    def use_up(self, head, number, change):
+        """Refuse a change of validators unless it was voted; it cannot be made again."""
+        found = self._known(change.proposal)
+        require(found.state == PASSED, "it has not passed, or was made")
+        require(found.effect <= head.height, "its height has not come")
+        require(head.time <= found.deadline, "its time is over")
+        voted = {50: (6, change.member), 51: (7, change.member)}.get(number)
+        voted = voted or (8, change.leaving, change.member)
+        require(tuple(found.subject) == voted, "another change was voted")
+        found.state = ENACTED
 
     def withdraw(self, sender, id_):
         """Take a proposal back."""
@@ -1427,7 +1418,7 @@ class Assembly:
             return subject.version < now or announced or is_same
         member = subject.member
         status = self.registry.members.get(member, (0, None))[1]
-        if status not in {2: (1,), 3: (2,), 4: (1, 2), 5: (1, 2)}[number]:
+        if status not in STANDING_BEFORE[number]:
             return True
         if number == 5:
             return not new(ROLES["transaction"], *subject.key)
@@ -1643,6 +1634,8 @@ class Chain:
         """
         match number:
             case 50 | 51 | 52 | 53:
+                if number != 53:
+                    self.assembly.use_up(head, number, fields[0])
                 self.council.change(head, sender, number, *fields)
             case 220:
                 self.assembly.propose(head, sender, created, *fields)

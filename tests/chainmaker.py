@@ -26,8 +26,6 @@ from consensus.messages import (
 from contracts import eras
 from contracts.calls import (
     AdmitMember,
-    Approval,
-    Approved,
     Call,
     Change,
     ClaimAbandon,
@@ -35,6 +33,8 @@ from contracts.calls import (
     ClaimReject,
     ClaimSubmit,
     Joining,
+    JoinValidators,
+    LeaveValidators,
     Leaving,
     Leg,
     Mark,
@@ -49,6 +49,7 @@ from contracts.calls import (
     RekeyMember,
     RemoveMember,
     ReplaceTable,
+    ReplaceValidator,
     Replacing,
     Rotating,
     ScheduleVersion,
@@ -79,11 +80,12 @@ from ledger.entry import Outcome
 from ledger.hashing import NO_HASH, Hash
 from ledger.keys import Algorithm, P256SigningKey, Role, Signer, SigningKey, key_id
 from ledger.transaction import Transaction, Unsigned, created_id
-from ledger.validators import MemberId, ValidatorSet
+from ledger.validators import MemberId, ValidatorSet, quorum
 from node.audit.records import MAGIC, frame
 from node.audit.state import Memory
-from tests.changes import Keys, approve, prove, public
+from tests.changes import Keys, prove, public
 
+T = TypeVar("T")
 StatementT = TypeVar("StatementT", Commit, Prepare, RoundChange, BareProposal)
 
 TIME = 1_800_000_000  # of genesis
@@ -164,6 +166,7 @@ class Chain:
             key.public: key for key in (key_of(label, Role.CONSENSUS) for label in self.labels)
         }
         self.transactions: list[Transaction] = []
+        self.voted: dict[Subject, bytes] = {}  # the proposal of each change that passed
 
     @property
     def chain_id(self) -> Hash:
@@ -266,21 +269,22 @@ class Chain:
         return eras.validators_at(self.memory, height)
 
     def joining(self, label: str) -> ValidatorJoin:
-        """Return the call by which a member becomes a validator, approved and proved."""
-        keys = self.seat(label)
-        change = Joining(member_of(label), public(keys), *self._term())
-        return ValidatorJoin(change, self._approvals(change), self._possession(change, keys))
+        """Return the call by which a member becomes a validator, proved; `agree` has voted it."""
+        keys, member = self.seat(label), member_of(label)
+        change = Joining(member, public(keys), self.voted[JoinValidators(member)])
+        return ValidatorJoin(change, self._possession(change, keys))
 
     def leaving(self, label: str) -> ValidatorLeave:
-        """Return the call by which a validator leaves, approved."""
-        change = Leaving(member_of(label), *self._term())
-        return ValidatorLeave(change, self._approvals(change))
+        """Return the call by which a validator leaves, voted."""
+        member = member_of(label)
+        return ValidatorLeave(Leaving(member, self.voted[LeaveValidators(member)]))
 
     def replacing(self, old: str, label: str) -> ValidatorReplace:
-        """Return the call by which a member takes a validator's place, approved and proved."""
-        keys = self.seat(label)
-        change = Replacing(member_of(old), member_of(label), public(keys), *self._term())
-        return ValidatorReplace(change, self._approvals(change), self._possession(change, keys))
+        """Return the call by which a member takes a validator's place, voted and proved."""
+        keys, leaving, member = self.seat(label), member_of(old), member_of(label)
+        voted = self.voted[ReplaceValidator(leaving, member)]
+        change = Replacing(leaving, member, public(keys), voted)
+        return ValidatorReplace(change, self._possession(change, keys))
 
     def rotating(self, label: str) -> ValidatorRotate:
         """Return the call by which a member changes its validator's keys, proved."""
@@ -300,16 +304,35 @@ class Chain:
         assert self.block(sent).outcomes == (Outcome(0),)
         return created_id(sent.id, 0)
 
-    def enact(self, *subjects: Subject) -> None:
-        """Let the validators agree to changes of one height, and go on until they are made."""
+    def agree(self, *subjects: Subject, beside: Sequence[Transaction] = ()) -> None:
+        """Let the validators vote changes in two blocks; they may be made from the fourth on."""
+        until, height = self.state.header.time + 30 * 86_400, self.state.header.height + 4
+        sent = [
+            self.transaction(label, *(Propose(each, until, height) for each in few))
+            for label, few in zip(self.labels, batched(subjects, 8), strict=False)
+        ]
+        self.block(*sent, *beside)
+        made = [created_id(one.id, index) for one in sent for index in range(len(one.body.calls))]
+        self.voted |= dict(zip(subjects, made, strict=True))
+        votes = [Vote(each, agrees=True) for each in made]
+        needed = quorum(len(self.labels))
+        self.block(*(self.transaction(label, *votes) for label in self.labels[:needed]))
+
+    def enact(self, *subjects: Subject, beside: Sequence[Transaction] = ()) -> None:
+        """Let the validators agree to changes of one height, and go on until they are made.
+
+        What stands `beside` the last vote is in its block.
+        """
         label = self.labels[0]
         height = self.state.header.height + self.state.parameters.notice_blocks + 5
         until = self.state.header.time + 86_400
         sent = self.transaction(label, *(Propose(each, until, height) for each in subjects))
         self.block(sent)
         votes = [Vote(created_id(sent.id, index), agrees=True) for index in range(len(subjects))]
-        for voter in self.labels[: len(self.labels) - 1]:
+        *voters, last = self.labels[:-1]
+        for voter in voters:
             self.block(self.transaction(voter, *votes))
+        self.block(self.transaction(last, *votes), *beside)
         while self.state.header.height < height - 1:
             self.block(built_round=1)
 
@@ -320,17 +343,6 @@ class Chain:
         consensus, checkpoint, node = (key_of(name, role) for role in roles)
         self.voting[consensus.public] = consensus
         return consensus, checkpoint, node
-
-    def _term(self) -> tuple[int, int]:
-        return eras.latest(self.memory).term, self.state.header.time + 3_600
-
-    def _approvals(self, change: Approved) -> tuple[Approval, ...]:
-        members = self.state.next_validators.members[: self.state.next_validators.quorum]
-        labels = {member.id: member.label for member in self.genesis.genesis.members}
-        signers = [
-            (v.member, key_of(labels[MemberId(v.member)], Role.TRANSACTION)) for v in members
-        ]
-        return approve(self.chain_id, change, signers)
 
     def _possession(self, change: Change, keys: Keys) -> Possession:
         header = self.state.header
@@ -346,6 +358,11 @@ def export_of(genesis: SignedGenesis, blocks: Sequence[CommittedBlock]) -> bytes
     """Return the bytes of an export, true or not."""
     records = [encode(genesis), *(encode(block) for block in blocks)]
     return MAGIC + b"".join(frame(record) for record in records)
+
+
+def batched(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    """Return items in groups of at most so many."""
+    return [items[first : first + size] for first in range(0, len(items), size)]
 
 
 def amount_of(name: str, cents: int) -> bytes:
@@ -463,7 +480,24 @@ NEWCOMERS = (
 
 def upheaval() -> Chain:
     """Return a chain whose validators join, leave, are replaced, change keys and are convicted."""
-    chain = Chain(found(others=(*SHOPS, *NEWCOMERS)))
+    chain = Chain(found(others=(*SHOPS, *NEWCOMERS), parameters=Parameters(notice_blocks=2)))
+    label = member_of
+    chain.agree(
+        JoinValidators(label("operator-b")),
+        JoinValidators(label("auditor-a")),
+        LeaveValidators(label("operator")),
+        LeaveValidators(label("federation")),
+        ReplaceValidator(label("insurer-b"), label("prescriber-a")),
+        ReplaceValidator(label("operator-b"), label("operator-b")),
+        # What nobody makes; others try to, in `uprisings`.
+        JoinValidators(label("insurer-b")),
+        JoinValidators(label("operator")),
+        LeaveValidators(label("shop-a")),
+    )
+    open_ = Propose(JoinValidators(label("shop-b")), chain.state.header.time + 86_400, 99)
+    sent = chain.transaction("operator", open_)
+    chain.voted[open_.subject] = created_id(sent.id, 0)
+    chain.block(sent)
 
     def work() -> Transaction:
         name = f"work {len(chain.transactions)}"
@@ -483,22 +517,22 @@ def upheaval() -> Chain:
     chain.block(chain.transaction("operator", chain.leaving("federation")), committed_in=1)
     # One that has other keys now, one that has come since, one that is about to go.
     chain.block(
-        evidence=[chain.double_vote(2, 5), chain.double_vote(5, 8), chain.double_vote(0, 9)]
+        evidence=[chain.double_vote(2, 8), chain.double_vote(5, 11), chain.double_vote(0, 12)]
     )
     chain.block(chain.transaction("prescriber-a", chain.replacing("insurer-b", "prescriber-a")))
     unsigned = tuple(
-        RoundChange(9, 1, UNPREPARED, NO_HASH, None, signer, bytes(64)) for signer in range(4)
+        RoundChange(12, 1, UNPREPARED, NO_HASH, None, signer, bytes(64)) for signer in range(4)
     )
     chain.block(
         work(),
         evidence=[
-            chain.bad_proposal(1, 5, None),
-            chain.bad_proposal(3, 9, Justification(unsigned, None)),
+            chain.bad_proposal(1, 8, None),
+            chain.bad_proposal(3, 12, Justification(unsigned, None)),
         ],
     )
     chain.block(work(), built_round=2, committed_in=3)
     chain.block(chain.transaction("operator-b", chain.rotating("operator-b")), seconds=3_600)
-    own = chain.replacing("operator-b", "operator-b")  # other keys again, with approvals
+    own = chain.replacing("operator-b", "operator-b")  # other keys again, as was voted
     chain.block(work(), chain.transaction("operator-b", own))
     chain.block(work())
     return chain

@@ -3,9 +3,10 @@
 `scripts/determinism` and `scripts/costs` execute them; whoever adds a kind of call adds to them.
 """
 
-from contracts.calls import PrescriptionCommit, ReadySignal, ScheduleVersion
+from contracts.calls import PrescriptionCommit, ReadySignal, ReplaceValidator, ScheduleVersion
 from contracts.parameters import Parameters
 from ledger.block import CommittedBlock
+from ledger.transaction import Transaction
 from tests import second
 from tests.chainmaker import (
     NEWCOMERS,
@@ -13,6 +14,7 @@ from tests.chainmaker import (
     Chain,
     deliberation,
     found,
+    member_of,
     some_bytes,
     story,
     upheaval,
@@ -46,17 +48,18 @@ def two_versions() -> Chain:
         commit = PrescriptionCommit(some_bytes("twice"))
         return chain.block(chain.transaction("shop-a", commit))
 
-    def ready(*labels: str) -> None:
+    def ready(*labels: str) -> list[Transaction]:
         signal = ReadySignal(second.VERSION)
-        chain.block(*(chain.transaction(label, signal) for label in labels))
+        return [chain.transaction(label, signal) for label in labels]
 
     with second.known():
-        ready("operator", "insurer-a", "insurer-b")
-        chain.block(chain.transaction("operator-b", chain.replacing("insurer-b", "operator-b")))
-        chain.enact(ScheduleVersion(second.VERSION))  # blocks 3 to 8
+        seats = ReplaceValidator(member_of("insurer-b"), member_of("operator-b"))
+        chain.agree(seats, beside=ready("operator", "insurer-a", "insurer-b"))
+        replace = chain.transaction("operator-b", chain.replacing("insurer-b", "operator-b"))
+        chain.enact(ScheduleVersion(second.VERSION), beside=[replace])  # blocks 3 to 8
         for _ in range(3):
             work()  # 9 to 11
-        ready("operator-b")
+        chain.block(*ready("operator-b"))
         for _ in range(4):
             work()  # 13 announces version 2
     return chain

@@ -4,14 +4,18 @@ from contracts import keyring
 from contracts.calls import (
     CertificateBind,
     ClaimAccept,
+    JoinValidators,
     KeyAdd,
     KeyRevoke,
     KeyRotate,
+    LeaveValidators,
+    ReplaceValidator,
     SettlementCreate,
     Vote,
 )
 from contracts.calls.registry import MAX_LIVE_KEYS, RSA_BYTES
 from contracts.calls.settlement import MAX_SETTLED
+from contracts.parameters import Parameters
 from contracts.registry import Family
 from ledger.keys import Algorithm, Role, key_id
 from ledger.transaction import created_id
@@ -83,7 +87,10 @@ def most_validators(count: int = MAX_VALIDATORS) -> Chain:
         (f"validator-{number}", families[number % len(families)]) for number in range(count - 1)
     ]
     newcomers = (("newcomer", Family.PRESCRIBER), ("another", Family.PRESCRIBER))
-    chain = Chain(found(voters, newcomers))
+    chain = Chain(found(voters, newcomers, Parameters(notice_blocks=2)))
+    first, second = member_of("newcomer"), member_of("another")
+    chain.agree(JoinValidators(first), ReplaceValidator(first, second), LeaveValidators(second))
+    chain.block(built_round=1)
     chain.block(chain.transaction("newcomer", chain.joining("newcomer")))
     chain.block(built_round=1)
     chain.block(built_round=1)

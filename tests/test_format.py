@@ -15,13 +15,17 @@ from contracts import membership
 from contracts.calls import (
     Call,
     ClaimSubmit,
+    LeaveValidators,
     Leaving,
     Leg,
     Mark,
     MarkLock,
     Part,
     PrescriptionCommit,
+    Propose,
     Reason,
+    ValidatorLeave,
+    Vote,
     encode_call,
 )
 from contracts.commitment import H_TAG, H, blinding_from, commit, lock_of, mark_of
@@ -88,7 +92,8 @@ def example() -> str:
     blinding = blinding_from(some_bytes("one", 1) + some_bytes("one", 2))
     seal = first.certificate.seals[0]
     rotation = chain.rotating("federation")
-    leaving = Leaving(member_of("federation"), 0, second.block.header.time + 3_600)
+    leaving = Leaving(member_of("federation"), some_bytes("a proposal"))
+    wanted = Propose(LeaveValidators(member_of("federation")), second.block.header.time + 3_600, 99)
     values: list[tuple[str, bytes | int]] = [
         (
             "seed of the federation's transaction key",
@@ -139,12 +144,9 @@ def example() -> str:
             ),
         ),
         ("ValidatorRotate, the call", encode_call(rotation)),
-        ("Leaving: the federation, in term 0", encode(leaving)),
-        ("its id", membership.change_id(chain.chain_id, leaving)),
-        (
-            "signed bytes of an approval of it",
-            membership.approval_bytes(chain.chain_id, leaving),
-        ),
+        ("Propose, the call: that the federation leaves", encode_call(wanted)),
+        ("Vote, the call: for a proposal", encode_call(Vote(leaving.proposal, agrees=True))),
+        ("ValidatorLeave, the call: as it says", encode_call(ValidatorLeave(leaving))),
         ("evidence: the federation committed two blocks at height 1", chain.double_vote(0)),
         ("its offence", judge(chain.double_vote(0), chain.chain_id, chain.validators_at).offence),
         ("the whole export", export_of(genesis, chain.blocks)),

@@ -17,14 +17,14 @@ from consensus.messages import (
     justification_hash,
     signing_bytes,
 )
-from contracts.calls import Call, ValidatorJoin
+from contracts.calls import Call, JoinValidators, LeaveValidators, Subject, ValidatorJoin
 from contracts.execute import DirectSignatures, execute
 from ledger.block import Block, Body, CommittedBlock, Header, evidence_root
 from ledger.encoding import encode
 from ledger.entry import Outcome
 from ledger.hashing import NO_HASH
 from ledger.keys import Role
-from tests.chainmaker import Chain, key_of, some_bytes
+from tests.chainmaker import Chain, key_of, member_of, some_bytes
 from tests.forgeries import Forgery
 
 replace = msgspec.structs.replace
@@ -42,7 +42,7 @@ def _certified(chain: Chain, header: Header, old: CommittedBlock, body: Body) ->
 
 
 def _sets(chain: Chain) -> list[Forgery]:
-    """The fifth validator is announced by block 3 and votes from block 4 on."""
+    """The fifth validator is announced by block 6 and votes from block 7 on."""
 
     def header(height: int, field: str, value: object) -> Forgery:
         old = chain.blocks[height - 1]
@@ -67,15 +67,15 @@ def _sets(chain: Chain) -> list[Forgery]:
         blocks[-1] = replace(blocks[-1], certificate=certificate)
         return Forgery(name, blocks, height, field, field)
 
-    before, after = (chain.validators_at(height).hash for height in (3, 4))
+    before, after = (chain.validators_at(height).hash for height in (6, 7))
     return [
-        header(2, "next_validators_hash", after),  # a block too early
-        header(3, "next_validators_hash", before),
-        header(4, "validators_hash", before),
-        header(4, "next_validators_hash", before),
-        votes("those of before decide", 4, by=3, field="signers"),
-        votes("keys of before vote", 6, by=5, field="signature"),
-        votes("keys that come vote", 5, by=6, field="signature"),
+        header(5, "next_validators_hash", after),  # a block too early
+        header(6, "next_validators_hash", before),
+        header(7, "validators_hash", before),
+        header(7, "next_validators_hash", before),
+        votes("those of before decide", 7, by=6, field="signers"),
+        votes("keys of before vote", 12, by=8, field="signature"),
+        votes("keys that come vote", 8, by=9, field="signature"),
     ]
 
 
@@ -99,14 +99,14 @@ def _evidence(chain: Chain) -> list[Forgery]:
     other_round = chain.double_vote(2, round_=7)
     good = vote("one"), vote("two")
     foreign = replace(good[1], signature=good[0].signature)
-    first = chain.blocks[2].block.header
+    first = chain.blocks[3].block.header
     changes = tuple(
-        chain.signed(RoundChange(3, 1, UNPREPARED, NO_HASH, None, signer, bytes(64)))
+        chain.signed(RoundChange(4, 1, UNPREPARED, NO_HASH, None, signer, bytes(64)))
         for signer in range(3)
     )
     why = Justification(changes, None)
     proposer = next(
-        index for index, voter in enumerate(chain.validators_at(3).members)
+        index for index, voter in enumerate(chain.validators_at(4).members)
         if voter.member == first.proposer
     )  # fmt: skip
     fresh = replace(first, built_round=1)
@@ -120,20 +120,20 @@ def _evidence(chain: Chain) -> list[Forgery]:
 
     ahead = replace(good[0], height=9), replace(good[1], height=9)
     return [
-        held("a deed twice in a block", 3, recorded),
-        held("a deed once more", 9, recorded),
-        held("a deed in another round once more", 9, other_round),
-        held("the same vote twice", 9, pair(good[0], good[0])),
-        held("votes of two rounds", 9, pair(good[0], vote("two", round_=1))),
-        held("votes of two validators", 9, pair(good[0], vote("two", 0))),
-        held("votes in the wrong order", 9, encode(DoubleVote(*reversed(_sorted(good))))),
-        held("a vote with another's signature", 9, pair(good[0], foreign)),
-        held("votes of a height to come", 4, pair(*ahead), field="height of the evidence"),
-        held("votes by keys that were not there", 9, _by_new_key(chain)),
-        held("votes by a signer beyond them", 9, pair(*(replace(v, signer=4) for v in good))),
-        held("a justified proposal", 9, proposal(fresh, why)),
-        held("a justified proposal of round 0", 9, proposal(first, None, 0)),
-        held("no evidence at all", 9, b"\x91\x01"),
+        held("a deed twice in a block", 6, recorded),
+        held("a deed once more", 12, recorded),
+        held("a deed in another round once more", 12, other_round),
+        held("the same vote twice", 12, pair(good[0], good[0])),
+        held("votes of two rounds", 12, pair(good[0], vote("two", round_=1))),
+        held("votes of two validators", 12, pair(good[0], vote("two", 0))),
+        held("votes in the wrong order", 12, encode(DoubleVote(*reversed(_sorted(good))))),
+        held("a vote with another's signature", 12, pair(good[0], foreign)),
+        held("votes of a height to come", 7, pair(*ahead), field="height of the evidence"),
+        held("votes by keys that were not there", 12, _by_new_key(chain)),
+        held("votes by a signer beyond them", 12, pair(*(replace(v, signer=4) for v in good))),
+        held("a justified proposal", 12, proposal(fresh, why)),
+        held("a justified proposal of round 0", 12, proposal(first, None, 0)),
+        held("no evidence at all", 12, b"\x91\x01"),
     ]
 
 
@@ -145,8 +145,8 @@ def _by_new_key(chain: Chain) -> bytes:
     """Return a double vote at a height below that from which its key votes."""
     pair = []
     for tag in ("one", "two"):
-        said = Commit(5, 0, some_bytes(tag), 2, bytes(64))
-        key = chain.voting[chain.validators_at(6).members[2].consensus_key]
+        said = Commit(8, 0, some_bytes(tag), 2, bytes(64))
+        key = chain.voting[chain.validators_at(9).members[2].consensus_key]
         pair.append(replace(said, signature=key.sign(signing_bytes(said, chain.chain_id))))
     return encode(DoubleVote(*_sorted((pair[0], pair[1]))))
 
@@ -174,36 +174,28 @@ def _changes(chain: Chain) -> list[Forgery]:
         return Forgery(f"applied: {name}", blocks, executed.header.height, "outcome", "outcome")
 
     join = chain.joining("insurer-b")
-    change, approvals, proof = join.change, join.approvals, join.possession
+    change, proof = join.change, join.possession
 
     def other(**fields: object) -> ValidatorJoin:
-        """Return the join with another change, approved as it stands."""
-        changed = replace(change, **fields)
-        return ValidatorJoin(changed, chain._approvals(changed), proof)
+        """Return the join with another change."""
+        return replace(join, change=replace(change, **fields))
 
-    first, second, *rest = approvals
+    def voted(subject: Subject) -> ValidatorJoin:
+        """Return the join on the vote for another change."""
+        return other(proposal=chain.voted[subject])
+
     taken = replace(change.keys, node=key_of("operator", Role.TLS).public)
     weak = replace(change.keys, checkpoint=b"\x01" + bytes(31))
-    stranger = replace(first, member=b"\xff" * 16)
     stale = replace(proof, height=1, block_id=chain.blocks[0].block.header.hash)
-    forged = replace(second, signature=first.signature)
     return [
         applied("sent by another", "shop-a", join),
-        applied("of another term", "insurer-b", other(term=1)),
-        applied("too late", "insurer-b", other(valid_until=chain.state.header.time)),
-        applied("too early", "insurer-b", other(valid_until=chain.state.header.time + 31 * 86_400)),
+        applied("on no vote", "insurer-b", other(proposal=bytes(32))),
+        applied("on another's vote", "insurer-b", voted(join_of("operator"))),
+        applied("on a vote to leave", "insurer-b", voted(LeaveValidators(member_of("operator")))),
+        applied("on a vote that was used", "insurer-b", voted(join_of("auditor-a"))),
+        applied("on no vote that passed", "shop-b", chain.joining("shop-b")),
         applied("a validator joins", "operator", chain.joining("operator")),
         applied("somebody's key", "insurer-b", other(keys=taken)),
-        applied("too few approve", "insurer-b", replace(join, approvals=approvals[1:])),
-        applied(
-            "a stranger approves", "insurer-b", replace(join, approvals=(*approvals[1:], stranger))
-        ),
-        applied("a forged approval", "insurer-b", replace(join, approvals=(first, forged, *rest))),
-        applied(
-            "an unknown key approves",
-            "insurer-b",
-            replace(join, approvals=(replace(first, key_id=bytes(8)), second, *rest)),
-        ),
         applied("an old block", "insurer-b", replace(join, possession=stale)),
         applied(
             "an unproved key",
@@ -225,8 +217,12 @@ def _changes(chain: Chain) -> list[Forgery]:
     ]
 
 
+def join_of(label: str) -> JoinValidators:
+    return JoinValidators(member_of(label))
+
+
 def _second_in_a_block(chain: Chain) -> list[Forgery]:
-    old = chain.blocks[5]
+    old = chain.blocks[8]
     lies = (old.outcomes[0], APPLIED, old.outcomes[2])
-    blocks = [*chain.blocks[:5], replace(old, outcomes=lies)]
-    return [Forgery("applied: the second in a block", blocks, 6, "outcome", "outcome")]
+    blocks = [*chain.blocks[:8], replace(old, outcomes=lies)]
+    return [Forgery("applied: the second in a block", blocks, 9, "outcome", "outcome")]

@@ -37,18 +37,23 @@ from contracts.calls.claim import (
 )
 from contracts.calls.governance import (
     AdmitMember,
+    JoinValidators,
+    LeaveValidators,
     NewKey,
     Propose,
     ReinstateMember,
     RekeyMember,
     RemoveMember,
     ReplaceTable,
+    ReplaceValidator,
     ScheduleVersion,
+    Seating,
     SetParameters,
     Subject,
     SuspendMember,
     Vote,
     Withdraw,
+    parse_subject,
 )
 from contracts.calls.marks import MAX_MARKS, Leg, Mark, MarkLock, Marks, Part
 from contracts.calls.prescription import (
@@ -67,9 +72,6 @@ from contracts.calls.registry import (
 )
 from contracts.calls.settlement import MAX_SETTLED, SettlementConfirm, SettlementCreate
 from contracts.calls.validators import (
-    Approval,
-    Approvals,
-    Approved,
     Change,
     Joining,
     Leaving,
@@ -77,12 +79,12 @@ from contracts.calls.validators import (
     Replacing,
     Rotating,
     SignatureBytes,
-    Term,
     ValidatorJoin,
     ValidatorKeys,
     ValidatorLeave,
     ValidatorReplace,
     ValidatorRotate,
+    Voted,
 )
 from contracts.calls.versions import ReadySignal
 from ledger.encoding import decode, encode
@@ -135,9 +137,6 @@ __all__ = [
     "MAX_MARKS",
     "MAX_SETTLED",
     "AdmitMember",
-    "Approval",
-    "Approvals",
-    "Approved",
     "AuthorisationAnswer",
     "AuthorisationAsk",
     "AuthorisationCancel",
@@ -165,10 +164,12 @@ __all__ = [
     "ClaimWithdraw",
     "DelegationGrant",
     "DelegationWithdraw",
+    "JoinValidators",
     "Joining",
     "KeyAdd",
     "KeyRevoke",
     "KeyRotate",
+    "LeaveValidators",
     "Leaving",
     "Leg",
     "Mark",
@@ -187,26 +188,29 @@ __all__ = [
     "RekeyMember",
     "RemoveMember",
     "ReplaceTable",
+    "ReplaceValidator",
     "Replacing",
     "Rotating",
     "ScheduleVersion",
     "Scope",
+    "Seating",
     "SetParameters",
     "SettlementConfirm",
     "SettlementCreate",
     "SignatureBytes",
     "Subject",
     "SuspendMember",
-    "Term",
     "ValidatorJoin",
     "ValidatorKeys",
     "ValidatorLeave",
     "ValidatorReplace",
     "ValidatorRotate",
     "Vote",
+    "Voted",
     "Withdraw",
     "encode_call",
     "parse_call",
+    "parse_subject",
 ]
 
 

@@ -1,6 +1,6 @@
 """Calls by which the members that run validators vote on what may change."""
 
-from typing import Annotated, ClassVar, Final, TypeAlias
+from typing import Annotated, ClassVar, Final, TypeAlias, cast
 
 import msgspec
 
@@ -8,7 +8,7 @@ from contracts.parameters import Parameters
 from contracts.reference import TableKind
 from contracts.registry import Country, Family
 from ledger.block import Version
-from ledger.encoding import U63_MAX, Struct
+from ledger.encoding import U63_MAX, Struct, decode
 from ledger.keys import Algorithm
 from ledger.validators import Bytes16, Bytes32
 
@@ -29,6 +29,7 @@ class NewKey(Struct):
 class AdmitMember(Struct, tag=1):
     """An organisation becomes a member; its id is that of its key."""
 
+    VERB: ClassVar[str] = "admit"  # as commands call it
     family: Family
     country: Country
     key: NewKey
@@ -39,31 +40,58 @@ class AdmitMember(Struct, tag=1):
 class SuspendMember(Struct, tag=2):
     """A member may send nothing until it is reinstated."""
 
+    VERB: ClassVar[str] = "suspend"
     member: Bytes16
 
 
 class ReinstateMember(Struct, tag=3):
     """A suspended member may send again."""
 
+    VERB: ClassVar[str] = "reinstate"
     member: Bytes16
 
 
 class RemoveMember(Struct, tag=4):
     """A member may send nothing for ever. It must run no validator."""
 
+    VERB: ClassVar[str] = "remove"
     member: Bytes16
 
 
 class RekeyMember(Struct, tag=5):
     """A member that lost its keys gets one anew, and all that signed for it end."""
 
+    VERB: ClassVar[str] = "rekey"
     member: Bytes16
     key: NewKey
+
+
+class JoinValidators(Struct, tag=6):
+    """A member may begin to run a validator."""
+
+    VERB: ClassVar[str] = "join"
+    member: Bytes16
+
+
+class LeaveValidators(Struct, tag=7):
+    """A member may be taken out of those that run validators."""
+
+    VERB: ClassVar[str] = "leave"
+    member: Bytes16
+
+
+class ReplaceValidator(Struct, tag=8):
+    """A member may take the place of another one, or of its own with other keys."""
+
+    VERB: ClassVar[str] = "replace"
+    leaving: Bytes16
+    member: Bytes16
 
 
 class ReplaceTable(Struct, tag=9):
     """Another version of a reference table is in force."""
 
+    VERB: ClassVar[str] = "table"
     kind: TableKind
     hash: Bytes32  # SHA-256 of its file
 
@@ -71,21 +99,28 @@ class ReplaceTable(Struct, tag=9):
 class SetParameters(Struct, tag=10):
     """The chain has other parameters; those that stay are named again."""
 
+    VERB: ClassVar[str] = "parameters"
     parameters: Parameters
 
 
 class ScheduleVersion(Struct, tag=11):
     """Other rules come into force, once a quorum of the validators is ready for them."""
 
+    VERB: ClassVar[str] = "version"
     version: Version
 
 
+# Made by calls of their own, which name the proposal: new keys prove themselves by recent blocks.
+Seating: TypeAlias = JoinValidators | LeaveValidators | ReplaceValidator
 Subject: TypeAlias = (
     AdmitMember
     | SuspendMember
     | ReinstateMember
     | RemoveMember
     | RekeyMember
+    | JoinValidators
+    | LeaveValidators
+    | ReplaceValidator
     | ReplaceTable
     | SetParameters
     | ScheduleVersion
@@ -129,3 +164,8 @@ class Withdraw(Struct, tag=222):
     def cost(self) -> int:
         """What it costs a block."""
         return _PROPOSE_COST
+
+
+def parse_subject(data: bytes) -> Subject:
+    """Return the subject that `data` encodes, or raise `ledger.errors.Malformed`."""
+    return decode(data, cast("type[Subject]", Subject), kind="subject")

@@ -1,18 +1,22 @@
 """Calls that change who runs a validator, and with which keys."""
 
-from itertools import pairwise
 from typing import Annotated, ClassVar, Final, TypeAlias
 
 import msgspec
 
 from contracts.calls.costs import SIGNATURE_COST
-from ledger.encoding import U32_MAX, U63_MAX, Struct
-from ledger.validators import MAX_VALIDATORS, Bytes16, Bytes32
+from contracts.calls.governance import (
+    JoinValidators,
+    LeaveValidators,
+    ReplaceValidator,
+    Seating,
+)
+from ledger.encoding import U63_MAX, Struct
+from ledger.validators import Bytes16, Bytes32
 
 _CHANGE_COST: Final = 64  # new keys, and a set that may be long
 _POSSESSION: Final = 3  # signatures, one by each key
 
-Term = Annotated[int, msgspec.Meta(ge=0, le=U32_MAX)]  # counts changes of who runs validators
 SignatureBytes = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
 
 
@@ -28,7 +32,7 @@ class ValidatorKeys(Struct):
             raise ValueError("two of a validator's keys are one")
 
 
-# What is approved, and what new keys sign. It is encoded behind the number of its call.
+# What is made, and what new keys sign. It is encoded behind the number of its call.
 
 
 class Joining(Struct, tag=50):
@@ -36,16 +40,24 @@ class Joining(Struct, tag=50):
 
     member: Bytes16
     keys: ValidatorKeys
-    term: Term  # the one in which it was approved, and the only one in which it can be made
-    valid_until: Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]  # block time, unix seconds
+    proposal: Bytes32  # that passed
+
+    @property
+    def subject(self) -> Seating:
+        """What must have been voted."""
+        return JoinValidators(self.member)
 
 
 class Leaving(Struct, tag=51):
     """A member ceases to run a validator."""
 
     member: Bytes16
-    term: Term
-    valid_until: Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]
+    proposal: Bytes32
+
+    @property
+    def subject(self) -> Seating:
+        """What must have been voted."""
+        return LeaveValidators(self.member)
 
 
 class Replacing(Struct, tag=52):
@@ -54,8 +66,12 @@ class Replacing(Struct, tag=52):
     leaving: Bytes16
     member: Bytes16
     keys: ValidatorKeys
-    term: Term
-    valid_until: Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]
+    proposal: Bytes32
+
+    @property
+    def subject(self) -> Seating:
+        """What must have been voted."""
+        return ReplaceValidator(self.leaving, self.member)
 
 
 class Rotating(Struct, tag=53):
@@ -65,19 +81,8 @@ class Rotating(Struct, tag=53):
     keys: ValidatorKeys
 
 
-Approved: TypeAlias = Joining | Leaving | Replacing
-Change: TypeAlias = Approved | Rotating
-
-
-class Approval(Struct):
-    """A member that runs a validator agrees to a change."""
-
-    member: Bytes16
-    key_id: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]  # of a transaction key
-    signature: SignatureBytes
-
-
-Approvals = Annotated[tuple[Approval, ...], msgspec.Meta(max_length=MAX_VALIDATORS)]
+Voted: TypeAlias = Joining | Leaving | Replacing
+Change: TypeAlias = Voted | Rotating
 
 
 class Possession(Struct):
@@ -95,17 +100,12 @@ class ValidatorJoin(Struct, tag=50):
 
     KIND: ClassVar[int] = 50
     change: Joining
-    approvals: Approvals  # by ascending member
     possession: Possession
-
-    def __post_init__(self) -> None:
-        if not _is_ascending(self.approvals):
-            raise ValueError("approvals must be by ascending member, one of each")
 
     @property
     def cost(self) -> int:
         """What it costs a block."""
-        return _CHANGE_COST + SIGNATURE_COST * (_POSSESSION + len(self.approvals))
+        return _CHANGE_COST + SIGNATURE_COST * _POSSESSION
 
 
 class ValidatorLeave(Struct, tag=51):
@@ -113,16 +113,11 @@ class ValidatorLeave(Struct, tag=51):
 
     KIND: ClassVar[int] = 51
     change: Leaving
-    approvals: Approvals
-
-    def __post_init__(self) -> None:
-        if not _is_ascending(self.approvals):
-            raise ValueError("approvals must be by ascending member, one of each")
 
     @property
     def cost(self) -> int:
         """What it costs a block."""
-        return _CHANGE_COST + SIGNATURE_COST * len(self.approvals)
+        return _CHANGE_COST
 
 
 class ValidatorReplace(Struct, tag=52):
@@ -130,17 +125,12 @@ class ValidatorReplace(Struct, tag=52):
 
     KIND: ClassVar[int] = 52
     change: Replacing
-    approvals: Approvals
     possession: Possession
-
-    def __post_init__(self) -> None:
-        if not _is_ascending(self.approvals):
-            raise ValueError("approvals must be by ascending member, one of each")
 
     @property
     def cost(self) -> int:
         """What it costs a block."""
-        return _CHANGE_COST + SIGNATURE_COST * (_POSSESSION + len(self.approvals))
+        return _CHANGE_COST + SIGNATURE_COST * _POSSESSION
 
 
 class ValidatorRotate(Struct, tag=53):
@@ -154,8 +144,3 @@ class ValidatorRotate(Struct, tag=53):
     def cost(self) -> int:
         """What it costs a block."""
         return _CHANGE_COST + SIGNATURE_COST * _POSSESSION
-
-
-def _is_ascending(approvals: tuple[Approval, ...]) -> bool:
-    members = [approval.member for approval in approvals]
-    return all(one < other for one, other in pairwise(members))

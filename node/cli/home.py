@@ -12,9 +12,11 @@ from typing import Final
 from ledger.keys import Signer
 from ledger.validators import MEMBER_ID_BYTES, MemberId
 from node import files, keystore
+from node.card import Card, load_card
 from node.errors import Usage
 
 FILE_NAME: Final = "client.toml"
+MEMBERS: Final = "members"
 DEFAULT: Final = "~/.depoli"
 MAX_HOME_BYTES: Final = 64 << 10
 MAX_TOKEN_BYTES: Final = 512
@@ -66,6 +68,7 @@ class Home:
     vault: Path
     vault_key_file: Path | None  # None: the vault opens by a passphrase
     genesis: Path
+    members: Path  # folder with the member.json of those that were admitted after it
     sealing_key_file: Path | None = None  # seed of the key that others seal messages to
     human_key_file: Path | None = None  # secret of the key that a person holds
 
@@ -94,6 +97,10 @@ class Home:
         if not re.fullmatch(rb"[0-9a-f]{%d}\n?" % (2 * VAULT_KEY_BYTES), text):
             raise BadVaultKey(self.vault_key_file)
         return bytes.fromhex(text.decode())
+
+    def cards(self) -> list[Card]:
+        """Return the cards of members that were admitted after genesis; raise as `load_card`."""
+        return [load_card(path) for path in sorted(self.members.glob("*.json"))]
 
     def genesis_bytes(self) -> bytes:
         """Return the genesis document as it stands on disk; raise as `files.read_public`."""
@@ -136,6 +143,7 @@ def load_home(folder: Path) -> Home:
         vault=place("vault"),
         vault_key_file=place_if("vault_key_file"),
         genesis=place("genesis"),
+        members=folder / MEMBERS,
         sealing_key_file=place_if("sealing_key_file"),
         human_key_file=place_if("human_key_file"),
     )

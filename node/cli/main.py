@@ -19,6 +19,7 @@ _NOUNS: Final = {
     "keys": "Make an organisation's keys and show their public parts.",
     "genesis": "Agree on how a chain begins: draft, sign, assemble, verify.",
     "member": "Look at members; keep our keys, let others act for us, bind certificates.",
+    "proposal": "Propose what is to change, and vote on it.",
     "validator": "See who runs validators; join, leave, replace, and change keys.",
     "node": "Initialise, run and look at a node.",
     "doctor": "Say in words why there is no block, and what to do.",

@@ -14,6 +14,7 @@ import click
 
 from ledger.keys import Role
 from node import files, keystore
+from node.ceremony import founder_of
 from node.cli.home import DEFAULT, Home, load_home
 from node.cli.output import note
 from node.client import sealing
@@ -48,7 +49,8 @@ class Person:
     def members(self) -> Members:
         """The members of the network, by the genesis document, whose signatures are verified."""
         if self._members is None:
-            self._members = parse_members(self.home.genesis_bytes())
+            given = map(founder_of, self.home.cards())
+            self._members = parse_members(self.home.genesis_bytes(), given)
         return self._members
 
     @property

@@ -136,7 +136,6 @@ class EraView(msgspec.Struct, frozen=True):
 
     number: int
     from_height: int
-    term: int
     members: tuple[Hex16, ...]
 
 
@@ -145,7 +144,6 @@ class ValidatorsView(msgspec.Struct, frozen=True):
 
     height: int
     quorum: int
-    term: int
     validators: tuple[ValidatorView, ...]
     next: tuple[ValidatorView, ...]
     eras: tuple[EraView, ...]
@@ -242,6 +240,48 @@ class MemberView(msgspec.Struct, frozen=True):
         held = (key for key in self.keys if key.role == "sealing" and key.is_in_force(self.height))
         newest = max(held, key=lambda key: key.from_height, default=None)
         return None if newest is None else bytes.fromhex(newest.public)
+
+
+class BallotView(msgspec.Struct, frozen=True):
+    """What a member voted, nulls where it has not yet."""
+
+    member: Hex16
+    agrees: bool | None
+    height: int | None
+    is_elector: bool
+
+
+class ProposalView(msgspec.Struct, frozen=True):
+    """A proposal, and how the vote on it stands."""
+
+    id: Hex32
+    number: int
+    proposer: Hex16
+    kind: str
+    encoded: str  # the subject, in hexadecimal
+    state: str
+    deadline: int
+    effect: int
+    last_vote: int  # the last height at which a vote counts
+    height: int
+    decided: int
+    agree: int
+    decline: int
+    needed: int
+    votes: tuple[BallotView, ...]
+
+
+class GovernanceView(msgspec.Struct, frozen=True):
+    """What is in force in the next block, and some of the proposals."""
+
+    height: int
+    time: int
+    version: int
+    parameters: dict[str, int]
+    tables: dict[str, Hex32]
+    electors: tuple[Hex16, ...]
+    proposals: tuple[ProposalView, ...]
+    next: int | None  # the number from which on there are more
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -342,6 +382,14 @@ class NodeClient:
     async def member(self, id_: bytes) -> MemberView:
         """Return a member with its keys and delegations; raise `NotFound`."""
         return await self.get(f"/members/{id_.hex()}", MemberView)
+
+    async def governance(self, first: int = 0) -> GovernanceView:
+        """Return what is in force, and the proposals from this number on, fifty at most."""
+        return await self.get("/governance", GovernanceView, {"from": str(first)})
+
+    async def proposal(self, id_: bytes) -> ProposalView:
+        """Return a proposal, and how the vote on it stands; raise `NotFound`."""
+        return await self.get(f"/proposals/{id_.hex()}", ProposalView)
 
     async def head(self) -> Head:
         """Return the newest block that the node has."""

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from contracts import calls
 from contracts.calls import (
     AdmitMember,
-    Approval,
     AuthorisationAnswer,
     AuthorisationAsk,
     AuthorisationCancel,
@@ -38,9 +37,11 @@ from contracts.calls import (
     DelegationGrant,
     DelegationWithdraw,
     Joining,
+    JoinValidators,
     KeyAdd,
     KeyRevoke,
     KeyRotate,
+    LeaveValidators,
     Leaving,
     Leg,
     Mark,
@@ -58,6 +59,7 @@ from contracts.calls import (
     RekeyMember,
     RemoveMember,
     ReplaceTable,
+    ReplaceValidator,
     Replacing,
     Rotating,
     ScheduleVersion,
@@ -78,7 +80,7 @@ from contracts.calls import (
 from contracts.parameters import Parameters
 from contracts.reference import TableKind
 from contracts.registry import Family
-from ledger.encoding import U16_MAX, U32_MAX, U63_MAX, encode
+from ledger.encoding import U16_MAX, U63_MAX, encode
 from ledger.errors import Malformed
 from ledger.keys import Algorithm, Role
 from ledger.transaction import MAX_CALL_BYTES
@@ -96,16 +98,7 @@ marks = st.one_of(
 )
 bytes64 = st.binary(min_size=64, max_size=64)
 times = st.integers(0, U63_MAX)
-terms = st.integers(0, U32_MAX)
 keys = st.lists(bytes32, min_size=3, max_size=3, unique=True).map(lambda k: ValidatorKeys(*k))
-approvals = st.lists(bytes16, max_size=4, unique=True).flatmap(
-    lambda members: st.tuples(
-        *(
-            st.builds(Approval, st.just(member), st.binary(min_size=8, max_size=8), bytes64)
-            for member in sorted(members)
-        )
-    )
-)
 possessions = st.builds(Possession, times, bytes32, bytes64, bytes64, bytes64)
 bytes8 = st.binary(min_size=8, max_size=8)
 publics = st.binary(min_size=32, max_size=33)
@@ -124,7 +117,17 @@ subjects = st.one_of(
         st.none() | bytes32,
         st.none() | bytes32,
     ),
-    *(st.builds(kind, bytes16) for kind in (SuspendMember, ReinstateMember, RemoveMember)),
+    *(
+        st.builds(kind, bytes16)
+        for kind in (
+            SuspendMember,
+            ReinstateMember,
+            RemoveMember,
+            JoinValidators,
+            LeaveValidators,
+        )
+    ),
+    st.builds(ReplaceValidator, bytes16, bytes16),
     st.builds(RekeyMember, bytes16, new_keys),
     st.builds(ReplaceTable, st.sampled_from(TableKind), bytes32),
     st.builds(SetParameters, st.builds(Parameters, notice_blocks=st.integers(2, 99))),
@@ -181,16 +184,9 @@ every_call: st.SearchStrategy[Call] = st.one_of(
         st.none() | bytes32,
     ),
     st.builds(SettlementConfirm, bytes32),
-    st.builds(
-        ValidatorJoin, st.builds(Joining, bytes16, keys, terms, times), approvals, possessions
-    ),
-    st.builds(ValidatorLeave, st.builds(Leaving, bytes16, terms, times), approvals),
-    st.builds(
-        ValidatorReplace,
-        st.builds(Replacing, bytes16, bytes16, keys, terms, times),
-        approvals,
-        possessions,
-    ),
+    st.builds(ValidatorJoin, st.builds(Joining, bytes16, keys, bytes32), possessions),
+    st.builds(ValidatorLeave, st.builds(Leaving, bytes16, bytes32)),
+    st.builds(ValidatorReplace, st.builds(Replacing, bytes16, bytes16, keys, bytes32), possessions),
     st.builds(ValidatorRotate, st.builds(Rotating, bytes16, keys), possessions),
     st.builds(KeyAdd, own_roles, algorithms, publics, times, st.none() | times, bytes64),
     st.builds(

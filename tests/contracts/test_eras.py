@@ -19,7 +19,7 @@ def test_an_era_is_found_by_any_of_its_heights(begins: list[int]) -> None:
     state = Overlay(Nothing())
     eras.start(state, SETS[0])
     for number, height in enumerate(begins, 1):
-        eras.begin(state, height, number // 2, SETS[number % 4])
+        eras.begin(state, height, SETS[number % 4])
     for height in range(70):
         number = bisect_right(begins, height)
         found = eras.at(state, height)
@@ -27,6 +27,3 @@ def test_an_era_is_found_by_any_of_its_heights(begins: list[int]) -> None:
         assert found.from_height == (begins[number - 1] if number else 0)
         assert eras.validators_at(state, height) == SETS[number % 4]
     assert eras.latest(state).number == len(begins)
-    assert [eras.era(state, n).term for n in range(len(begins) + 1)] == [
-        n // 2 for n in range(len(begins) + 1)
-    ]

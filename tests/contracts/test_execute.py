@@ -486,7 +486,7 @@ def test_validators_take_their_turn_two_heights_after_they_are_announced() -> No
     members = world.chain.validators.members
     following, later = ValidatorSet(members[:3]), ValidatorSet(members[1:])
     state = Overlay(world.state)
-    eras.begin(state, 2, 1, later)
+    eras.begin(state, 2, later)
     world.state.apply(state.changes)
     world.chain = replace(world.chain, validators=following, next_validators=later)
     header = world.block().header

@@ -21,6 +21,8 @@ from contracts import (
 from contracts.ballot import THRESHOLDS, Threshold
 from contracts.calls import (
     AdmitMember,
+    JoinValidators,
+    LeaveValidators,
     NewKey,
     PrescriptionCommit,
     Propose,
@@ -28,6 +30,7 @@ from contracts.calls import (
     RekeyMember,
     RemoveMember,
     ReplaceTable,
+    ReplaceValidator,
     ScheduleVersion,
     SetParameters,
     Subject,
@@ -167,6 +170,16 @@ def test_one_votes_while_there_is_notice_and_no_longer() -> None:
     assert governance.standing(found, 4, found.deadline + 1, NOTICE) is State.EXPIRED
 
 
+def test_a_passed_change_of_seats_waits_for_a_call_until_its_last_second() -> None:
+    world = World()
+    id_ = world.propose(LeaveValidators(world.ids["mutual"]), effect=14)
+    assert world.vote(id_, *VALIDATORS[:3]) == said(State.PASSED, 3)
+    world.reach(14)
+    found = governance._known(governance.load(world.state, id_))
+    standing = [governance.standing(found, 99, found.deadline + late, NOTICE) for late in (0, 1)]
+    assert standing == [State.PASSED, State.EXPIRED]
+
+
 OUTSIDERS = ("shop", "auditor")
 
 
@@ -200,6 +213,9 @@ REFUSED: dict[str, tuple[Callable[[World], Propose], Refusal, tuple[int, ...]]] 
     "a height that never comes": (
         lambda w: w.proposing(suspend(w), effect=2 + (1 << 24)),
         Refusal.EFFECT_TOO_FAR, (1 + (1 << 24),),
+    ),
+    "to let nobody validate": (
+        lambda w: w.proposing(JoinValidators(bytes(16))), Refusal.MEMBER_UNKNOWN, ()
     ),
     "to suspend nobody": (
         lambda w: w.proposing(SuspendMember(bytes(16))), Refusal.MEMBER_UNKNOWN, ()
@@ -314,6 +330,9 @@ WANTED: dict[str, tuple[Subject, Threshold]] = {
     "reinstate": (ReinstateMember(bytes(16)), Threshold.MAJORITY),
     "remove": (RemoveMember(bytes(16)), Threshold.QUORUM),
     "give keys": (RekeyMember(bytes(16), newcomer().key), Threshold.QUORUM),
+    "join the validators": (JoinValidators(bytes(16)), Threshold.QUORUM),
+    "leave the validators": (LeaveValidators(bytes(16)), Threshold.QUORUM),
+    "replace a validator": (ReplaceValidator(bytes(16), bytes(16)), Threshold.QUORUM),
     "replace a table": (table(0), Threshold.QUORUM),
     "schedule a version": (ScheduleVersion(2), Threshold.QUORUM),
     "set parameters": (SetParameters(Parameters()), Threshold.QUORUM),

@@ -12,25 +12,27 @@ from hypothesis import strategies as st
 
 from contracts import eras, membership, registry
 from contracts.calls import (
-    Approval,
-    Approved,
     Call,
     Change,
     Joining,
+    JoinValidators,
+    LeaveValidators,
     Leaving,
     Possession,
+    ReplaceValidator,
     Replacing,
     Rotating,
+    Subject,
     ValidatorJoin,
     ValidatorKeys,
     ValidatorLeave,
     ValidatorReplace,
     ValidatorRotate,
-    encode_call,
     parse_call,
 )
 from contracts.errors import Refusal
 from contracts.execute import Executed
+from contracts.governance import State
 from contracts.registry import Family
 from contracts.state import Overlay
 from ledger.encoding import encode
@@ -38,8 +40,8 @@ from ledger.entry import Outcome
 from ledger.errors import Malformed
 from ledger.keys import Algorithm, Role, SigningKey, key_id
 from ledger.validators import EVERYONE, Validator, ValidatorSet, quorum
-from tests.changes import Keys, approve, prove, public
-from tests.contracts.world import FAMILIES, VALIDATOR_ROLES, VALIDATORS, World, key_of
+from tests.changes import Keys, prove, public
+from tests.contracts.world import FAMILIES, TIME, VALIDATOR_ROLES, VALIDATORS, World, key_of
 
 replace = msgspec.structs.replace
 DAY = membership.ROTATION_S
@@ -69,24 +71,9 @@ class Council(World):
         self.known: dict[bytes, SigningKey] = {key.public: key for key in every}
         self.names = {id_: name for name, id_ in self.ids.items()}
 
-    @property
-    def term(self) -> int:
-        return eras.latest(self.state).term
-
-    @property
-    def until(self) -> int:
-        return self.chain.header.time + 2 * DAY
-
     def voters(self) -> list[str]:
         """Return who runs validators at the height after next, in order."""
         return [self.names[v.member] for v in self.chain.next_validators.members]  # type: ignore[index]
-
-    def approvals(
-        self, change: Approved, names: Sequence[str] | None = None
-    ) -> tuple[Approval, ...]:
-        everyone = self.voters()
-        chosen = everyone[: quorum(len(everyone))] if names is None else names
-        return approve(self.chain_id, change, [(self.ids[name], key_of(name)) for name in chosen])
 
     def known_keys(self, call: ValidatorJoin) -> Keys:
         named = call.change.keys
@@ -98,26 +85,24 @@ class Council(World):
 
     def joining(self, name: str, keys: Keys | None = None) -> ValidatorJoin:
         keys = keys or self.new_keys()
-        change = Joining(self.ids[name], public(keys), self.term, self.until)
-        return ValidatorJoin(change, self.approvals(change), self.prove(change, keys))
+        voted = self.passed(JoinValidators(self.ids[name]))
+        change = Joining(self.ids[name], public(keys), voted)
+        return ValidatorJoin(change, self.prove(change, keys))
 
     def leaving(self, name: str) -> ValidatorLeave:
-        change = Leaving(self.ids[name], self.term, self.until)
-        return ValidatorLeave(change, self.approvals(change))
+        voted = self.passed(LeaveValidators(self.ids[name]))
+        return ValidatorLeave(Leaving(self.ids[name], voted))
 
     def replacing(self, old: str, name: str, keys: Keys | None = None) -> ValidatorReplace:
         keys = keys or self.new_keys()
-        change = Replacing(self.ids[old], self.ids[name], public(keys), self.term, self.until)
-        return ValidatorReplace(change, self.approvals(change), self.prove(change, keys))
+        voted = self.passed(ReplaceValidator(self.ids[old], self.ids[name]))
+        change = Replacing(self.ids[old], self.ids[name], public(keys), voted)
+        return ValidatorReplace(change, self.prove(change, keys))
 
     def rotating(self, name: str, keys: Keys | None = None) -> ValidatorRotate:
         keys = keys or self.new_keys()
         change = Rotating(self.ids[name], public(keys))
         return ValidatorRotate(change, self.prove(change, keys))
-
-    def make(self, sender: str, call: Call, *, after: int = 1) -> Outcome:
-        sent = self.transaction(sender, call, valid_for=after + 600)
-        return self.block(sent, after=after).outcomes[0]
 
 
 def list_of(validator: Validator) -> tuple[bytes, bytes, bytes]:
@@ -185,7 +170,7 @@ def test_one_replaces_another_at_its_place() -> None:
 
 
 @pytest.mark.parametrize("keeps_node", [True, False])
-def test_with_approvals_keys_change_again_on_the_same_day(*, keeps_node: bool) -> None:
+def test_by_a_vote_keys_change_again_on_the_same_day(*, keeps_node: bool) -> None:
     world = Council()
     assert world.make("insurer", world.rotating("insurer")) == DONE
     before = world.chain.next_validators.members[2]
@@ -201,7 +186,7 @@ def test_with_approvals_keys_change_again_on_the_same_day(*, keeps_node: bool) -
     assert not registry.holds(
         world.state, world.ids["insurer"], Role.CONSENSUS, before.consensus_key
     )
-    assert (world.voters(), world.term) == (list(VALIDATORS), 1)
+    assert world.voters() == list(VALIDATORS)
 
 
 @pytest.mark.parametrize("kept", [(), (0, 1), (0, 2), (1, 2)], ids=str)
@@ -252,15 +237,15 @@ def test_what_concerns_the_validators_concerns_everyone() -> None:
 
 
 def changed(call: Call, **fields: object) -> Call:
-    """Return a call whose change says something else than what was approved and proved."""
+    """Return a call whose change says something else than what was proved."""
     return replace(call, change=replace(call.change, **fields))  # type: ignore[union-attr]
 
 
 def resigned(world: Council, call: ValidatorJoin, **fields: object) -> ValidatorJoin:
-    """Return a join whose change says something else, approved and proved as it stands."""
+    """Return a join whose change says something else, proved as it stands."""
     change = replace(call.change, **fields)
     keys = world.known_keys(call)
-    return ValidatorJoin(change, world.approvals(change), world.prove(change, keys))
+    return ValidatorJoin(change, world.prove(change, keys))
 
 
 def stale_block(world: Council) -> tuple[str, Call]:
@@ -276,35 +261,15 @@ def stolen(world: Council, index: int, public_key: bytes) -> tuple[str, Call]:
     return "shop", changed(call, keys=replace(call.change.keys, **{name: public_key}))
 
 
-def with_approvals(world: Council, *names: str) -> tuple[str, Call]:
-    call = world.joining("shop")
-    return "shop", replace(call, approvals=world.approvals(call.change, names))
-
-
-def forged_approval(world: Council) -> tuple[str, Call]:
-    call = world.joining("shop")
-    first, second, *rest = call.approvals
-    return "shop", replace(
-        call, approvals=(first, replace(second, signature=first.signature), *rest)
-    )
-
-
-def approval_by_another_key(world: Council) -> tuple[str, Call]:
-    call = world.joining("shop")
-    first, *rest = call.approvals
-    key = key_id(Role.CONSENSUS, Algorithm.ED25519, key_of("insurer", Role.CONSENSUS).public)
-    return "shop", replace(call, approvals=(replace(first, key_id=key), *rest))
-
-
 def unproved(world: Council, name: str) -> tuple[str, Call]:
     call = world.joining("shop")
     return "shop", replace(call, possession=replace(call.possession, **{name: bytes(64)}))
 
 
-def after_a_join(world: Council) -> tuple[str, Call]:
+def voted(world: Council, subject: Subject, *, effect: int = 1) -> tuple[str, Call]:
+    """Return a join that names a proposal of something else, or of later."""
     call = world.joining("shop")
-    assert world.make("rival", world.joining("rival")) == DONE
-    return "shop", call
+    return "shop", resigned(world, call, proposal=world.passed(subject, effect=effect))
 
 
 def replayed(world: Council) -> tuple[str, Call]:
@@ -314,6 +279,18 @@ def replayed(world: Council) -> tuple[str, Call]:
     world.make("federation", call)
     world.make("shop", world.joining("shop"))
     return "federation", call
+
+
+def too_late(world: Council) -> tuple[str, Call]:
+    call = world.joining("shop")
+    world.block(after=2 * DAY)
+    return "shop", resigned(world, call)
+
+
+def only_open(world: Council) -> tuple[str, Call]:
+    id_ = world.propose(JoinValidators(world.ids["shop"]))
+    world.vote(id_, "federation", "operator")
+    return "shop", resigned(world, world.joining("shop"), proposal=id_)
 
 
 def rejoin_with_old_keys(world: Council) -> tuple[str, Call]:
@@ -337,20 +314,28 @@ CASES: dict[str, tuple[Callable[[Council], tuple[str, Call]], Outcome]] = {
         lambda w: ("federation", w.replacing("federation", "rival")),
         refused(Refusal.CHANGE_NOT_YOURS),
     ),
-    "approved in another term": (after_a_join, refused(Refusal.CHANGE_OUT_OF_DATE, 1)),
-    "a leave once more": (replayed, refused(Refusal.CHANGE_OUT_OF_DATE, 3)),
-    "too late": (
-        lambda w: ("shop", resigned(w, w.joining("shop"), valid_until=w.chain.header.time)),
-        refused(Refusal.CHANGE_NOT_IN_TIME, 1_790_000_001),
+    "a leave once more": (
+        replayed, refused(Refusal.PROPOSAL_IN_WRONG_STATE, State.ENACTED)
     ),
-    "too early": (
-        lambda w: (
-            "shop",
-            resigned(
-                w, w.joining("shop"), valid_until=w.chain.header.time + 2 + membership.MAX_AHEAD_S
-            ),
-        ),
-        refused(Refusal.CHANGE_NOT_IN_TIME, 1_790_000_001),
+    "after its last second": (too_late, refused(Refusal.TOO_LATE, TIME + 2 * DAY)),
+    "before its height": (
+        lambda w: voted(w, JoinValidators(w.ids["shop"]), effect=3),
+        refused(Refusal.NOT_IN_EFFECT_YET, 3),
+    ),
+    "on what has not passed": (
+        only_open, refused(Refusal.PROPOSAL_IN_WRONG_STATE, State.OPEN)
+    ),
+    "on another's vote": (
+        lambda w: voted(w, JoinValidators(w.ids["rival"])),
+        refused(Refusal.PROPOSAL_OF_ANOTHER_CHANGE),
+    ),
+    "on a vote to leave": (
+        lambda w: voted(w, LeaveValidators(w.ids["shop"])),
+        refused(Refusal.PROPOSAL_OF_ANOTHER_CHANGE),
+    ),
+    "on no vote": (
+        lambda w: ("shop", changed(w.joining("shop"), proposal=bytes(32))),
+        refused(Refusal.PROPOSAL_UNKNOWN),
     ),
     "a join of a validator": (
         lambda w: ("insurer", w.joining("insurer")), refused(Refusal.ALREADY_VALIDATOR)
@@ -387,22 +372,6 @@ CASES: dict[str, tuple[Callable[[Council], tuple[str, Call]], Outcome]] = {
     "its keys of before": (rejoin_with_old_keys, refused(Refusal.KEY_TAKEN, 0)),
     "a key of low order": (
         lambda w: stolen(w, 1, b"\x01" + bytes(31)), refused(Refusal.KEY_UNUSABLE, 1)
-    ),
-    "too few approve": (
-        lambda w: with_approvals(w, "insurer", "mutual"),
-        refused(Refusal.APPROVALS_TOO_FEW, 2, 3),
-    ),
-    "the shops approve": (
-        lambda w: with_approvals(w, "shop", "rival", "doctor"),
-        refused(Refusal.APPROVER_UNKNOWN, 0),
-    ),
-    "a forged approval": (forged_approval, refused(Refusal.APPROVAL_NOT_SIGNED, 1)),
-    "an approval by no transaction key": (
-        approval_by_another_key, refused(Refusal.APPROVER_UNKNOWN, 0)
-    ),
-    "approvals of something else": (
-        lambda w: ("shop", changed(w.joining("shop"), valid_until=w.until - 1)),
-        refused(Refusal.APPROVAL_NOT_SIGNED, 0),
     ),
     "far from the head": (stale_block, refused(Refusal.BLOCK_NOT_RECENT)),
     "no consensus key": (
@@ -476,7 +445,7 @@ def test_a_network_of_few_shrinks_to_one_and_not_further() -> None:
     world = Council()
     members = world.chain.validators.members
     state = Overlay(world.state)
-    eras.begin(state, 1, 0, ValidatorSet(members[:2]))
+    eras.begin(state, 1, ValidatorSet(members[:2]))
     world.state.apply(state.changes)
     world.block()
     assert world.make("operator", world.leaving("federation")) == DONE
@@ -485,28 +454,13 @@ def test_a_network_of_few_shrinks_to_one_and_not_further() -> None:
     )
 
 
-def test_approvals_that_are_not_by_ascending_member_are_no_call() -> None:
-    world = Council()
-    for call in (world.joining("shop"), world.leaving("mutual"), world.replacing("mutual", "shop")):
-        assert parse_call(encode_call(call)) == call
-        first, *rest = call.approvals
-        for approvals in ((first, first, *rest), (*rest, first)):
-            kind, change, _, *proof = call.KIND, call.change, call.approvals, *tail_of(call)
-            with pytest.raises(Malformed):
-                parse_call(encode((kind, change, approvals, *proof)))
-
-
-def tail_of(call: Call) -> tuple[object, ...]:
-    return () if isinstance(call, ValidatorLeave) else (call.possession,)  # type: ignore[union-attr]
-
-
 def test_a_validators_keys_are_three() -> None:
     world = Council()
     call = world.joining("shop")
     keys = call.change.keys
     twice = (keys.consensus, keys.consensus, keys.node)
     change = call.change
-    raw = encode((50, (50, change.member, twice, 0, 1), call.approvals, call.possession))
+    raw = encode((50, (50, change.member, twice, change.proposal), call.possession))
     with pytest.raises(Malformed):
         parse_call(raw)
 
@@ -514,28 +468,22 @@ def test_a_validators_keys_are_three() -> None:
 def test_what_costs_signatures_is_paid_for() -> None:
     world = Council()
     join, leave, rotation = world.joining("shop"), world.leaving("mutual"), world.rotating("mutual")
-    assert join.cost == world.replacing("mutual", "shop").cost == 64 + 18 * 6
-    assert leave.cost == 64 + 18 * 3
-    assert rotation.cost == 64 + 18 * 3
+    assert join.cost == world.replacing("mutual", "shop").cost == rotation.cost == 64 + 18 * 3
+    assert leave.cost == 64
 
 
 def test_signed_bytes_bind_the_chain_and_tell_kinds_apart() -> None:
     world = Council()
-    join, swap = world.joining("shop"), world.replacing("mutual", "shop")
-    leave = Leaving(world.ids["mutual"], 0, world.until)
-    approved = {
-        membership.approval_bytes(chain, change)
-        for chain in (world.chain_id, bytes(32))
-        for change in (join.change, swap.change, leave)
-    }
+    join = world.joining("shop")
+    rotation = world.rotating("mutual")
     proved = {
-        membership.possession_bytes(chain, join.change, height, block)
+        membership.possession_bytes(chain, change, height, block)
+        for change in (join.change, rotation.change)
         for chain in (world.chain_id, bytes(32))
         for height in (1, 2)
         for block in (bytes(32), bytes(31) + b"\x01")
     }
-    assert len(approved) == 6
-    assert len(proved) == 8
+    assert len(proved) == 16
 
 
 # --- any sequence ---------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from contracts.parameters import Parameters
 from contracts.registry import Family
 from contracts.state import Overlay
 from ledger.block import Accusation, Body
+from ledger.encoding import encode
 from ledger.entry import Outcome
 from ledger.errors import NotEvidence
 from ledger.hashing import Hash
@@ -215,7 +216,7 @@ class World:
             Validator(self.ids[name], *(key_of(name, role).public for role in VALIDATOR_ROLES[1:]))
             for name in names
         )
-        eras.begin(state, self.chain.header.height + 1, 0, ValidatorSet(voters))
+        eras.begin(state, self.chain.header.height + 1, ValidatorSet(voters))
         self.state.apply(state.changes)
         self.block()
 
@@ -234,6 +235,23 @@ class World:
         sent = self.transaction(sender, self.proposing(subject, **how))
         assert self.block(sent).outcomes == (Outcome(0),)
         return created_id(sent.id, 0)
+
+    def passed(self, subject: Subject, *, effect: int = 1, days: int = 2) -> bytes:
+        """Return a proposal that passed, by no vote at all."""
+        self.nonce += 1
+        id_, height = bytes32(f"proposal {self.nonce}"), self.chain.header.height
+        made = governance.Proposal(
+            self.nonce,
+            self.ids["operator"],
+            subject,
+            self.chain.header.time + days * 86_400,
+            effect,
+            max(height, 1),
+            self.chain.header.time,
+            governance.State.PASSED,
+        )
+        self.state.pairs[b"w" + id_] = encode(made)
+        return id_
 
     def vote(self, proposal: bytes, *names: str, agrees: bool = True) -> Outcome:
         """Let members vote, each in a block of its own; return the last outcome."""

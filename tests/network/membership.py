@@ -7,30 +7,36 @@ from pathlib import Path
 from typing import Final, Self
 
 from contracts.calls import (
-    Approval,
-    Approved,
     Change,
     Joining,
+    JoinValidators,
+    LeaveValidators,
     Leaving,
     Possession,
+    Propose,
+    ReplaceValidator,
     Replacing,
     Rotating,
+    Subject,
     ValidatorJoin,
     ValidatorKeys,
     ValidatorLeave,
     ValidatorReplace,
     ValidatorRotate,
+    Vote,
 )
-from contracts.membership import approval_bytes, possession_bytes
+from contracts.membership import possession_bytes
 from contracts.parameters import Parameters
 from ledger.entry import APPLIED
-from ledger.keys import Algorithm, Role, SigningKey, key_id
+from ledger.keys import Role, SigningKey
+from ledger.transaction import created_id
 from ledger.validators import quorum
 from node import keystore, testnet
 from node.initialise import DATA_FOLDER, _begin_journal
 from node.testnet import LocalNetwork, Organisation
-from tests.network.faultnet import PARAMETERS, FaultNetwork, Told, key_of
+from tests.network.faultnet import PARAMETERS, FaultNetwork, Told, transaction
 
+MARGINS: Final = (8, 40, 200)  # blocks from a proposal to its height: under load they fly
 OWN: Final = (Role.CONSENSUS, Role.CHECKPOINT)  # the keys that are drawn anew for each validator
 
 Membership_call = ValidatorJoin | ValidatorLeave | ValidatorReplace | ValidatorRotate
@@ -42,7 +48,6 @@ class Membership:
 
     net: FaultNetwork
     validators: list[str]  # in their order
-    term: int = 0  # one for every change that a quorum approved
     left: set[str] = field(default_factory=set)  # whose keys have been in force: they never return
 
     @classmethod
@@ -52,7 +57,7 @@ class Membership:
         organisations = tuple(testnet._organisations(folder, members, 1))
         founders = [each.label for each in organisations[:validators]]
         signing = [replace(each, runs_node=each.label in founders) for each in organisations]
-        chosen = Parameters(**(dict(PARAMETERS) | parameters))
+        chosen = Parameters(**(dict(PARAMETERS) | {"notice_blocks": 2} | parameters))
         chain_id = testnet._hold_ceremony(folder / "ceremony", signing, founders, chosen)
         network = LocalNetwork(folder, chain_id, organisations)
         testnet._make_nodes(network)
@@ -96,32 +101,25 @@ class Membership:
     def join(self, label: str, via: str) -> Told:
         """Let an organisation that only follows begin to validate."""
         self._renew(label)
-        change = Joining(
-            self.organisation(label).member, self._public(label), self.term, valid_until()
-        )
-        call = ValidatorJoin(change, self.approvals(change), self._possession(change, label, via))
+        member = self.organisation(label).member
+        change = Joining(member, self._public(label), self.agree(JoinValidators(member), via))
+        call = ValidatorJoin(change, self._possession(change, label, via))
         return self._changed(via, label, call, [*self.validators, label])
 
     def leave(self, label: str, via: str) -> Told:
         """Let a validator's organisation only follow; any validator's may send it."""
-        change = Leaving(self.organisation(label).member, self.term, valid_until())
-        call = ValidatorLeave(change, self.approvals(change))
+        member = self.organisation(label).member
+        call = ValidatorLeave(Leaving(member, self.agree(LeaveValidators(member), via)))
         after = [each for each in self.validators if each != label]
         return self._changed(via, self.validators[0], call, after)
 
     def take_place(self, leaving: str, label: str, via: str) -> Told:
         """Let an organisation take the place of another one."""
         self._renew(label)
-        change = Replacing(
-            self.organisation(leaving).member,
-            self.organisation(label).member,
-            self._public(label),
-            self.term,
-            valid_until(),
-        )
-        call = ValidatorReplace(
-            change, self.approvals(change), self._possession(change, label, via)
-        )
+        seats = self.organisation(leaving).member, self.organisation(label).member
+        voted = self.agree(ReplaceValidator(*seats), via)
+        change = Replacing(*seats, self._public(label), voted)
+        call = ValidatorReplace(change, self._possession(change, label, via))
         after = [label if each == leaving else each for each in self.validators]
         return self._changed(via, label, call, after)
 
@@ -135,16 +133,29 @@ class Membership:
         self.settle_running(label)
         return told
 
-    def approvals(self, change: Approved, fewer: int = 0) -> tuple[Approval, ...]:
-        """Return what a quorum of the validators' organisations signs, or fewer of them."""
-        message = approval_bytes(self.net.network.chain_id, change)
-        needed = quorum(len(self.validators)) - fewer
-        made = []
-        for label in self.validators[:needed]:
-            key = key_of(self.organisation(label))
-            id_ = key_id(Role.TRANSACTION, Algorithm.ED25519, key.public)
-            made.append(Approval(self.organisation(label).member, id_, key.sign(message)))
-        return tuple(sorted(made, key=lambda approval: approval.member))
+    def agree(self, subject: Subject, via: str) -> bytes:
+        """Let a quorum vote for a change, and blocks be made until its height; return the vote."""
+        for blocks in MARGINS:
+            proposal, effect, told = self.vote(subject, via, blocks)
+            if all(each.code == APPLIED for each in told):
+                while self.net.height(via) < effect - 1:
+                    self.net.submit(via)
+                return proposal
+        raise AssertionError("blocks are made faster than votes are cast")
+
+    def vote(
+        self, subject: Subject, via: str, blocks: int, fewer: int = 0
+    ) -> tuple[bytes, int, list[Told]]:
+        """Let a quorum vote, or fewer; return the proposal, its height, what became of votes."""
+        net, needed = self.net, quorum(len(self.validators))
+        voters = [self.organisation(label) for label in self.validators[: needed - fewer]]
+        effect = net.height(via) + blocks
+        wanted = Propose(subject, int(time.time()) + 3600, effect)
+        made = net.submit(via, wanted, sender=voters[0])
+        assert made.code == APPLIED, made
+        proposal = created_id(made.id, 0)
+        votes = (transaction(net.network, each, Vote(proposal, agrees=True)) for each in voters)
+        return proposal, effect, net.send(via, *votes)
 
     def _renew(self, label: str) -> None:
         """Let a node that has validated before have new keys."""
@@ -159,7 +170,7 @@ class Membership:
         told = self._sent(via, sender, call)
         self._until_in_force(told, via)
         self.left |= set(self.validators) - set(after)
-        self.validators, self.term = after, self.term + 1
+        self.validators = after
         found = self.net.ask(via, "/v1/validators")["validators"]
         assert [each["member"] for each in found] == [
             self.organisation(label).member.hex() for label in after
@@ -196,7 +207,3 @@ class Membership:
         message = possession_bytes(self.net.network.chain_id, change, height, block_id)
         signed = (key.sign(message) for key in self._keys(label, drawn=drawn))
         return Possession(height, block_id, *signed)
-
-
-def valid_until() -> int:
-    return int(time.time()) + 3600

@@ -35,13 +35,14 @@ class Registry:
     def person(self, who: Organisation, *args: str | Path) -> Any:  # noqa: ANN401
         return does("validator", *args, "--home", who.home)
 
-    def agree(self, proposal: Path, count: int) -> list[Path]:
-        """Have this many validators approve; return their files."""
+    def agree(self, count: int, *change: str) -> str:
+        """Have this many validators vote for a change, which the first of them proposes."""
         chosen = [self.net.network.organisation(label) for label in self.net.labels[:count]]
-        made = [proposal.with_suffix(f".{each.label}.json") for each in chosen]
-        for each, out in zip(chosen, made, strict=True):
-            self.person(each, "approve", proposal, "-o", out)
-        return made
+        made = does("proposal", *change, "--in-blocks", "12", "--home", chosen[0].home)
+        said = [does("proposal", "vote", made["id"], "yes", "--home", each.home) for each in chosen]
+        assert said[-1]["state"] == "passed"
+        self.in_force(made["effect"])
+        return str(made["number"])
 
     def in_force(self, height: int) -> None:
         """Let blocks be made until the one from which a change counts is open."""
@@ -77,14 +78,13 @@ def change_keys(process: Process, old: Path, new: Path) -> None:
 
 @pytest.mark.timeout(240)
 def test_a_validator_joins_votes_changes_its_keys_and_leaves(tmp_path: Path) -> None:
-    with faultnet.running(tmp_path / "net") as net:
+    with faultnet.running(tmp_path / "net", notice_blocks=2) as net:
         registry = Registry(net, tmp_path)
         shop, first, last = net.sender, net.labels[0], net.labels[-1]
-        keys, proposal = tmp_path / "keys", tmp_path / "join.json"
+        keys = tmp_path / "keys"
         does("validator", "new-keys", keys)
-        registry.person(shop, "propose-join", "--keys", keys, "-o", proposal)
-        approvals = registry.agree(proposal, 3)
-        made = registry.person(shop, "submit", proposal, *approvals, "--keys", keys)
+        voted = registry.agree(3, "join", shop.label)
+        made = registry.person(shop, "join", "--proposal", voted, "--keys", keys)
         newcomer = registry.node_of(shop, keys)
         try:
             registry.in_force(made["from_height"])
@@ -107,11 +107,8 @@ def test_a_validator_joins_votes_changes_its_keys_and_leaves(tmp_path: Path) -> 
             net.submit(first)
             net.start(last)
 
-            leave = tmp_path / "leave.json"
-            host = net.network.organisation(first)
-            registry.person(host, "propose-leave", shop.label, "-o", leave)
-            approvals = registry.agree(leave, 4)
-            made = registry.person(host, "submit", leave, *approvals)
+            host, voted = net.network.organisation(first), registry.agree(4, "leave", shop.label)
+            made = registry.person(host, "leave", "--proposal", voted)
             registry.in_force(made["from_height"])
             assert registry.person(shop, "list")["now"] == list(net.labels)
             height = net.submit(first).height

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from contracts.calls import Joining, ValidatorJoin
+from contracts.calls import Joining, JoinValidators, ValidatorJoin, Withdraw
 from contracts.errors import Refusal
+from ledger.entry import APPLIED
 from tests.network.faultnet import FaultNetwork, until
-from tests.network.membership import Membership, valid_until
+from tests.network.membership import Membership
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +32,15 @@ def test_without_a_quorum_of_the_validators_nobody_joins(
     members: Membership, net: FaultNetwork
 ) -> None:
     label, via = members.followers[0], members.validators[0]
-    change = Joining(
-        members.organisation(label).member,
-        members._public(label),
-        members.term,
-        valid_until(),
-    )
-    call = ValidatorJoin(
-        change, members.approvals(change, fewer=1), members._possession(change, label, via)
-    )
+    member = members.organisation(label).member
+    proposal, _, votes = members.vote(JoinValidators(member), via, 2 + 8, fewer=1)
+    assert {each.code for each in votes} == {APPLIED}
+    change = Joining(member, members._public(label), proposal)
+    call = ValidatorJoin(change, members._possession(change, label, via))
     told = net.submit(via, call, sender=members.organisation(label))
-    assert told.code == Refusal.APPROVALS_TOO_FEW
+    assert told.code == Refusal.PROPOSAL_IN_WRONG_STATE
+    proposer = members.organisation(via)
+    assert net.submit(via, Withdraw(proposal), sender=proposer).code == APPLIED
     assert len(net.ask(via, "/v1/validators")["validators"]) == 4
 
 

@@ -37,7 +37,7 @@ class Desk:
         members = validators or state.validators
         last = eras.latest(self.state)
         if members != last.validators:
-            eras.begin(self.state, last.from_height + 1, last.term + 1, members)
+            eras.begin(self.state, last.from_height + 1, members)
         changed = {"header": header, "state": self.state, "validators": members}
         self.chain.state = type(state)(**(fields | changed | {"next_validators": members}))
 

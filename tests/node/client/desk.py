@@ -11,7 +11,7 @@ import msgspec
 
 from contracts import authorisation as authorisations
 from contracts import claim as claims
-from contracts import eras
+from contracts import eras, governance
 from contracts import settlement as settlements
 from contracts.calls import parse_call
 from contracts.dispatch import LIVES
@@ -23,13 +23,15 @@ from ledger.entry import Entry, Outcome
 from ledger.keys import Role
 from ledger.plain import plain
 from ledger.transaction import created_id, parse
-from node import organisations, views
+from node import organisations, views, voting
 from node.client.client import (
     CallOutcome,
     ClaimView,
+    GovernanceView,
     Head,
     MemberView,
     NodeClient,
+    ProposalView,
     Sent,
     SettlementView,
     Trouble,
@@ -144,14 +146,12 @@ class MemoryNode(NodeClient):
         shown = {
             "height": chain.header.height + 1,
             "quorum": chain.validators.quorum,
-            "term": eras.latest(state).term,
             "validators": [plain(each) for each in chain.validators.members],
             "next": [plain(each) for each in chain.next_validators.members],
             "eras": [
                 {
                     "number": era.number,
                     "from_height": era.from_height,
-                    "term": era.term,
                     "members": [each.member.hex() for each in era.validators.members],
                 }
                 for era in eras_known[first_era:][:2]
@@ -164,6 +164,15 @@ class MemoryNode(NodeClient):
         if shown is None:
             raise NotFound("no such member")
         return _through_json(shown, MemberView)
+
+    async def governance(self, first: int = 0) -> GovernanceView:
+        return _through_json(voting.in_force(self.world.chain, first), GovernanceView)
+
+    async def proposal(self, id_: bytes) -> ProposalView:
+        found = governance.load(self.world.state, id_)
+        if found is None:
+            raise NotFound("no such proposal")
+        return _through_json(voting.view(self.world.chain, id_, found), ProposalView)
 
     async def head(self) -> Head:
         header = self.world.chain.header

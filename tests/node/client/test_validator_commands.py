@@ -1,4 +1,4 @@
-"""Validators join, leave, are replaced and change keys by commands, between several homes."""
+"""What is voted by commands, between several homes; validators come, go and change keys by it."""
 
 import json
 from hashlib import sha256
@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from contracts import eras
+from contracts import registry
+from contracts.calls import SuspendMember
+from contracts.parameters import Parameters
+from contracts.reference import table_hash
+from contracts.registry import Status
 from ledger.keys import Role
 from node.cli.main import main
 from node.cli.person import Person
@@ -18,6 +22,8 @@ from tests.node.client.desk import MemoryNode
 from tests.node.client.test_commands import Town
 
 VOTERS = ("federation", "operator", "insurer")  # a quorum of the four
+SOON = ("--in-blocks", "15")
+TABLES = Path(__file__).parents[3] / "contracts" / "tables"
 
 
 class Council(Town):
@@ -44,16 +50,22 @@ class Council(Town):
         assert result.exit_code == Exit.OK, result.stderr
         return json.loads(result.stdout)
 
-    def propose(self, name: str, kind: str, *args: str | Path) -> Path:
-        out = self.folder / f"{kind}-{len(list(self.folder.iterdir()))}.json"
-        self.once(name, "validator", f"propose-{kind}", *args, "-o", out)
-        return out
+    def propose(self, *args: str | Path, by: str = "federation") -> str:
+        """Propose a change; return its number."""
+        return str(self.once(by, "proposal", *args, *SOON)["number"])
 
-    def approvals(self, proposal: Path, names: tuple[str, ...] = VOTERS) -> list[Path]:
-        made = [proposal.with_suffix(f".{name}.json") for name in names]
-        for name, out in zip(names, made, strict=True):
-            self.once(name, "validator", "approve", proposal, "-o", out)
-        return made
+    def agree(self, *args: str | Path, days: int = 7) -> str:
+        """Let a quorum vote for a change, and blocks be made until it may be in force."""
+        number = self.propose(*args, "--days", str(days))
+        self.passes(number)
+        return number
+
+    def passes(self, number: str, names: tuple[str, ...] = VOTERS) -> str:
+        """Let members agree to a proposal, and blocks be made; return its id."""
+        said = [self.once(name, "proposal", "vote", number, "yes") for name in names]
+        assert said[-1]["state"] == "passed"
+        self.node.world.reach(said[-1]["effect"])
+        return str(said[-1]["id"])
 
 
 @pytest.fixture
@@ -63,18 +75,147 @@ def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Council:
     return Council(tmp_path, node)
 
 
-def test_a_member_joins_and_leaves_with_the_approval_of_a_quorum(town: Council) -> None:
-    keys = town.keys("shop")
-    proposal = town.propose("shop", "join", "--keys", keys)
-    result = town.once(
-        "shop", "validator", "submit", proposal, *town.approvals(proposal), "--keys", keys
+# --- votes ----------------------------------------------------------------------------------------
+
+
+def test_a_vote_shows_who_voted_what_is_missing_and_until_when(town: Council) -> None:
+    made = town.once("operator", "proposal", "suspend", "shop", *SOON)
+    assert (made["state"], made["says"]) == ("open", "shop is suspended")
+    assert (
+        made["missing"] == f"3 more must agree, by block {made['last_vote']}, of 2 families in all"
     )
+    town.once("mutual", "proposal", "vote", "0", "yes")
+    shown = town.once("insurer", "proposal", "vote", made["id"], "no")
+    votes = {vote["label"]: vote["vote"] for vote in shown["votes"]}
+    assert votes == {"federation": None, "operator": None, "insurer": "no", "mutual": "yes"}
+    words = town.call("shop", "proposal", "show", "0").stdout
+    for line in (
+        "shop is suspended.",
+        "more than half: 3 of 4",
+        "2 more must agree",
+        f"block {made['effect']}",
+    ):
+        assert line in words
+    listed = town.once("shop", "proposal", "list")["proposals"]
+    assert [each["id"] for each in listed] == [made["id"]]
+    assert "1 of 3, 1 against" in town.call("shop", "proposal", "list").stdout
+
+
+def test_what_passed_is_made_at_its_height(town: Council) -> None:
+    town.agree("suspend", "shop")
+    found = registry.member(town.node.world.state, id_of("shop"))
+    assert found is not None
+    assert found.status is Status.SUSPENDED
+    assert town.once("shop", "proposal", "list")["proposals"] == []
+    assert "no proposal is open" in town.call("shop", "proposal", "list").stdout
+    (over,) = town.once("shop", "proposal", "list", "--all")["proposals"]
+    assert (over["state"], over["missing"]) == ("enacted", "nothing")
+    town.agree("reinstate", "shop")
+    town.agree("remove", "shop")
+    found = registry.member(town.node.world.state, id_of("shop"))
+    assert found is not None
+    assert found.status is Status.REMOVED
+
+
+def test_a_newcomer_is_admitted_by_its_card_and_gets_other_keys(town: Council) -> None:
+    cards = [town.folder / name for name in ("newcomer", "again")]
+    for card in cards:
+        town.alone(
+            "keys", "new", card, "--label", "newcomer", "--family", "optician", "--country", "BE"
+        )
+    certificate = town.folder / "organisation.der"
+    certificate.write_bytes(b"a certificate")
+    number = town.propose("admit", cards[0], "--certificate", certificate)
+    words = town.call("insurer", "proposal", "show", number).stdout
+    assert sha256(b"a certificate").hexdigest() in words
+    assert "becomes a member: optician, BE" in words
+    town.passes(number)
+    id_ = json.loads((cards[0] / "member.json").read_text())["keys"][0]["public"]
+    member = registry.member_id(bytes.fromhex(id_))
+    assert registry.admitted(town.node.world.state, member) is not None
+    members = town.folder / "operator" / "members"
+    members.mkdir()
+    (members / "newcomer.json").write_bytes((cards[0] / "member.json").read_bytes())
+    shown = town.once("operator", "proposal", "rekey", "newcomer", cards[1], *SOON)
+    assert shown["says"] == "newcomer gets another transaction key, and its old ones end"
+    assert member.hex() in town.once("mutual", "proposal", "show", "1")["says"]
+
+
+def test_parameters_tables_and_versions_are_voted(town: Council) -> None:
+    number = town.propose("parameters", "max_block_bytes=1000000", "min_interval_ms=30")
+    shown = town.once("shop", "proposal", "show", number)
+    assert shown["says"] == "parameters: min_interval_ms = 30, max_block_bytes = 1000000"
+    town.once("federation", "proposal", "withdraw", number)
+    town.agree("parameters", "min_interval_ms=30")
+    assert town.node.world.chain.parameters == Parameters(min_interval_ms=30)
+    file = TABLES / "optics-codes.json"
+    town.agree("table", "optics-codes", file)
+    shown = town.once("shop", "proposal", "list", "--all")["proposals"][-1]
+    assert table_hash(file.read_bytes()).hex() in shown["says"]
+    shown = town.once("operator", "proposal", "version", "2", *SOON)
+    assert shown["says"].startswith("version 2 of the rules")
+
+
+def test_what_cannot_be_meant_is_told_before_anything_is_sent(town: Council) -> None:
+    for words, *args in (
+        ("sets no parameter", "parameters", "gas=1"),
+        ("sets no parameter", "parameters", "min_interval_ms=soon"),
+        ("cannot be", "parameters", "min_interval_ms=5000"),
+        ("no member of this network", "suspend", "nobody"),
+    ):
+        result = town.call("operator", "proposal", *args, *SOON)
+        assert result.exit_code != Exit.OK
+        assert words in result.stderr
+    few = ("suspend", "shop", "--in-blocks", "10")
+    assert "10 blocks of notice" in town.refuses(Exit.USAGE, "operator", "proposal", *few)
+    said = town.refuses(Exit.USAGE, "shop", "proposal", "suspend", "rival", *SOON)
+    assert "shop runs no validator" in said
+    assert town.node.sent == []
+    assert "names no proposal" in town.refuses(Exit.USAGE, "shop", "proposal", "show", "it")
+    assert "no proposal 7" in town.refuses(Exit.NOT_FOUND, "shop", "proposal", "show", "7")
+
+
+def test_what_the_rules_refuse_is_told(town: Council) -> None:
+    number = town.propose("suspend", "shop")
+    town.once("mutual", "proposal", "vote", number, "yes")
+    again = town.refuses(Exit.REJECTED, "mutual", "proposal", "vote", number, "no")
+    assert "ALREADY_VOTED" in again
+    assert "NOT_GOVERNING" in town.refuses(Exit.REJECTED, "shop", "proposal", "vote", number, "yes")
+    said = town.refuses(Exit.REJECTED, "operator", "proposal", "suspend", "shop", *SOON)
+    assert "depoli proposal list" in said
+    for _ in range(9):
+        town.node.world.block()
+    late = town.refuses(Exit.REJECTED, "federation", "proposal", "vote", number, "yes")
+    assert "--in-blocks" in late
+    assert town.once("shop", "proposal", "show", number)["state"] == "expired"
+
+
+def test_many_proposals_are_listed_page_by_page(town: Council) -> None:
+    world = town.node.world
+    for number in range(51):
+        id_ = world.propose(SuspendMember(id_of("shop")), VALIDATORS[number % 4])
+        world.vote(id_, "mutual", "insurer", agrees=False)
+    listed = town.once("shop", "proposal", "list", "--all")["proposals"]
+    assert [each["number"] for each in listed] == list(range(51))
+    assert {each["state"] for each in listed} == {"failed"}
+
+
+# --- validators -----------------------------------------------------------------------------------
+
+
+def test_a_member_joins_and_leaves_as_a_quorum_voted(town: Council) -> None:
+    keys = town.keys("shop")
+    number = town.agree("join", "shop")
+    shown = town.once("shop", "proposal", "show", number)
+    assert shown["missing"].endswith(f"depoli validator join --proposal {shown['id']}")
+    result = town.once("shop", "validator", "join", "--proposal", number, "--keys", keys)
     assert result["says"] == "shop joins the validators"
     assert result["from_height"] == result["height"] + 2
     assert town.voters() == [*VALIDATORS, "shop"]
-    leave = town.propose("operator", "leave", "shop")
-    approvals = town.approvals(leave, (*VOTERS, "mutual"))
-    said = town.call("operator", "validator", "submit", leave, *approvals)
+    town.node.world.block()
+    town.once("mutual", "proposal", "leave", "shop", *SOON)
+    id_ = town.passes("1", (*VOTERS, "mutual"))
+    said = town.call("operator", "validator", "leave", "--proposal", id_)
     assert said.exit_code == Exit.OK, said.stderr
     assert "shop leaves the validators: decided in block" in said.stdout
     assert town.voters() == list(VALIDATORS)
@@ -82,9 +223,18 @@ def test_a_member_joins_and_leaves_with_the_approval_of_a_quorum(town: Council) 
 
 def test_a_member_takes_anothers_place(town: Council) -> None:
     keys = town.keys("rival")
-    proposal = town.propose("rival", "replace", "federation", "--keys", keys, "--days", "30")
-    town.once("rival", "validator", "submit", proposal, *town.approvals(proposal), "--keys", keys)
+    number = town.agree("replace", "federation", "rival", days=30)
+    town.once("rival", "validator", "replace", "--proposal", number, "--keys", keys)
     assert town.voters() == ["rival", *VALIDATORS[1:]]
+
+
+def test_a_member_gets_other_keys_sooner_by_a_vote(town: Council) -> None:
+    town.once("insurer", "validator", "rotate", "--keys", town.keys("insurer"))
+    keys = town.keys("insurer")
+    number = town.agree("replace", "insurer", "insurer")
+    result = town.once("insurer", "validator", "replace", "--proposal", number, "--keys", keys)
+    assert result["says"] == "insurer gives its validator other keys, as was voted"
+    assert "gives its validator other keys" in town.once("shop", "proposal", "show", number)["says"]
 
 
 def test_a_member_changes_its_keys_and_keeps_the_one_of_its_node(town: Council) -> None:
@@ -124,132 +274,36 @@ def test_who_votes_is_listed_with_its_history(town: Council) -> None:
     assert "federation, operator, insurer, mutual" in shown
     town.node.world.block()
     assert "after it" not in town.call("shop", "validator", "list").stdout
-    assert eras.latest(town.node.world.state).term == listed["term"] == 0
 
 
-def test_what_the_chain_would_refuse_is_not_proposed(town: Council) -> None:
-    keys, out = town.keys("shop"), town.folder / "out.json"
-    for words, name, *args in (
-        ("insurer runs a validator already", "insurer", "join", "--keys", keys),
-        ("insurer runs a validator already", "insurer", "replace", "mutual", "--keys", keys),
-        ("rival runs no validator", "shop", "replace", "rival", "--keys", keys),
-        ("shop runs no validator", "insurer", "leave", "shop"),
-    ):
-        kind, *rest = args
-        said = town.refuses(Exit.USAGE, name, "validator", f"propose-{kind}", *rest, "-o", out)
-        assert words in said
-        assert not out.exists()
-    town.propose("insurer", "replace", "insurer", "--keys", keys)  # other keys, sooner than a day
-
-
-def test_what_a_proposal_does_is_shown_before_anything_is_signed(town: Council) -> None:
-    proposal = town.propose("shop", "join", "--keys", town.keys("shop"))
-    shown = town.once("insurer", "validator", "show", proposal)
-    assert shown["says"] == "shop joins the validators"
-    assert shown["change"] in town.call("insurer", "validator", "show", proposal).stdout
-
-
-def test_of_several_files_the_wrong_one_is_named(town: Council) -> None:
+def test_a_proposal_that_allows_nothing_or_something_else_is_named(town: Council) -> None:
     keys = town.keys("shop")
-    proposal = town.propose("shop", "join", "--keys", keys)
-    approval, *_ = town.approvals(proposal)
-    said = town.refuses(
-        Exit.USAGE,
-        "shop", "validator", "submit", proposal, approval, proposal, "--keys", keys,
-    )  # fmt: skip
-    assert f"{proposal} is no approval" in said
-    said = town.refuses(Exit.USAGE, "insurer", "validator", "show", approval)
-    assert f"{approval} is no proposed change" in said
+    number = town.propose("join", "shop")
+    join = ("validator", "join", "--keys", keys, "--proposal")
+    said = town.refuses(Exit.USAGE, "shop", *join, number)
+    assert f"proposal {number} is open" in said
+    other = town.agree("suspend", "rival")
+    said = town.refuses(Exit.USAGE, "shop", *join, other)
+    assert f"proposal {other} is another one: rival is suspended" in said
 
 
-def test_too_few_approvals_are_told_with_who_is_missing(town: Council) -> None:
-    keys = town.keys("shop")
-    proposal = town.propose("shop", "join", "--keys", keys)
-    approvals = town.approvals(proposal, ("federation", "mutual"))
-    error = town.refuses(
-        Exit.VERIFICATION_FAILED,
-        "shop", "validator", "submit", proposal, *approvals, approvals[0], "--keys", keys,
-    )  # fmt: skip
-    assert "2 of the 3 that it takes; not yet of: insurer, operator" in error
-
-
-def test_what_was_proposed_before_another_change_is_to_be_proposed_again(town: Council) -> None:
-    keys = {name: town.keys(name) for name in ("shop", "rival")}
-    proposals = {name: town.propose(name, "join", "--keys", keys[name]) for name in keys}
-    approvals = {name: town.approvals(proposals[name]) for name in keys}
-    town.once(
-        "shop", "validator", "submit", proposals["shop"], *approvals["shop"], "--keys", keys["shop"]
-    )
-    late: tuple[str | Path, ...] = (
-        proposals["rival"],
-        *approvals["rival"],
-        "--keys",
-        keys["rival"],
-    )
-    approve = ("approve", proposals["rival"], "-o", town.folder / "x")
-    for name, args in (("rival", ("submit", *late)), ("mutual", approve)):
-        assert "propose it again" in town.refuses(Exit.USAGE, name, "validator", *args)
-
-
-def test_mistakes_are_told_before_anything_is_sent(town: Council) -> None:
-    keys, others = town.keys("shop"), town.keys("shop")
-    proposal = town.propose("shop", "join", "--keys", keys)
-    approvals = town.approvals(proposal)
-    submit: tuple[str | Path, ...] = ("validator", "submit", proposal, *approvals)
-    assert "--keys" in town.refuses(Exit.USAGE, "shop", *submit)
-    assert "only shop" in town.refuses(Exit.USAGE, "rival", *submit, "--keys", keys)
-    assert "not those" in town.refuses(Exit.USAGE, "shop", *submit, "--keys", others)
-    approve = ("validator", "approve", proposal, "-o", town.folder / "a.json")
-    assert "does not count" in town.refuses(Exit.USAGE, "shop", *approve)
-    other = town.propose("shop", "join", "--keys", others)
-    wrong: tuple[str | Path, ...] = ("validator", "submit", other, *approvals, "--keys", others)
-    assert "approved another change" in town.refuses(Exit.VERIFICATION_FAILED, "shop", *wrong)
-    assert town.node.sent == []
-
-
-CHANGED = {
-    "no JSON": (lambda _: "no", "is no proposed change"),
-    "another chain": (lambda f: f | {"chain_id": "0" * 64}, "the file is of chain"),
-    "another member": (lambda f: f | {"member": "0" * 32}, "the file says"),
-    "no keys": (lambda f: f | {"keys": None}, "names no keys"),
-    "one key twice": (
-        lambda f: f | {"keys": f["keys"] | {"node": f["keys"]["consensus"]}}, "cannot be meant"
-    ),
-    "a negative term": (lambda f: f | {"term": -1}, "cannot be meant"),
-    "nobody's place": (lambda f: f | {"kind": "replace"}, "cannot be meant"),
-    "a field more": (lambda f: f | {"more": 1}, "is no proposed change"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", CHANGED)
-def test_a_damaged_proposal_is_named(name: str, town: Council) -> None:
-    proposal = town.propose("shop", "join", "--keys", town.keys("shop"))
-    change, words = CHANGED[name]
-    proposal.write_text(json.dumps(change(json.loads(proposal.read_text()))))  # type: ignore[no-untyped-call]
-    result = town.call("mutual", "validator", "approve", proposal, "-o", town.folder / "a")
-    assert result.exit_code in {Exit.USAGE, Exit.VERIFICATION_FAILED}
-    assert words in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "words"),
-    [
-        ("signature", "00" * 64, "does not verify"),
-        ("signature", "zz", "cannot be meant"),
-        ("signature", "00" * 63, "cannot be meant"),
-        ("key_id", "00", "cannot be meant"),
-        ("chain_id", "0" * 64, "of chain"),
-        ("format", "depoli/other/1", "is no approval"),
-    ],
-)
-def test_a_damaged_approval_is_named(field: str, value: str, words: str, town: Council) -> None:
-    keys = town.keys("shop")
-    proposal = town.propose("shop", "join", "--keys", keys)
-    first, *rest = town.approvals(proposal)
-    first.write_text(json.dumps(json.loads(first.read_text()) | {field: value}))
-    result = town.call("shop", "validator", "submit", proposal, first, *rest, "--keys", keys)
-    assert result.exit_code in {Exit.USAGE, Exit.VERIFICATION_FAILED}
-    assert words in result.stderr
+def test_why_the_rules_refuse_is_told_with_what_can_be_done(town: Council) -> None:
+    number = town.agree("leave", "mutual")
+    error = town.refuses(Exit.REJECTED, "operator", "validator", "leave", "--proposal", number)
+    assert "3 validators would be left" in error
+    assert "depoli proposal replace" in error
+    first, second = town.keys("shop"), town.keys("rival")
+    number = town.agree("replace", "mutual", "shop")
+    town.once("shop", "validator", "replace", "--proposal", number, "--keys", first)
+    number = town.agree("replace", "operator", "rival")
+    args: tuple[str | Path, ...] = ("replace", "--proposal", number, "--keys", second)
+    error = town.refuses(Exit.REJECTED, "rival", "validator", *args)
+    assert "opticians would have a quorum" in error
+    used = town.keys("mutual")
+    for role in ("consensus", "checkpoint", "node"):  # those that the shop has
+        (used / f"{role}.seed").write_text((first / f"{role}.seed").read_text())
+    error = town.refuses(Exit.REJECTED, "insurer", "validator", "rotate", "--keys", used)
+    assert "the consensus key was registered before" in error
 
 
 def test_a_network_that_does_not_decide_is_told(town: Council) -> None:
@@ -266,24 +320,3 @@ def test_a_transaction_that_the_network_does_not_take_is_told(town: Council) -> 
     keys = town.keys("insurer")
     error = town.refuses(Exit.REJECTED, "insurer", "validator", "rotate", "--keys", keys)
     assert "too late" in error
-
-
-def test_why_the_rules_refuse_is_told_with_what_can_be_done(town: Council) -> None:
-    out = town.folder / "leave.json"
-    leave = ("validator", "propose-leave", "mutual", "-o", out)
-    error = town.refuses(Exit.REJECTED, "operator", *leave)
-    assert not out.exists()
-    assert "3 validators would be left" in error
-    assert "propose-replace" in error
-    first, second = town.keys("shop"), town.keys("rival")
-    swap = town.propose("shop", "replace", "mutual", "--keys", first)
-    town.once("shop", "validator", "submit", swap, *town.approvals(swap), "--keys", first)
-    swap = town.propose("rival", "replace", "operator", "--keys", second)
-    args: tuple[str | Path, ...] = (swap, *town.approvals(swap), "--keys", second)
-    error = town.refuses(Exit.REJECTED, "rival", "validator", "submit", *args)
-    assert "opticians would have a quorum" in error
-    used = town.keys("mutual")
-    for role in ("consensus", "checkpoint", "node"):  # those that the shop has
-        (used / f"{role}.seed").write_text((first / f"{role}.seed").read_text())
-    error = town.refuses(Exit.REJECTED, "insurer", "validator", "rotate", "--keys", used)
-    assert "the consensus key was registered before" in error
