@@ -299,8 +299,9 @@ def test_until_when_each_call_may_be_made_and_should(state: State) -> None:
             seen.add((state, step.call, name))
             assert times == TIMES.get((state, step.call, name), NO_TIMES), step
         elif step.after is S.RESUBMITTED:
-            assert times == (None, WINDOW, None)
+            assert (state, times) == (S.REJECTED, (None, WINDOW, None))
         elif step.after is S.BATCHED:
+            assert state in (S.ACCEPTED, S.ACCEPTED_IN_PART)
             assert times == (None, None, SETTLING)
     assert {key for key in TIMES if key[0] is state} <= seen
 
