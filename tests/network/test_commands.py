@@ -4,14 +4,31 @@ That a newcomer votes is seen by stopping another: without the newcomer's vote n
 """
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from node import testnet
+from contracts.calls import (
+    Call,
+    ClaimAccept,
+    ClaimSubmit,
+    Leg,
+    Mark,
+    MarkLock,
+    Part,
+    PrescriptionCommit,
+)
+from contracts.commitment import blinding_from, commit, lock_of, mark_of
+from contracts.registry import member_id
+from ledger.entry import APPLIED
+from ledger.keys import Role
+from ledger.transaction import Transaction, created_id
+from node import keystore, testnet
 from node.cli.main import main
+from node.client.transactions import Sender
 from node.config import FILE_NAME, load_config
 from node.process import Process
 from node.testnet import Organisation
@@ -115,3 +132,38 @@ def test_a_validator_joins_votes_changes_its_keys_and_leaves(tmp_path: Path) -> 
             until(lambda: newcomer.status()["height"] >= height, "it does not follow any more")
         finally:
             newcomer.kill()
+
+
+@pytest.mark.timeout(240)
+def test_a_newcomer_is_voted_in_and_paid_and_blocks_get_smaller(tmp_path: Path) -> None:
+    with faultnet.running(tmp_path / "net", notice_blocks=2) as net:
+        registry, via = Registry(net, tmp_path), net.labels[0]
+        card = tmp_path / "newcomer"
+        does("keys", "new", card, "--label", "newcomer", "--family", "optician", "--country", "BE")
+        key = keystore.load_keys(card, (Role.TRANSACTION,))[Role.TRANSACTION]
+        member = member_id(key.public)
+        newcomer = Sender(net.network.chain_id, member, key)
+
+        def sends(*calls: Call) -> Transaction:
+            return newcomer.sign(calls, now=int(time.time()))
+
+        with pytest.raises(AssertionError, match="no member has the id"):
+            net.send(via, sends(PrescriptionCommit(bytes(32))))
+        registry.agree(3, "admit", str(card))
+        payer = next(each for each in net.network.validators if each.family == "insurer")
+        mark = Mark(Part.LENSES, mark_of(bytes(32), Leg.COMPLEMENTARY, Part.LENSES, 0))
+        lock = MarkLock(lock_of(net.network.chain_id, member, mark.mark))
+        amount = commit(1_000, blinding_from(bytes(range(64))))
+        claim = ClaimSubmit(
+            payer.member, Leg.COMPLEMENTARY, bytes(32), bytes(32), amount, (mark,), None, None
+        )
+        net.send(via, sends(PrescriptionCommit(bytes(32)), lock))
+        (told,) = net.send(via, sends(claim))
+        assert told.code == APPLIED
+        accept = ClaimAccept(created_id(told.id, 0), None)
+        assert net.submit(via, accept, sender=payer).code == APPLIED
+
+        registry.agree(3, "parameters", "max_block_transactions=1")
+        heights = [told.height for told in net.submit_many(via, 6)]
+        assert len(set(heights)) == 6  # as many as fitted into one before
+        net.until_level()
