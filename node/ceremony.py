@@ -3,6 +3,7 @@
 Only cards, the draft and signatures pass between them; each signs where its keys are.
 """
 
+import re
 import time as clock
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from contracts.genesis import Founder, Genesis, GenesisSignature, MemberKey, Sig
 from contracts.parameters import DEFAULTS, Parameters
 from contracts.registry import Family
 from ledger.keys import Role, SigningKey, algorithm_of
+from ledger.validators import MemberId
 from node import card as cards
 from node import files, keystore
 from node.card import Card
@@ -23,6 +25,7 @@ from node.client.packaged import table_hashes
 from node.errors import NotFound, Usage, VerificationFailed
 
 MAX_SIGNATURE_BYTES: Final = 4 << 10
+_ID: Final = re.compile(r"[0-9a-f]{32}")
 _HINT: Final = "ask who drafted it, or make one with: depoli genesis draft"
 
 
@@ -168,6 +171,14 @@ def find(genesis: Genesis, name: str) -> Founder:
         if name in {member.label, member.id.hex()}:
             return member
     raise NoSuchMember(name)
+
+
+def id_of(genesis: Genesis, name: str) -> MemberId:
+    """Return the id of the member of this label, or the id that this is: of one admitted later.
+
+    Raises `NoSuchMember`.
+    """
+    return MemberId(bytes.fromhex(name)) if _ID.fullmatch(name) else find(genesis, name).id
 
 
 def describe(genesis: Genesis) -> dict[str, Any]:

@@ -190,7 +190,7 @@ def token_new(
     id_ = (
         None
         if member is None
-        else ceremony.find(ceremony.load_genesis(settings.genesis).genesis, member).id
+        else ceremony.id_of(ceremony.load_genesis(settings.genesis).genesis, member)
     )
     granted = frozenset(map(Scope, scopes))
     give_token(settings.tokens, out, member=id_, scopes=granted, label=label)

@@ -97,6 +97,10 @@ def test_members_are_those_of_their_cards(keys: Path, tmp_path: Path) -> None:
         assert ceremony.find(loaded, card.member.hex()) is founder
     with pytest.raises(NoSuchMember):
         ceremony.find(loaded, "nobody")
+    with pytest.raises(ceremony.NoSuchMember):
+        ceremony.id_of(loaded, "nobody")
+    assert ceremony.id_of(loaded, loaded.members[0].label) == loaded.members[0].id
+    assert ceremony.id_of(loaded, "ab" * 16) == b"\xab" * 16  # of one who came later
 
 
 def test_a_signature_that_is_missing_is_named(
