@@ -21,6 +21,8 @@ from contracts.calls import (
     Leg,
     Marks,
     Reason,
+    SettlementAdd,
+    SettlementRemove,
 )
 from contracts.context import Context
 from contracts.errors import Refusal, Refused
@@ -364,6 +366,16 @@ def drop_recovery(_context: Context, _id: bytes, claim: Claim, _call: object) ->
 def replace_document(_context: Context, _id: bytes, claim: Claim, call: ClaimSupersede) -> Claim:
     """Put the document in the place of the one before, which is named and proves nothing."""
     return msgspec.structs.replace(claim, document=call.document, superseded=claim.document)
+
+
+def enter_settlement(_context: Context, _id: bytes, claim: Claim, call: SettlementAdd) -> Claim:
+    """Name the settlement that it is in."""
+    return msgspec.structs.replace(claim, settlement=call.settlement)
+
+
+def leave_settlement(_context: Context, _id: bytes, claim: Claim, _call: SettlementRemove) -> Claim:
+    """Name no settlement."""
+    return msgspec.structs.replace(claim, settlement=None)
 
 
 # --- moments --------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from contracts.calls import (
     ClaimSupersede,
     ClaimUphold,
     ClaimWithdraw,
-    SettlementCreate,
+    SettlementAdd,
+    SettlementRemove,
 )
 from contracts.claim import (
     PREFIX,
@@ -33,6 +34,7 @@ from contracts.claim import (
     disputes_amount,
     document_is_another,
     drop_recovery,
+    enter_settlement,
     forget_grounds,
     free_marks,
     ground_is_acceptance,
@@ -46,6 +48,7 @@ from contracts.claim import (
     keep_ground,
     keep_recovery,
     keep_rejection,
+    leave_settlement,
     make,
     names_authorisation,
     names_prior,
@@ -287,8 +290,45 @@ LIFE: Final[Life[Claim]] = Life(
         ),
         # Paid.
         *(
-            Row(before, SettlementCreate, Party.PAYER, State.BATCHED, due=settlement_is_due)
+            Row(
+                before,
+                SettlementAdd,
+                Party.PAYER,
+                State.BATCHED,
+                effects=(enter_settlement,),
+                due=settlement_is_due,
+            )
             for before in (State.ACCEPTED, State.ACCEPTED_IN_PART)
+        ),
+        Row(
+            State.BATCHED,
+            SettlementRemove,
+            Party.PAYER,
+            State.ACCEPTED_IN_PART,
+            when=accepted_in_part,
+            effects=(leave_settlement,),
+        ),
+        Row(
+            State.BATCHED,
+            SettlementRemove,
+            Party.PAYER,
+            State.ACCEPTED,
+            effects=(leave_settlement,),
+        ),
+        Row(
+            State.REVERSED,
+            SettlementAdd,
+            Party.SUBMITTER,
+            State.REPAYING,
+            effects=(enter_settlement,),
+            due=settlement_is_due,
+        ),
+        Row(
+            State.REPAYING,
+            SettlementRemove,
+            Party.SUBMITTER,
+            State.REVERSED,
+            effects=(leave_settlement,),
         ),
         # The payment is not found. What is due does not change by that, whoever is right.
         *(

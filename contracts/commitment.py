@@ -25,12 +25,13 @@ POINT_BYTES: Final = 32
 SCALAR_BYTES: Final = 32
 ORDER: Final = (1 << 252) + 27742317777372353535851937790883648493  # L of RFC 8032, 5.1
 AMOUNT_MAX: Final = U32_MAX  # cents of one claim: above 42 million euros
-TOTAL_MAX: Final = (1 << 40) - 1  # of 256 claims
+TOTAL_MAX: Final = (1 << 46) - 1  # of 10,000 claims, and exact in every program's JSON
 IDENTITY: Final = Point(b"\x01" + bytes(31))
 H_TAG: Final = b"depoli/pedersen/second-generator/1"
 # crypto_core_ed25519_from_uniform(SHA-256(H_TAG)), which a test derives again.
 H: Final = Point(bytes.fromhex("ebd56e071b12031ec079c8abc5a301746138baf7a412e1860b6864c2453889da"))
 SECRET_BYTES: Final = 32
+SALT_BYTES: Final = 32
 
 
 class Opening(Struct):
@@ -103,6 +104,14 @@ def sum_points(points: Iterable[bytes]) -> Point:
     return total
 
 
+def difference(total: bytes, points: Iterable[bytes]) -> Point:
+    """Return `total` less the sum of `points`; raise `NotAPoint`."""
+    try:
+        return Point(sodium.crypto_core_ed25519_sub(total, sum_points(points)))
+    except CryptoError:
+        raise NotAPoint(total) from None
+
+
 def sum_openings(openings: Sequence[Opening]) -> Opening:
     """Return the opening of the sum of what `openings` open; raise `BadScalar` above TOTAL_MAX."""
     amount = sum(opening.amount for opening in openings)
@@ -135,6 +144,13 @@ def document_commitment(jwt: bytes) -> Hash:
     Without disclosures and without a tilde: anybody who holds it recomputes it with sha256sum.
     """
     return Hash(sha256(jwt).digest())
+
+
+def payment_commitment(salt: bytes, reference: bytes) -> Hash:
+    """Return what stands on the chain for the reference of a payment; the salt hides it."""
+    if len(salt) != SALT_BYTES:
+        raise BadScalar("the salt of a payment")
+    return hash_of(Domain.PAYMENT, salt, reference)
 
 
 def _add(left: bytes, right: bytes) -> Point:

@@ -305,6 +305,11 @@ class Refusal(IntEnum):
     COUNTRY_NOT_IN_EEA = 237
     PROPOSAL_OF_ANOTHER_CHANGE = 238
     NOT_IN_EFFECT_YET = 239
+    CLAIM_OF_OTHERS = 170
+    CLAIM_NOT_IN_SETTLEMENT = 171
+    SETTLEMENT_FULL = 172
+    SETTLEMENT_EMPTY = 173
+    SUM_DIFFERS = 174
 
     @property
     def text(self) -> str:
@@ -340,6 +345,9 @@ _TEXTS: Final = {
     Refusal.AUTHORISATION_UNKNOWN: "There is no authorisation with this id.",
     Refusal.PRIOR_CLAIM_UNKNOWN: "The sender made no claim with this id.",
     Refusal.CLAIM_UNKNOWN: "There is no claim with this id.",
+    Refusal.AUTHORISATION_UNKNOWN: "The payer granted no authorisation with this id.",
+    Refusal.PRIOR_CLAIM_UNKNOWN: "No claim of the sender with this id is open to resubmission.",
+    Refusal.CLAIM_UNKNOWN: ("There is no claim with this id; in a list, at the index given."),
     Refusal.CLAIM_NOT_YOURS: "The sender's part in this claim does not allow this call.",
     Refusal.CLAIM_IN_WRONG_STATE: (
         "The state of the claim, whose number is given, does not allow this call."
@@ -347,7 +355,7 @@ _TEXTS: Final = {
     Refusal.BENEFICIARY_UNKNOWN: "The beneficiary is no admitted member.",
     Refusal.CLAIM_LISTED_TWICE: "The claim at the index given is listed before.",
     Refusal.CLAIM_NOT_SETTLEABLE: (
-        "At the index given there is no accepted claim of this payer and beneficiary to settle."
+        "The claim at the index given is in a state, whose number is given, to settle nothing of."
     ),
     Refusal.SETTLEMENT_UNKNOWN: "There is no settlement with this id.",
     Refusal.SETTLEMENT_NOT_YOURS: "The sender's part in this settlement does not allow this call.",
@@ -446,6 +454,13 @@ _TEXTS: Final = {
     Refusal.PROPOSAL_OF_ANOTHER_CHANGE: "The proposal that it names is of another change.",
     Refusal.NOT_IN_EFFECT_YET: "The change may be made from the height given on.",
     Refusal.COUNTRY_NOT_IN_EEA: "Members are organisations of the European Economic Area.",
+    Refusal.CLAIM_OF_OTHERS: (
+        "The claim at the index given is not of the two whom the settlement is of."
+    ),
+    Refusal.CLAIM_NOT_IN_SETTLEMENT: "The claim at the index given is not in the settlement.",
+    Refusal.SETTLEMENT_FULL: "More claims would be in it than may be: the number given.",
+    Refusal.SETTLEMENT_EMPTY: "No claim is in the settlement.",
+    Refusal.SUM_DIFFERS: "The sum stated is not that of the claims in the settlement.",
 }
 
 

@@ -35,6 +35,7 @@ class Parameters(Struct):
     answer_due_s: Seconds = 30 * _DAY_S  # to a question, a dispute, a request to pay back
     settlement_due_s: Seconds = 7 * _DAY_S  # of what was accepted, or is to be paid back
     authorisation_validity_s: Seconds = 90 * _DAY_S  # a prior agreement's, at most
+    confirmation_due_s: Seconds = 15 * _DAY_S  # of a settlement that is announced
     # From the block of the vote that decides to the first that the change is in force in.
     notice_blocks: Annotated[int, msgspec.Meta(ge=2, le=1 << 20)] = 10
 

@@ -36,6 +36,7 @@ class Domain(bytes, Enum):
     STATE_DIGEST = b"depoli/state/digest/1\x00"
     MARK = b"depoli/mark/1\x00"
     LOCK = b"depoli/lock/1\x00"
+    PAYMENT = b"depoli/payment/1\x00"  # (salt, reference) of a settlement's payment
     PARAMETERS = b"depoli/parameters/1\x00"
     QUESTION = b"depoli/question/1\x00"
     ANSWER = b"depoli/answer/1\x00"  # to a question, whose commitment it names

@@ -17,11 +17,16 @@ from ledger.validators import MEMBER_ID_BYTES
 _TRANSACTION: Final = b"t"  # + id -> encoded Place
 _CLAIM: Final = b"c"  # + member + entry number u64 -> id of a claim that concerns the member
 _AUTHORISATION: Final = b"a"  # the same, of an authorisation
+_SETTLEMENT: Final = b"b"  # + member + entry number u64 -> id of a settlement, likewise
 _THING: Final = b"g"  # + id + _APPLIED or sender + number u64 -> transaction + position u8
 OFFENCE: Final = b"o"  # + height u64 + index u8 of the evidence -> offence
 _APPLIED: Final = bytes(MEMBER_ID_BYTES)  # stands where of a refused entry its sender does
 _NEWEST_FIRST: Final = (1 << 64) - 1  # less a number: the last refused is found first
-_LISTED: Final = {calls.ClaimSubmit: _CLAIM, calls.AuthorisationRequest: _AUTHORISATION}
+_LISTED: Final[dict[type[Struct], bytes]] = {
+    calls.ClaimSubmit: _CLAIM,
+    calls.AuthorisationRequest: _AUTHORISATION,
+    calls.SettlementOpen: _SETTLEMENT,
+}
 
 
 class Place(Struct):
@@ -49,6 +54,10 @@ class Index:
     def authorisations_of(self, member: bytes, *, after: int, limit: int) -> list[tuple[int, Hash]]:
         """Return the same of authorisations."""
         return self._made(_AUTHORISATION + member, after, limit)
+
+    def settlements_of(self, member: bytes, *, after: int, limit: int) -> list[tuple[int, Hash]]:
+        """Return (entry number, id) of settlements that concern `member`, likewise."""
+        return self._made(_SETTLEMENT + member, after, limit)
 
     def _made(self, prefix: bytes, after: int, limit: int) -> list[tuple[int, Hash]]:
         start = prefix if after < 0 else prefix + after.to_bytes(8)  # no key is the prefix alone

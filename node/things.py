@@ -10,9 +10,16 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from aiohttp import web
 
 from contracts import authorisation as authorisations
+from contracts import batch
 from contracts import claim as claims
 from contracts import settlement as settlements
-from contracts.calls import parse_call
+from contracts.calls import (
+    MAX_SETTLED,
+    SettlementAdd,
+    SettlementOpen,
+    SettlementRemove,
+    parse_call,
+)
 from contracts.dispatch import LIVES
 from contracts.explanation import Explanation, explain
 from contracts.life import Life
@@ -25,6 +32,7 @@ from node.chain import Chain
 from node.problems import Problem
 from node.tokens import Grant, Scope
 
+_BUILDING: Final = (SettlementOpen, SettlementAdd, SettlementRemove)
 MAX_EVENTS: Final = 100  # applied, and refused, of one thing in one answer
 T = TypeVar("T")
 View: TypeAlias = dict[str, Any]
@@ -48,7 +56,9 @@ class Things:
         router.add_get("/v1/claims/{id}", self.claim)
         router.add_get("/v1/authorisations", self.list_authorisations)
         router.add_get("/v1/authorisations/{id}", self.authorisation)
+        router.add_get("/v1/settlements", self.list_settlements)
         router.add_get("/v1/settlements/{id}", self.settlement)
+        router.add_get("/v1/settlements/{id}/claims", self.settlement_claims)
         for life in LIVES:
             path = f"/v1/{life.name}s/{{id}}/explanation"
             router.add_get(path, partial(self.explanation, life))
@@ -61,6 +71,11 @@ class Things:
         """List the authorisations that concern the token's member, in the same way."""
         listed = self._chain.index.authorisations_of
         return await self._list(request, "authorisations", listed, self._authorisation)
+
+    async def list_settlements(self, request: web.Request) -> web.Response:
+        """List the settlements that concern the token's member, in the same way."""
+        listed = self._chain.index.settlements_of
+        return await self._list(request, "settlements", listed, self._settlement)
 
     async def _list(
         self, request: web.Request, name: str, listed: Listed, view: Callable[[bytes], View | None]
@@ -93,6 +108,13 @@ class Things:
             return None
         return views.authorisation(now.state, id_, found, time=now.header.time)
 
+    def _settlement(self, id_: bytes) -> View | None:
+        now = self._chain.state
+        found = settlements.load(now.state, id_)
+        if found is None:
+            return None
+        return views.settlement(now.state, now.parameters, id_, found)
+
     async def claim(self, request: web.Request) -> web.Response:
         """Tell the state of a claim to those whom it concerns."""
         return self._shown(request, "claim", self._claim, ("submitter", "payer"))
@@ -117,12 +139,29 @@ class Things:
 
     async def settlement(self, request: web.Request) -> web.Response:
         """Tell the state of a settlement to its two parties."""
+        return web.json_response(self._settlement(self._readable_settlement(request)))
+
+    async def settlement_claims(self, request: web.Request) -> web.Response:
+        """List the claims of a settlement to its two parties, by ascending id, page by page."""
+        id_ = self._readable_settlement(request)
+        limit = parse_number(request, "limit", 100, 1, MAX_PAGE)
+        first = parse_number(request, "cursor", 0, 0, MAX_SETTLED)
+
+        def page() -> dict[str, object]:
+            found = batch.claims_of(self._chain.state.state, id_)
+            shown = [self._claim(each) for each in found[first : first + limit]]
+            then = first + limit
+            return {"claims": shown, "cursor": then if then < len(found) else None}
+
+        return web.json_response(await self._in_reader(page))
+
+    def _readable_settlement(self, request: web.Request) -> bytes:
         grant = require(request, Scope.READ, Scope.AUDIT)
         id_ = parse_id(request)
         record = settlements.load(self._chain.state.state, id_)
         if record is None or not may_read(grant, record.payer, record.beneficiary):
             raise not_found("settlement", id_)
-        return web.json_response(views.settlement(id_, record))
+        return id_
 
     async def explanation(self, life: Life[Any], request: web.Request) -> web.Response:
         """Tell those with a part in a thing what happened to it, and what may happen next."""
@@ -155,11 +194,11 @@ class Things:
         entries = index.applied_on(id_, MAX_EVENTS) + index.refused_on(id_, reader, MAX_EVENTS)
         settlement = getattr(found and found.thing, "settlement", None)
         if settlement is not None:
-            # What names other claims in it is not of this one.
+            # How it was built is not of this claim: that names others.
             entries += [
                 entry
                 for entry in index.applied_on(settlement, MAX_EVENTS)
-                if not hasattr(parse_call(entry.call), "claims")
+                if not isinstance(parse_call(entry.call), _BUILDING)
             ]
         if reader is not None:
             mine = {reader, EVERYONE}

@@ -5,12 +5,14 @@ from enum import IntEnum
 from typing import Any, assert_never
 
 from contracts import authorisation as authorisations
+from contracts import settlement as settlements
 from contracts.authorisation import Authorisation
 from contracts.batch import Settlement
 from contracts.calls import Mark, parse_call
 from contracts.claim import Claim, state_of
 from contracts.errors import Refusal
 from contracts.explanation import Explanation, Step
+from contracts.parameters import Parameters
 from contracts.state import Reader
 from ledger import transaction as transactions
 from ledger.block import CommittedBlock
@@ -81,9 +83,19 @@ def authorisation(state: Reader, id_: bytes, record: Authorisation, *, time: int
     return {"id": id_.hex(), **plain(record), **names}
 
 
-def settlement(id_: bytes, record: Settlement) -> dict[str, Any]:
-    """Return a settlement."""
-    return {"id": id_.hex(), **plain(record), "state": record.state.name.lower()}
+def settlement(
+    state: Reader, parameters: Parameters, id_: bytes, record: Settlement
+) -> dict[str, Any]:
+    """Return a settlement, and by when somebody has to answer; its claims are asked for apart."""
+    rows = settlements.LIFE.open_rows(record.state)
+    due = [row.due(state, record, parameters) for row in rows if row.due is not None]
+    names = {
+        "direction": record.direction.name.lower(),
+        "state": record.state.name.lower(),
+        "ground": None if record.ground is None else record.ground.name,
+        "due": min(due, default=None),
+    }
+    return {"id": id_.hex(), **plain(record), **names}
 
 
 def explanation(

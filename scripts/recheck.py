@@ -256,6 +256,7 @@ PARAMETERS = {
     "answer_due_s": u(315_360_000),
     "settlement_due_s": u(315_360_000),
     "authorisation_validity_s": u(315_360_000),
+    "confirmation_due_s": u(315_360_000),
     "notice_blocks": u(1_048_576, 2),
 }
 parameters_ = struct("parameters", **PARAMETERS)
@@ -306,10 +307,6 @@ CALLS = {
     31: struct("claim_accept", claim=b(32), amount=maybe(b(32))),
     32: struct("claim_reject", claim=b(32), reason=u(15, 1), automatic=flag),
     33: struct("claim_cancel", claim=b(32)),
-    40: struct(
-        "settlement_create",
-        beneficiary=b(16), claims=seq(b(32), 1, 256), payment=maybe(b(32)),
-    ),
     41: struct("settlement_confirm", settlement=b(32)),
     50: struct("validator_join", change=joining, possession=possession),
     51: struct("validator_leave", change=leaving),
@@ -338,6 +335,14 @@ CALLS = {
     137: struct("claim_withdraw", claim=b(32)),
     138: struct("claim_close", claim=b(32)),
     139: struct("claim_supersede", claim=b(32), document=b(32)),
+    170: struct("settlement_open", beneficiary=b(16), direction=u(1)),
+    171: struct("settlement_add", settlement=b(32), claims=seq(b(32), 1, 256)),
+    172: struct("settlement_remove", settlement=b(32), claims=seq(b(32), 1, 256)),
+    173: struct("settlement_announce", settlement=b(32), sum=b(32), payment=maybe(b(32))),
+    174: struct("settlement_dispute", settlement=b(32), ground=u(7, 1)),
+    175: struct("settlement_insist", settlement=b(32)),
+    176: struct("settlement_withdraw", settlement=b(32)),
+    177: struct("settlement_cancel", settlement=b(32)),
     200: struct(
         "key_add",
         role=ROLE, algorithm=u(2, 1), public=b(32, 33), from_height=u(U63),
@@ -366,6 +371,7 @@ CALLS = {
 
 COSTS = {
     10: 2, 20: 2, 32: 2, 33: 4, 41: 2,
+    170: 2, 173: 2, 174: 2, 175: 2, 176: 2, 177: 2,
     200: 58, 201: 40, 202: 58, 203: 3, 204: 2,
     50: 118, 51: 64, 52: 118, 53: 118,
     220: 64, 221: 256, 222: 64, 240: 2,
@@ -386,8 +392,8 @@ def cost_of(number, *fields):
             return 6 if fields[1] is None else 9
         case 136:
             return 4 if fields[1] is None else 7
-        case 40:
-            return 1 + 5 * len(fields[1])
+        case 171 | 172:
+            return 2 + 7 * len(fields[1])
         case 205:
             return 22 if len(fields[2]) == 33 else 76
         case _:
@@ -1456,6 +1462,45 @@ class Assembly:
             self.versions.schedule(subject.version, height)
 
 
+# --- Sums of settlements (format.md, section 16) --------------------------------------------------
+
+
+class Sums:
+    """What is due of each claim, and which claims are in each settlement."""
+
+    def __init__(self):
+        self.claimed, self.due, self.batches = (
+            {},
+            {},
+            {},
+        )  # claim -> commitment; settlement -> claims
+        self.grounds = {}  # claim -> of its last dispute
+
+    def apply(self, made, number, subject, *fields):
+        """Follow an applied call; refuse one that announces another sum than that of the claims."""
+        if number == 30:
+            self.claimed[made] = self.due[made] = fields[3]
+        elif number == 31 and fields[0] is not None:
+            self.due[subject] = fields[0]
+        elif number == 134:
+            self.grounds[subject] = fields[0]
+        elif number == 136 and self.grounds.get(subject) in (1, 2):  # the rejection, the amount
+            self.due[subject] = fields[0] or self.claimed[subject]
+        elif number == 170:
+            self.batches[made] = set()
+        elif number in (171, 172):
+            inside = self.batches[subject]
+            for claim in fields[0]:
+                if claim not in self.due or (claim in inside) is (number == 171):
+                    raise FalseFact("outcome", "a refusal: that claim cannot be moved", "applied")
+                inside ^= {claim}
+        elif number == 173:
+            total = PointEdwards(CURVE, 0, 1, 1, 0)
+            for claim in self.batches[subject]:
+                total += PointEdwards.from_bytes(CURVE, self.due[claim])
+            need("sum of the settlement", bytes(total.to_bytes()), fields[0])
+
+
 # --- The chain (format.md, sections 5 to 13) ------------------------------------------------------
 
 
@@ -1492,7 +1537,7 @@ class Chain:
         self.council = Council(founding, self.registry)
         self.versions = Versions(self.council)
         self.assembly = Assembly(founding, self.registry, self.council, self.versions)
-        self.offences = set()
+        self.offences, self.sums = set(), Sums()
         counted = ("transactions", "applied", "refused", "offences", "kept_proposals")
         self.counts = dict.fromkeys(counted, 0)
 
@@ -1688,21 +1733,20 @@ class Chain:
         if result.code:
             return {sender}
         number, subject, *_ = parsed
+        made = tagged(b"call", id_, position.to_bytes(4, "big"))
         if number in (203, 204):
             return {sender, subject}
         if number in (50, 51, 52, 53, 220, 221, 222, 240):
             gone = {51: "member", 52: "leaving"}.get(number)
             return {sender, EVERYONE, *([getattr(subject, gone)] if gone else [])}
-        if number in (30, 40, 100):  # payer, beneficiary
-            made = tagged(b"call", id_, position.to_bytes(4, "big"))
-            self.parties[made] = {sender, subject}
-        elif 30 <= number < 190:  # a claim, a settlement, an authorisation
-            if sender not in self.parties.get(subject, ()):
-                raise FalseFact("outcome", "a refusal: the sender has no part in it", "applied")
-            return self.parties[subject]
-        else:
+        if number < 30 or number >= 200:
             return {sender}
-        return self.parties[made]
+        if number in (30, 100, 170):  # payer, beneficiary
+            self.parties[made] = {sender, subject}
+        elif sender not in self.parties.get(subject, ()):  # an agreement, a claim, a settlement
+            raise FalseFact("outcome", "a refusal: the sender has no part in it", "applied")
+        self.sums.apply(made, *parsed)
+        return self.parties.get(made) or self.parties[subject]
 
 
 def crc_of_byte(value):

@@ -32,6 +32,8 @@ from contracts.calls import (
     ClaimAccept,
     ClaimReject,
     ClaimSubmit,
+    Direction,
+    Ground,
     Joining,
     JoinValidators,
     LeaveValidators,
@@ -54,8 +56,15 @@ from contracts.calls import (
     Rotating,
     ScheduleVersion,
     SetParameters,
+    SettlementAdd,
+    SettlementAnnounce,
+    SettlementCancel,
     SettlementConfirm,
-    SettlementCreate,
+    SettlementDispute,
+    SettlementInsist,
+    SettlementOpen,
+    SettlementRemove,
+    SettlementWithdraw,
     Subject,
     SuspendMember,
     ValidatorJoin,
@@ -66,7 +75,7 @@ from contracts.calls import (
     Withdraw,
     encode_call,
 )
-from contracts.commitment import blinding_from, commit, lock_of, mark_of
+from contracts.commitment import blinding_from, commit, lock_of, mark_of, sum_points
 from contracts.execute import ChainState, DirectSignatures, Executed, execute
 from contracts.genesis import Founder, Genesis, MemberKey, SignedGenesis, assemble, sign, start
 from contracts.parameters import Parameters
@@ -414,13 +423,37 @@ def story(chain: Chain | None = None) -> Chain:
         built_round=2,
         committed_in=3,
     )
-    settle = chain.transaction(
-        "insurer-a", SettlementCreate(member_of("shop-a"), (one, two), some_bytes("payment"))
+    opened = chain.transaction("insurer-a", SettlementOpen(member_of("shop-a"), Direction.PAYMENT))
+    settlement = created_id(opened.id, 0)
+    filled = chain.transaction(
+        "insurer-a",
+        SettlementAdd(settlement, (one, two)),
+        SettlementRemove(settlement, (two,)),
+        SettlementAdd(settlement, (two, three)),  # that one was rejected
+        SettlementAdd(settlement, (two,)),
+        SettlementAnnounce(
+            settlement,
+            sum_points((amount_of("one", 12_345), amount_of("part", 10_000))),
+            some_bytes("payment"),
+        ),
     )
-    chain.block(settle, chain.transaction("shop-b", prepared[0][1]), seconds=2)
+    chain.block(opened, filled, chain.transaction("shop-b", prepared[0][1]), seconds=2)
     chain.block(built_round=1)  # work that vanished: an empty block after a round change
-    settlement = created_id(settle.id, 0)
-    chain.block(chain.transaction("shop-a", SettlementConfirm(settlement), ClaimAbandon(three)))
+    given_up = chain.transaction(
+        "insurer-a", SettlementOpen(member_of("shop-b"), Direction.REPAYMENT)
+    )
+    chain.block(
+        chain.transaction("shop-a", SettlementDispute(settlement, Ground.PAYMENT_NOT_FOUND)),
+        chain.transaction("insurer-a", SettlementInsist(settlement)),
+        chain.transaction(
+            "shop-a",
+            SettlementWithdraw(settlement),
+            SettlementConfirm(settlement),
+            ClaimAbandon(three),
+        ),
+        given_up,
+        chain.transaction("insurer-a", SettlementCancel(created_id(given_up.id, 0))),
+    )
     again = chain.transaction("shop-a", SettlementConfirm(settlement), valid_for=86_400)
     chain.block(again, seconds=86_400)  # ids of the blocks before are forgotten
     return chain

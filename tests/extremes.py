@@ -4,17 +4,20 @@ from contracts import keyring
 from contracts.calls import (
     CertificateBind,
     ClaimAccept,
+    Direction,
     JoinValidators,
     KeyAdd,
     KeyRevoke,
     KeyRotate,
     LeaveValidators,
     ReplaceValidator,
-    SettlementCreate,
+    SettlementAdd,
+    SettlementOpen,
+    SettlementRemove,
     Vote,
 )
 from contracts.calls.registry import MAX_LIVE_KEYS, RSA_BYTES
-from contracts.calls.settlement import MAX_SETTLED
+from contracts.calls.settlement import MAX_LISTED
 from contracts.parameters import Parameters
 from contracts.registry import Family
 from ledger.keys import Algorithm, Role, key_id
@@ -31,10 +34,10 @@ def extremes() -> list[Chain]:
 
 
 def largest_settlement() -> Chain:
-    """Return a chain in which as many claims as one call may list are settled at once."""
+    """Return a chain in which as many claims as one call may list go into a settlement and out."""
     chain = Chain()
     claims = []
-    for first in range(0, MAX_SETTLED, _LOT):
+    for first in range(0, MAX_LISTED, _LOT):
         names = range(first, first + _LOT)
         made = [claim_of(chain, "shop-a", "insurer-a", f"claim {name}") for name in names]
         before = [call for calls, _ in made for call in calls]
@@ -42,13 +45,16 @@ def largest_settlement() -> Chain:
         lot = chain.transaction("shop-a", *(claim for _, claim in made))
         chain.block(lot)
         claims += [created_id(lot.id, position) for position in range(_LOT)]
-    for first in range(0, MAX_SETTLED, _LOT):
+    for first in range(0, MAX_LISTED, _LOT):
         accepted = [ClaimAccept(id_, None) for id_ in claims[first : first + _LOT]]
         chain.block(chain.transaction("insurer-a", *accepted))
-    strange = (*claims[:-1], bytes(32))  # all but the last can be settled
-    for listed in (strange, tuple(claims)):
-        call = SettlementCreate(member_of("shop-a"), listed, None)
-        chain.block(chain.transaction("insurer-a", call))
+    begun = chain.transaction("insurer-a", SettlementOpen(member_of("shop-a"), Direction.PAYMENT))
+    chain.block(begun)
+    settlement = created_id(begun.id, 0)
+    strange = (*claims[:-1], bytes(32))  # all but the last can be settled, or taken out
+    for kind in (SettlementAdd, SettlementRemove):
+        for listed in (strange, tuple(claims)):
+            chain.block(chain.transaction("insurer-a", kind(settlement, listed)))
     return chain
 
 

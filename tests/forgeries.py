@@ -212,13 +212,13 @@ def _results(chain: Chain) -> list[Forgery]:
         blocks = [*chain.blocks[:4], replace(chain.blocks[4], outcomes=outcomes)]
         return Forgery(name, blocks, 5, audit, recheck)
 
-    first, second = chain.blocks[4].outcomes
+    *first, second = chain.blocks[4].outcomes
     return [
-        forged("another refusal", (first, Outcome(23)), "outcome", "log_root"),
-        forged("applied, it says", (first, Outcome(0)), "outcome", "log_root"),
-        forged("other evidence", (first, Outcome(second.code, (1,))), "outcome", "log_root"),
-        forged("an outcome too few", (first,), "outcomes", "outcomes"),
-        forged("an outcome too many", (first, second, second), "outcomes", "outcomes"),
+        forged("another refusal", (*first, Outcome(23)), "outcome", "log_root"),
+        forged("applied, it says", (*first, Outcome(0)), "outcome", "log_root"),
+        forged("other evidence", (*first, Outcome(second.code, (1,))), "outcome", "log_root"),
+        forged("an outcome too few", tuple(first), "outcomes", "outcomes"),
+        forged("an outcome too many", (*first, second, second), "outcomes", "outcomes"),
     ]
 
 

@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from contracts import batch
 from contracts.calls import (
     AuthorisationAnswer,
     AuthorisationAsk,
@@ -28,11 +29,14 @@ from contracts.calls import (
     ClaimSupersede,
     ClaimUphold,
     ClaimWithdraw,
+    Direction,
     PrescriptionRevoke,
     PrescriptionSupersede,
     Reason,
+    SettlementAdd,
+    SettlementAnnounce,
     SettlementConfirm,
-    SettlementCreate,
+    SettlementOpen,
 )
 from contracts.errors import Refusal
 from contracts.parameters import DEFAULTS
@@ -84,7 +88,11 @@ class _Lives:
     def settle(self, *claims: bytes) -> None:
         """Accept and settle claims."""
         self.by(PAYER, *(ClaimAccept(claim, None) for claim in claims))
-        made = self.by(PAYER, SettlementCreate(member_of(SHOP), claims, None))
+        made = self.by(PAYER, SettlementOpen(member_of(SHOP), Direction.PAYMENT))
+        self.by(PAYER, SettlementAdd(made, claims))
+        settlement = batch.load(self.chain.state.state, made)
+        assert settlement is not None
+        self.by(PAYER, SettlementAnnounce(made, settlement.sum, None))
         self.by(SHOP, SettlementConfirm(made))
 
 

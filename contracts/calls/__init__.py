@@ -2,7 +2,7 @@
 
 Every field has a fixed type and a fixed or bounded length; there is no text. A call is encoded as
 the array of its number and its fields. Numbers: 10 prescription, 20 marks, 30 and 130 claim,
-40 and 170 settlement, 50 validators, 100 authorisation, 200 registry, 220 governance,
+41 and 170 settlement, 50 validators, 100 authorisation, 200 registry, 220 governance,
 240 versions.
 """
 
@@ -70,7 +70,21 @@ from contracts.calls.registry import (
     KeyRotate,
     Scope,
 )
-from contracts.calls.settlement import MAX_SETTLED, SettlementConfirm, SettlementCreate
+from contracts.calls.settlement import (
+    MAX_LISTED,
+    MAX_SETTLED,
+    Direction,
+    Ground,
+    SettlementAdd,
+    SettlementAnnounce,
+    SettlementCancel,
+    SettlementConfirm,
+    SettlementDispute,
+    SettlementInsist,
+    SettlementOpen,
+    SettlementRemove,
+    SettlementWithdraw,
+)
 from contracts.calls.validators import (
     Change,
     Joining,
@@ -115,8 +129,15 @@ Call: TypeAlias = (
     | AuthorisationRefuse
     | AuthorisationCancel
     | AuthorisationReview
-    | SettlementCreate
+    | SettlementOpen
+    | SettlementAdd
+    | SettlementRemove
+    | SettlementAnnounce
     | SettlementConfirm
+    | SettlementDispute
+    | SettlementInsist
+    | SettlementWithdraw
+    | SettlementCancel
     | ValidatorJoin
     | ValidatorLeave
     | ValidatorReplace
@@ -134,6 +155,7 @@ Call: TypeAlias = (
 )
 
 __all__ = [
+    "MAX_LISTED",
     "MAX_MARKS",
     "MAX_SETTLED",
     "AdmitMember",
@@ -164,6 +186,8 @@ __all__ = [
     "ClaimWithdraw",
     "DelegationGrant",
     "DelegationWithdraw",
+    "Direction",
+    "Ground",
     "JoinValidators",
     "Joining",
     "KeyAdd",
@@ -195,8 +219,15 @@ __all__ = [
     "Scope",
     "Seating",
     "SetParameters",
+    "SettlementAdd",
+    "SettlementAnnounce",
+    "SettlementCancel",
     "SettlementConfirm",
-    "SettlementCreate",
+    "SettlementDispute",
+    "SettlementInsist",
+    "SettlementOpen",
+    "SettlementRemove",
+    "SettlementWithdraw",
     "SignatureBytes",
     "Subject",
     "SuspendMember",

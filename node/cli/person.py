@@ -26,6 +26,7 @@ from node.client.lots import load as load_claim
 from node.client.members import Members, parse_members
 from node.client.reading import MAX_FILE_BYTES
 from node.client.records import AuthorisationRecord, ClaimRecord
+from node.client.settling import Settlements
 from node.client.transactions import Sender
 from node.client.vault import Passphrase, Vault
 from node.errors import Usage
@@ -99,6 +100,10 @@ class Person:
         """Return us at what follows decisions; `human` signs with the key of a person."""
         sender = self.human_sender if human else self.sender
         return Acts(vault, node, sender, wait_s=self.wait_s, say=note)
+
+    def settlements(self, vault: Vault, node: NodeClient) -> Settlements:
+        """Return our settlements."""
+        return Settlements(vault, node, self.sender, wait_s=self.wait_s, say=note)
 
 
 def at_home(command: F) -> F:

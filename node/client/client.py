@@ -113,9 +113,14 @@ class SettlementView(msgspec.Struct, frozen=True):
     id: Hex32
     payer: Hex16
     beneficiary: Hex16
-    claims: tuple[Hex32, ...]
+    direction: Literal["payment", "repayment"]
+    count: int
     sum: Hex32
     state: str
+    payment: Hex32 | None = None
+    ground: str | None = None  # of the last dispute
+    since: int | None = None  # unix seconds: when it came into its state
+    due: int | None = None  # by when somebody has to answer
     height: int | None = None
     time: int | None = None
     transaction: Hex32 | None = None
@@ -291,8 +296,9 @@ class Head(msgspec.Struct, frozen=True):
     hash: Hex32
 
 
-class _ClaimPage(msgspec.Struct, frozen=True):
-    claims: tuple[ClaimView, ...]
+class _Page(msgspec.Struct, frozen=True):
+    claims: tuple[ClaimView, ...] = ()
+    settlements: tuple[SettlementView, ...] = ()
     cursor: int | str | None = None
 
 
@@ -348,6 +354,23 @@ class NodeClient:
 
     async def claims(self, state: str | None = None) -> AsyncIterator[ClaimView]:
         """Yield the claims that concern the token's member, oldest first; of one state, or all."""
+        async for page in self._pages("/claims", state):
+            for claim in page.claims:
+                yield claim
+
+    async def settlements(self, state: str | None = None) -> AsyncIterator[SettlementView]:
+        """Yield the settlements that concern the token's member, likewise."""
+        async for page in self._pages("/settlements", state):
+            for settlement in page.settlements:
+                yield settlement
+
+    async def settlement_claims(self, id_: bytes) -> AsyncIterator[ClaimView]:
+        """Yield the claims of a settlement, by ascending id; raise `NotFound`."""
+        async for page in self._pages(f"/settlements/{id_.hex()}/claims", None):
+            for claim in page.claims:
+                yield claim
+
+    async def _pages(self, path: str, state: str | None) -> AsyncIterator[_Page]:
         cursor: int | str | None = None
         while True:
             query = {"limit": str(PAGE)}
@@ -355,9 +378,8 @@ class NodeClient:
                 query["state"] = state
             if cursor is not None:
                 query["cursor"] = str(cursor)
-            page = await self.get("/claims", _ClaimPage, query)
-            for claim in page.claims:
-                yield claim
+            page = await self.get(path, _Page, query)
+            yield page
             if page.cursor is None or page.cursor == cursor:
                 return
             cursor = page.cursor

@@ -1,4 +1,4 @@
-"""What a payer and a beneficiary decide: accept, reject, cancel, settle, confirm.
+"""What a payer and a shop decide of a claim: accept, reject, cancel.
 
 Each decision is one transaction, kept before it is sent. What a payer accepts it has verified
 before: without a verified disclosure in the vault nothing is accepted.
@@ -8,34 +8,28 @@ import secrets
 from collections.abc import Sequence
 
 from contracts.calls import (
-    MAX_SETTLED,
     Call,
     ClaimAccept,
     ClaimCancel,
     ClaimReject,
     Reason,
-    SettlementConfirm,
-    SettlementCreate,
 )
 from contracts.claim import State
-from contracts.commitment import Opening, blinding_from, sum_openings
+from contracts.commitment import Opening, blinding_from
 from contracts.errors import Refusal
 from ledger.encoding import decode, encode
-from ledger.transaction import created_id
 from node.client.client import CallOutcome, NodeClient
-from node.client.errors import ClientError, NotFound, NotVerified, Refused, Undecided
+from node.client.errors import ClientError, NotFound, Refused, Undecided
 from node.client.lots import release
 from node.client.records import (
     ClaimRecord,
     Progress,
     ReceivedRecord,
-    SettlementRecord,
     find,
-    keep,
     update,
 )
 from node.client.refusals import refusal
-from node.client.statements import ACCEPTANCE, SETTLEMENT, Statement
+from node.client.statements import ACCEPTANCE, Statement
 from node.client.transactions import Decided, Say, Sender, deliver, sign_and_keep
 from node.client.vault import Vault
 
@@ -114,78 +108,6 @@ class Office:
             raise NotFound("this claim was not accepted in part here")
         opening = decode(received.accepted, Opening)
         return Statement(ACCEPTANCE, claim, self._sender.member, received.submitter, opening)
-
-    async def settle(self, beneficiary: bytes, claims: Sequence[bytes]) -> SettlementRecord:
-        """Settle accepted claims of one beneficiary together; return what to tell it.
-
-        Raises `Refused` for too many or none, or one that was not verified here, `NetworkRefused`
-        with the chain's reason.
-        """
-        if not 1 <= len(claims) <= MAX_SETTLED:
-            raise Refused(
-                "claims", f"a settlement is of 1 to {MAX_SETTLED} claims, not {len(claims)}"
-            )
-        openings = [await self._due(claim) for claim in claims]
-        with self._vault.changes():
-            call = SettlementCreate(beneficiary, tuple(claims), None)
-            made = sign_and_keep(self._vault, self._sender, [call])
-            record = SettlementRecord(
-                id=created_id(made.id, 0),
-                counterpart=beneficiary,
-                claims=list(claims),
-                opening=encode(sum_openings(openings)),
-                transaction=made.id,
-            )
-            number = keep(self._vault, record, record.id.hex())
-        (outcome,) = await self._outcomes(made.id)
-        if outcome.code:
-            with self._vault.changes():
-                self._vault.erase(number)
-            raise refusal(outcome)
-        return record
-
-    def settlement_statement(self, settlement: bytes) -> Statement:
-        """Return what opens the sum of a settlement of ours; raise `NotFound`."""
-        found = find(self._vault, SettlementRecord, settlement.hex())
-        if found is None:
-            raise NotFound(f"the vault holds no settlement {settlement.hex()}")
-        record = found[1]
-        opening = decode(record.opening, Opening)
-        return Statement(SETTLEMENT, settlement, self._sender.member, record.counterpart, opening)
-
-    async def confirm(self, statement: Statement) -> CallOutcome:
-        """Confirm a settlement whose statement opens the sum on the chain.
-
-        Raises `NotVerified`: then nothing was confirmed.
-        """
-        view = await self._node.settlement(statement.id)
-        statement.verify(bytes.fromhex(view.sum))
-        with self._vault.changes():
-            if find(self._vault, SettlementRecord, view.id) is None:
-                record = SettlementRecord(
-                    id=statement.id,
-                    counterpart=statement.payer,
-                    claims=[bytes.fromhex(claim) for claim in view.claims],
-                    opening=encode(statement.opening),
-                )
-                keep(self._vault, record, view.id)
-        (outcome,) = await self._decide([SettlementConfirm(statement.id)])
-        return outcome
-
-    async def _due(self, claim: bytes) -> Opening:
-        """Return what opens the commitment to what is due of a claim, as the chain has it."""
-        received = self._received(claim)[1]
-        due = bytes.fromhex((await self._node.claim(claim)).due)
-        for encoded in (received.opening, received.accepted):
-            if encoded is not None:
-                opening = decode(encoded, Opening)
-                if opening.commitment() == due:
-                    return opening
-        raise NotVerified(
-            "accepted amount",
-            f"nothing kept here opens what is due of {claim.hex()}",
-            hint="it was accepted in part from another vault: settle it from there",
-        )
 
     async def _decide(self, calls: Sequence[Call]) -> list[CallOutcome]:
         with self._vault.changes():

@@ -9,7 +9,7 @@ from typing import Any
 
 from contracts.commitment import Opening
 from ledger.encoding import decode, encode
-from node.client import disclosure, sealing
+from node.client import disclosure, sealing, settling
 from node.client.agreements import authorisation_of
 from node.client.client import NodeClient
 from node.client.disclosure import Asked, Disclosed
@@ -49,8 +49,7 @@ async def take(
     elif statement.format == AGREEMENT:
         await _take_agreement(vault, node, statement)
     else:
-        view = await node.settlement(statement.id)
-        statement.verify(bytes.fromhex(view.sum))
+        await settling.check(vault, node, statement)
     return statement
 
 

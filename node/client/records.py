@@ -27,6 +27,16 @@ class Progress(StrEnum):
     ENDED = "ended"  # given up, reversed, repaid or replaced: it uses its marks no more
 
 
+class Stage(StrEnum):
+    """How far a settlement has come for us; each is written before the next step is tried."""
+
+    OPENING = "opening"  # signed, and perhaps sent
+    OPEN = "open"
+    ANNOUNCED = "announced"
+    TOLD = "told"  # the statement was written, or given to us
+    CLOSED = "closed"
+
+
 class Record(msgspec.Struct, kw_only=True):
     """Base of what is kept."""
 
@@ -120,14 +130,20 @@ class TransactionRecord(Record):
 
 
 class SettlementRecord(Record):
-    """A settlement of ours as payer, or one whose statement we were given as beneficiary."""
+    """A settlement that we pay, or one whose statement we were given as its beneficiary."""
 
     KIND = Kind.SETTLEMENT
     id: bytes
     counterpart: bytes
-    claims: list[bytes]
-    opening: bytes  # encoded Opening of the sum
-    transaction: bytes | None = None
+    direction: int = 0
+    is_ours: bool = True  # we pay
+    count: int = 0  # claims in it
+    stage: Stage = Stage.OPENING
+    in_flight: list[bytes] = []  # ids of transactions of which we have not heard yet
+    cents: int | None = None  # the total, once announced
+    blinding: bytes | None = None  # opens the sum with it; deleted when the settlement is closed
+    reference: str | None = None  # of the payment
+    salt: bytes | None = None  # of the commitment to that
 
 
 class ReceivedRecord(Record):

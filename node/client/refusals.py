@@ -25,6 +25,7 @@ _HINTS = {
     Refusal.TOO_LATE: "depoli explain says until when it could be done, and what may be done now",
     Refusal.SENDER_NOT_ELIGIBLE: "the member in client.toml is of a family that may not do this",
     Refusal.CLAIM_NOT_SETTLEABLE: "depoli claim list --state accepted shows what can be settled",
+    Refusal.SUM_DIFFERS: "another command changed the settlement meanwhile: run it again",
     Refusal.TOO_FEW_VALIDATORS: "have it replaced by another: depoli proposal replace",
     Refusal.NOT_GOVERNING: "depoli validator list shows whose organisations vote",
     Refusal.EFFECT_TOO_NEAR: "too late for this one: propose it again, with more --in-blocks",
@@ -82,8 +83,12 @@ def explain(outcome: CallOutcome) -> str:
             return f"this may not be done before {moment(evidence)}"
         case Refusal.TOO_LATE.name if evidence is not None:
             return f"this could be done until {moment(evidence)}, and no more"
-        case Refusal.CLAIM_NOT_SETTLEABLE.name if evidence is not None:
-            return f"claim {evidence + 1} of the list is not an accepted one of yours and theirs"
+        case Refusal.CLAIM_NOT_SETTLEABLE.name if set(outcome.evidence[1:]) & set(claim.State):
+            index, found = outcome.evidence[:2]
+            name = claim.State(found).name.lower()
+            return f"claim {index + 1} of the list is {name}, and cannot be settled"
+        case Refusal.CLAIM_OF_OTHERS.name if evidence is not None:
+            return f"claim {evidence + 1} of the list is not of the two whom the settlement is of"
         case Refusal.KEY_TAKEN.name if evidence is not None and evidence < len(_KEYS):
             return f"the {_KEYS[evidence]} key was registered before, by you or by another"
         case Refusal.FAMILY_WOULD_DECIDE.name if evidence in set(Family):

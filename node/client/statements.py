@@ -8,7 +8,13 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from contracts.commitment import TOTAL_MAX, Opening, verify_opening
+from contracts.commitment import (
+    SALT_BYTES,
+    TOTAL_MAX,
+    Opening,
+    payment_commitment,
+    verify_opening,
+)
 from contracts.errors import BadOpening
 from node.client.errors import NotReadable, NotVerified
 from node.client.reading import parse_object
@@ -16,8 +22,18 @@ from node.client.reading import parse_object
 SETTLEMENT: Final = "depoli/settlement/1"
 ACCEPTANCE: Final = "depoli/acceptance/1"
 AGREEMENT: Final = "depoli/agreement/1"
-_FIELDS: Final = {"format", "id", "payer", "beneficiary", "cents", "blinding"}
+_FIELDS: Final = {"format", "id", "payer", "beneficiary", "cents", "blinding", "payment"}
+# Of a payment, as a bank hands it on (SEPA's end-to-end identification has 35 characters).
+REFERENCE: Final = re.compile(r"[A-Za-z0-9/?:().,'+ -]{1,35}", re.ASCII)
 _HEX: Final = {"id": 32, "payer": 16, "beneficiary": 16, "blinding": 32}  # field -> bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """The reference under which a settlement is paid, and what hides it on the chain."""
+
+    reference: str
+    salt: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +45,7 @@ class Statement:
     payer: bytes
     beneficiary: bytes
     opening: Opening
+    payment: Payment | None = None  # of a settlement only
 
     def to_json(self) -> bytes:
         """Return the statement as a file. It holds a secret: seal it."""
@@ -39,6 +56,9 @@ class Statement:
             "beneficiary": self.beneficiary.hex(),
             "cents": self.opening.amount,
             "blinding": self.opening.blinding.hex(),
+            "payment": None
+            if self.payment is None
+            else {"reference": self.payment.reference, "salt": self.payment.salt.hex()},
         }
         return json.dumps(value, indent=2).encode() + b"\n"
 
@@ -53,11 +73,21 @@ class Statement:
                 hint="confirm nothing; ask the payer for the statement of this settlement",
             ) from None
 
+    def verify_payment(self, commitment: bytes | None) -> None:
+        """Raise `NotVerified` unless the payment is what `commitment` on the chain is to."""
+        found = None
+        if self.payment is not None:
+            found = payment_commitment(self.payment.salt, self.payment.reference.encode())
+        if found != commitment:
+            raise NotVerified(
+                "payment", "its reference is not the one to which the payer committed on the chain"
+            )
+
 
 def parse_statement(data: bytes, name: str) -> Statement:
     """Return the statement in a file; raise `NotReadable`. It is not verified yet."""
     value: dict[str, Any] = parse_object(data, name)
-    if value.keys() != _FIELDS or value["format"] not in {SETTLEMENT, ACCEPTANCE, AGREEMENT}:
+    if value.keys() != _FIELDS or value["format"] not in (SETTLEMENT, ACCEPTANCE, AGREEMENT):
         raise NotReadable(f"{name} is no statement of a settlement or of an acceptance")
     for field, size in _HEX.items():
         text = value[field]
@@ -72,4 +102,19 @@ def parse_statement(data: bytes, name: str) -> Statement:
         bytes.fromhex(value["payer"]),
         bytes.fromhex(value["beneficiary"]),
         Opening(cents, bytes.fromhex(value["blinding"])),
+        _parse_payment(value["payment"], name),
     )
+
+
+def _parse_payment(value: object, name: str) -> Payment | None:
+    match value:
+        case None:
+            return None
+        case {"reference": str() as reference, "salt": str() as salt, **more} if (
+            not more
+            and REFERENCE.fullmatch(reference)
+            and re.fullmatch(f"[0-9a-f]{{{2 * SALT_BYTES}}}", salt)
+        ):
+            return Payment(reference, bytes.fromhex(salt))
+        case _:
+            raise NotReadable(f"{name}: payment must be null, or a reference and its salt")

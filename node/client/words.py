@@ -92,11 +92,20 @@ DEEDS: Final = {
     "Propose": Deed("proposed it", "propose it"),
     "Vote": Deed("voted on it", "vote on it"),
     "Withdraw": Deed("took it back", "take it back"),
-    "SettlementCreate": Deed("put it into a settlement", "settle it", "depoli settlement create"),
     "SettlementOpen": Deed("opened it", "open it"),
-    "SettlementAdd": Deed("put claims into it", "put claims into it"),
-    "SettlementRemove": Deed("took claims out of it", "take claims out of it"),
-    "SettlementAnnounce": Deed("announced what it pays", "announce what it pays"),
+    "SettlementAdd": Deed(
+        "put claims into it", "put claims into it", "depoli settlement add {name} --all"
+    ),
+    "SettlementRemove": Deed(
+        "took claims out of it",
+        "take claims out of it",
+        "depoli settlement remove {name} --claims CLAIM",
+    ),
+    "SettlementAnnounce": Deed(
+        "announced what it pays",
+        "announce what it pays",
+        "depoli settlement announce {name} --output FILE",
+    ),
     "SettlementConfirm": Deed("confirmed it", "confirm it", "depoli settlement confirm STATEMENT"),
     "SettlementDispute": Deed(
         "disputed it", "dispute it", "depoli settlement dispute {name} --ground GROUND"

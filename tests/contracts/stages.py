@@ -26,6 +26,7 @@ from contracts.calls import (
     ClaimReject,
     ClaimReverse,
     ClaimSubmit,
+    Direction,
     Part,
     Reason,
     SettlementConfirm,
@@ -122,6 +123,16 @@ def _confirms(world: World, id_: Hash) -> None:
     assert world.call(SHOP, SettlementConfirm(found.settlement)) == 0
 
 
+def _repays(world: World, id_: Hash) -> None:
+    world.settle(id_, shop=PAYER, payer=SHOP, direction=Direction.REPAYMENT)
+
+
+def _is_repaid(world: World, id_: Hash) -> None:
+    settlement = loaded_claim(world, id_).settlement
+    assert settlement is not None
+    assert world.call(PAYER, SettlementConfirm(settlement)) == 0
+
+
 def _resubmits(world: World, id_: Hash) -> None:
     made(world, msgspec.structs.replace(submission(world), prior=id_))
 
@@ -138,6 +149,8 @@ CLAIM: Final[dict[claim.State, tuple[claim.State, Step]]] = {
     C.BATCHED: (C.ACCEPTED, _settles),
     C.SETTLED: (C.BATCHED, _confirms),
     C.REVERSED: (C.SETTLED, _does(SHOP, lambda _, id_: ClaimReverse(id_))),
+    C.REPAYING: (C.REVERSED, _repays),
+    C.REPAID: (C.REPAYING, _is_repaid),
     C.ABANDONED: (C.REJECTED, _does(SHOP, lambda _, id_: ClaimAbandon(id_))),
     C.RESUBMITTED: (C.REJECTED, _resubmits),
     C.LAPSED: (C.REJECTED, _waits(WINDOW + 1)),

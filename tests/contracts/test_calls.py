@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from contracts import calls
 from contracts.calls import (
+    MAX_LISTED,
     AdmitMember,
     AuthorisationAnswer,
     AuthorisationAsk,
@@ -36,6 +37,8 @@ from contracts.calls import (
     ClaimWithdraw,
     DelegationGrant,
     DelegationWithdraw,
+    Direction,
+    Ground,
     Joining,
     JoinValidators,
     KeyAdd,
@@ -64,8 +67,15 @@ from contracts.calls import (
     Rotating,
     ScheduleVersion,
     SetParameters,
+    SettlementAdd,
+    SettlementAnnounce,
+    SettlementCancel,
     SettlementConfirm,
-    SettlementCreate,
+    SettlementDispute,
+    SettlementInsist,
+    SettlementOpen,
+    SettlementRemove,
+    SettlementWithdraw,
     SuspendMember,
     ValidatorJoin,
     ValidatorKeys,
@@ -177,13 +187,17 @@ every_call: st.SearchStrategy[Call] = st.one_of(
     st.builds(ClaimWithdraw, bytes32),
     st.builds(ClaimClose, bytes32),
     st.builds(ClaimSupersede, bytes32, bytes32),
-    st.builds(
-        SettlementCreate,
-        bytes16,
-        st.lists(bytes32, min_size=1, max_size=20).map(tuple),
-        st.none() | bytes32,
+    st.builds(SettlementOpen, bytes16, st.sampled_from(Direction)),
+    *(
+        st.builds(kind, bytes32, st.lists(bytes32, min_size=1, max_size=20).map(tuple))
+        for kind in (SettlementAdd, SettlementRemove)
     ),
-    st.builds(SettlementConfirm, bytes32),
+    st.builds(SettlementAnnounce, bytes32, bytes32, st.none() | bytes32),
+    st.builds(SettlementDispute, bytes32, st.sampled_from(Ground)),
+    *(
+        st.builds(kind, bytes32)
+        for kind in (SettlementConfirm, SettlementInsist, SettlementWithdraw, SettlementCancel)
+    ),
     st.builds(ValidatorJoin, st.builds(Joining, bytes16, keys, bytes32), possessions),
     st.builds(ValidatorLeave, st.builds(Leaving, bytes16, bytes32)),
     st.builds(ValidatorReplace, st.builds(Replacing, bytes16, bytes16, keys, bytes32), possessions),
@@ -242,7 +256,14 @@ def test_a_changed_byte_gives_another_call_or_none(call: Call, data: st.DataObje
         (ClaimAccept(A, None), "931fc420"),
         (ClaimReject(A, Reason.DUPLICATE, automatic=True), "9420c420"),
         (ClaimCancel(A), "9221c420"),
-        (SettlementCreate(PAYER, (A,), None), "9428c410"),
+        (SettlementOpen(PAYER, Direction.REPAYMENT), "93ccaac410"),
+        (SettlementAdd(A, (B,)), "93ccabc420"),
+        (SettlementRemove(A, (B,)), "93ccacc420"),
+        (SettlementAnnounce(A, B, None), "94ccadc420"),
+        (SettlementDispute(A, Ground.SUM_WRONG), "93ccaec420"),
+        (SettlementInsist(A), "92ccafc420"),
+        (SettlementWithdraw(A), "92ccb0c420"),
+        (SettlementCancel(A), "92ccb1c420"),
         (SettlementConfirm(A), "9229c420"),
         (
             ClaimSubmit(PAYER, Leg.BASE, A, A, A, (Mark(Part.LENSES, A),), None, None),
@@ -253,7 +274,7 @@ def test_a_changed_byte_gives_another_call_or_none(call: Call, data: st.DataObje
 def test_a_call_is_the_array_of_its_number_and_its_fields(call: Call, head: str) -> None:
     data = encode_call(call)
     assert data.startswith(bytes.fromhex(head))
-    assert data[1] == type(call).KIND
+    assert msgspec.msgpack.decode(data)[0] == type(call).KIND
 
 
 def test_a_claim_is_encoded_as_written() -> None:
@@ -317,6 +338,13 @@ def _claim(index: int, value: object) -> list[object]:
         Bad("a grant until before time began", [103, A, None, -1]),
         Bad("a settlement of nothing", [40, PAYER, [], None]),
         Bad("a settlement of 257", [40, PAYER, [A] * 257, None]),
+        Bad("a settlement of no direction", [170, PAYER, 2]),
+        Bad("nothing put in", [171, A, []]),
+        Bad("257 put in", [171, A, [A] * 257]),
+        Bad("nothing taken out", [172, A, []]),
+        Bad("257 taken out", [172, A, [A] * 257]),
+        Bad("a dispute on no ground", [174, A, 0]),
+        Bad("a dispute on a ground that there is not", [174, A, 8]),
         Bad("a map", {"kind": 10}),
         Bad("a consensus key of one's own", [200, 2, 1, A, 0, None, A + A]),
         Bad("a sealing key that signs", [200, 4, 1, A, 0, None, A + A]),
@@ -346,7 +374,7 @@ def test_a_longer_form_of_a_number_is_refused() -> None:
 
 
 def test_the_largest_call_fits_in_a_transaction() -> None:
-    largest = SettlementCreate(PAYER, tuple(n.to_bytes(32) for n in range(256)), A)
+    largest = SettlementAdd(A, tuple(n.to_bytes(32) for n in range(MAX_LISTED)))
     assert len(encode_call(largest)) <= MAX_CALL_BYTES
 
 
@@ -356,7 +384,7 @@ def test_every_call_costs_something(call: Call) -> None:
 
 
 def test_a_settlement_costs_by_its_claims() -> None:
-    one, many = (SettlementCreate(PAYER, (A,) * n, None) for n in (1, 100))
+    one, many = (SettlementAdd(A, (A,) * n) for n in (1, 100))
     assert many.cost > 50 * one.cost
 
 
@@ -388,7 +416,6 @@ def test_the_kinds_are_those_of_the_record() -> None:
         "ClaimWithdraw": 137,
         "ClaimClose": 138,
         "ClaimSupersede": 139,
-        "SettlementCreate": 40,
         "SettlementConfirm": 41,
         "ValidatorJoin": 50,
         "ValidatorLeave": 51,
@@ -400,6 +427,14 @@ def test_the_kinds_are_those_of_the_record() -> None:
         "DelegationGrant": 203,
         "DelegationWithdraw": 204,
         "CertificateBind": 205,
+        "SettlementOpen": 170,
+        "SettlementAdd": 171,
+        "SettlementRemove": 172,
+        "SettlementAnnounce": 173,
+        "SettlementDispute": 174,
+        "SettlementInsist": 175,
+        "SettlementWithdraw": 176,
+        "SettlementCancel": 177,
         "ReadySignal": 240,
         "Propose": 220,
         "Vote": 221,

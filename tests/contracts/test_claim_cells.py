@@ -173,7 +173,7 @@ HELD: Final = {
     S.REJECTED: "in window",
     **dict.fromkeys((S.CANCELLED, S.ABANDONED, S.REVERSED), "free"),
 }
-STATES: Final = tuple(each for each in State if each not in (S.REPAYING, S.REPAID))
+STATES: Final = tuple(State)
 
 
 def tried(stage: Stage, sender: str, call: Call, after: int) -> tuple[Outcome, Overlay]:
@@ -300,8 +300,8 @@ def test_until_when_each_call_may_be_made_and_should(state: State) -> None:
             assert times == TIMES.get((state, step.call, name), NO_TIMES), step
         elif step.after is S.RESUBMITTED:
             assert (state, times) == (S.REJECTED, (None, WINDOW, None))
-        elif step.after is S.BATCHED:
-            assert state in (S.ACCEPTED, S.ACCEPTED_IN_PART)
+        elif step.after in {S.BATCHED, S.REPAYING}:
+            assert state in (S.ACCEPTED, S.ACCEPTED_IN_PART, S.REVERSED)
             assert times == (None, None, SETTLING)
     assert {key for key in TIMES if key[0] is state} <= seen
 

@@ -19,10 +19,14 @@ from contracts.calls import (
     Call,
     ClaimAccept,
     ClaimCancel,
+    Direction,
     MarkLock,
     PrescriptionCommit,
-    SettlementCreate,
+    SettlementAdd,
+    SettlementAnnounce,
+    SettlementOpen,
 )
+from contracts.commitment import sum_points
 from contracts.errors import (
     AlreadyAccused,
     AlreadySeen,
@@ -249,7 +253,7 @@ def test_calls_bytes_and_cost_are_limited() -> None:
         size.execute(lots)
     assert 1 < len(size.execute(lots, skip_invalid=True).body.transactions) < 8
     cost = World(Parameters(max_block_cost=1 << 14))
-    settle = SettlementCreate(bytes(16), tuple(n.to_bytes(32) for n in range(256)), None)
+    settle = SettlementAdd(bytes(32), tuple(n.to_bytes(32) for n in range(256)))
     costly = [cost.transaction("insurer", *[settle] * 7) for _ in range(2)]
     with pytest.raises(OverLimit, match="units of cost"):
         cost.execute(costly)
@@ -262,7 +266,7 @@ SMALL = World(Parameters(max_block_cost=1 << 14))
 @settings(max_examples=30)
 @given(lots=st.lists(st.integers(min_value=1, max_value=7), max_size=8))
 def test_a_block_holds_all_that_fits_by_cost_and_no_more(lots: list[int]) -> None:
-    settle = SettlementCreate(SMALL.ids[SHOP], tuple(map(bytes32, map(str, range(256)))), None)
+    settle = SettlementAdd(bytes(32), tuple(map(bytes32, map(str, range(256)))))
     limit = SMALL.chain.parameters.max_block_cost
     costs = [settle.cost * calls for calls in lots]
     offered = [SMALL.transaction("insurer", *[settle] * calls) for calls in lots]
@@ -311,12 +315,18 @@ def story(world: World) -> list[Executed]:
         transaction = world.transaction(SHOP, world.submission(name))
         made.append(world.block(transaction))
         ids.append(created_id(transaction.id, 0))
+    begun = world.transaction("insurer", SettlementOpen(world.ids[SHOP], Direction.PAYMENT))
+    settlement = created_id(begun.id, 0)
+    total = sum_points(world.submission(name).amount for name in ("d", "e"))
     made.append(
         world.block(
             *(world.transaction("insurer", ClaimAccept(id_, None)) for id_ in ids),
             world.transaction("rival", ClaimCancel(ids[0]), ClaimCancel(bytes(32))),
+            begun,
             world.transaction(
-                "insurer", SettlementCreate(world.ids[SHOP], tuple(ids), bytes32("payment"))
+                "insurer",
+                SettlementAdd(settlement, tuple(ids)),
+                SettlementAnnounce(settlement, total, bytes32("payment")),
             ),
             after=3,
         )
@@ -533,7 +543,8 @@ def test_a_refused_call_changes_nothing_but_the_log() -> None:
         ("rival", world.submission("a")),
         (SHOP, world.submission("a")),
         ("insurer", ClaimAccept(id_, b"\xff" * 32)),
-        ("insurer", SettlementCreate(world.ids[SHOP], (id_,), None)),
+        ("insurer", SettlementAdd(bytes(32), (id_,))),
+        ("insurer", SettlementOpen(bytes(16), Direction.PAYMENT)),
         (SHOP, ClaimAccept(id_, None)),
         ("insurer", PrescriptionCommit(bytes(32))),
     ]

@@ -11,7 +11,7 @@ from contracts.calls import (
     ClaimSubmit,
     Leg,
     MarkLock,
-    SettlementCreate,
+    SettlementAdd,
     SuspendMember,
     Vote,
     Withdraw,
@@ -136,7 +136,8 @@ def test_a_call_names_what_it_makes_and_what_it_is_about() -> None:
     )
     assert named(submit, made) == (made, one)
     assert named(ClaimCancel(one), made) == (one,)
-    assert named(SettlementCreate(bytes(16), (one, two), None), made) == (made, one, two)
+    settlement_id = bytes32("settlement")
+    assert named(SettlementAdd(settlement_id, (one, two)), made) == (settlement_id, one, two)
     assert named(MarkLock(one), made) == ()
 
 

@@ -4,7 +4,9 @@ After every step no mark is used by two live claims, and nothing accepted is set
 end the header's roots are those of the whole state and of everybody's entries, computed anew.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import msgspec
 from hypothesis import settings
@@ -20,19 +22,28 @@ from hypothesis.stateful import (
     rule,
 )
 
+from contracts import batch, settlement
 from contracts import claim as claims
-from contracts import settlement
 from contracts.calls import (
     Call,
     ClaimAccept,
     ClaimCancel,
     ClaimReject,
+    Direction,
+    Ground,
     MarkLock,
     Part,
     PrescriptionCommit,
     Reason,
+    SettlementAdd,
+    SettlementAnnounce,
+    SettlementCancel,
     SettlementConfirm,
-    SettlementCreate,
+    SettlementDispute,
+    SettlementInsist,
+    SettlementOpen,
+    SettlementRemove,
+    SettlementWithdraw,
 )
 from contracts.commitment import Opening, lock_of, sum_openings, verify_opening
 from contracts.errors import Refusal
@@ -66,11 +77,40 @@ class Modelled:
     items: tuple[Item, ...]
     due: Opening
     state: str = "submitted"
+    accepted: str = ""  # the state in which it was accepted
     settlement: bytes | None = None
 
     @property
     def is_live(self) -> bool:
         return self.state != "cancelled"
+
+
+@dataclass
+class Batch:
+    """A settlement as the model sees it."""
+
+    payer: str
+    shop: str
+    ids: list[bytes] = field(default_factory=list)
+    state: str = "open"
+
+
+Step: TypeAlias = type[
+    SettlementConfirm | SettlementDispute | SettlementWithdraw | SettlementInsist | SettlementCancel
+]
+# (state, call) -> (whose call it is, state after); what changes the list stands apart.
+STEPS: dict[tuple[str, Step], tuple[str, str]] = {
+    ("announced", SettlementConfirm): ("shop", "confirmed"),
+    ("disputed", SettlementConfirm): ("shop", "confirmed"),
+    ("upheld", SettlementConfirm): ("shop", "confirmed"),
+    ("announced", SettlementDispute): ("shop", "disputed"),
+    ("disputed", SettlementWithdraw): ("shop", "announced"),
+    ("upheld", SettlementWithdraw): ("shop", "announced"),
+    ("disputed", SettlementInsist): ("payer", "upheld"),
+    ("open", SettlementCancel): ("payer", "cancelled"),
+    ("disputed", SettlementCancel): ("payer", "cancelled"),
+    ("upheld", SettlementCancel): ("payer", "cancelled"),
+}
 
 
 @dataclass
@@ -80,8 +120,7 @@ class Model:
     prescriptions: set[tuple[str, str]] = field(default_factory=set)
     locks: dict[tuple[str, Item], int] = field(default_factory=dict)
     claims: dict[bytes, Modelled] = field(default_factory=dict)
-    settlements: dict[bytes, tuple[str, str, list[bytes]]] = field(default_factory=dict)
-    confirmed: set[bytes] = field(default_factory=set)
+    settlements: dict[bytes, Batch] = field(default_factory=dict)
 
     def live(self, item: Item) -> list[bytes]:
         return [id_ for id_, each in self.claims.items() if each.is_live and item in each.items]
@@ -91,7 +130,7 @@ class Machine(RuleBasedStateMachine):
     """One chain and the model of it."""
 
     claimed: Bundle[bytes] = Bundle("claimed")
-    settled: Bundle[bytes] = Bundle("settled")
+    begun: Bundle[bytes] = Bundle("begun")
 
     def __init__(self) -> None:
         super().__init__()
@@ -210,7 +249,7 @@ class Machine(RuleBasedStateMachine):
         assert self.make(sender, call)[0] == expected
         if expected == 0:
             found = self.model.claims[id_]
-            found.state = "accepted" if due is None else "accepted_in_part"
+            found.state = found.accepted = ACCEPTED[due is not None]
             found.due = due or found.due
 
     @rule(
@@ -245,37 +284,98 @@ class Machine(RuleBasedStateMachine):
         if expected == 0:
             self.model.claims[id_].state = "cancelled"
 
+    @rule(target=begun, payer=st.sampled_from(PAYERS), shop=st.sampled_from(SHOPS))
+    def open(self, payer: str, shop: str) -> Made:
+        call = SettlementOpen(self.world.ids[shop], Direction.PAYMENT)
+        code, id_ = self.make(payer, call)
+        assert code == 0
+        self.model.settlements[id_] = Batch(payer, shop)
+        return id_
+
     @rule(
-        target=settled,
-        payer=st.sampled_from(PAYERS),
-        shop=st.sampled_from(SHOPS),
+        sender=st.sampled_from(SENDERS),
+        id_=begun,
         ids=st.lists(claimed, min_size=1, max_size=4),
     )
-    def settle(self, payer: str, shop: str, ids: list[bytes]) -> Made:
-        code, id_ = self.make(payer, SettlementCreate(self.world.ids[shop], tuple(ids), None))
-        expected = 0
-        for index, each in enumerate(ids):
-            found = self.model.claims.get(each)
-            if each in ids[:index]:
-                expected = Refusal.CLAIM_LISTED_TWICE
-            elif (
-                found is None
-                or (found.payer, found.shop) != (payer, shop)
-                or found.state not in ACCEPTED
-            ):
-                expected = Refusal.CLAIM_NOT_SETTLEABLE
-            if expected:
-                break
-        assert code == expected
-        if expected == 0:
-            self.model.settlements[id_] = (payer, shop, ids)
+    def add(self, sender: str, id_: bytes, ids: list[bytes]) -> None:
+        found = self.model.settlements[id_]
+        sender = found.payer if sender == WHO_MAY else sender
+        code, _ = self.make(sender, SettlementAdd(id_, tuple(ids)))
+        assert code == self.judge_list(sender, found, ids, self.why_not_in)
+        if code == 0:
+            found.ids += ids
             for each in ids:
                 self.model.claims[each].state = "batched"
                 self.model.claims[each].settlement = id_
-        return id_
+
+    @rule(
+        sender=st.sampled_from(SENDERS),
+        id_=begun,
+        ids=st.lists(claimed, min_size=1, max_size=2),
+        data=st.data(),
+    )
+    def remove(self, sender: str, id_: bytes, ids: list[bytes], data: st.DataObject) -> None:
+        found = self.model.settlements[id_]
+        sender = found.payer if sender == WHO_MAY else sender
+        if found.ids:
+            ids = data.draw(
+                st.lists(st.sampled_from(found.ids), min_size=1, max_size=2) | st.just(ids)
+            )
+        code, _ = self.make(sender, SettlementRemove(id_, tuple(ids)))
+        assert code == self.judge_list(sender, found, ids, self.why_not_out)
+        if code == 0:
+            for each in ids:
+                found.ids.remove(each)
+                self.model.claims[each].state = self.model.claims[each].accepted
+                self.model.claims[each].settlement = None
+
+    def judge_list(
+        self, sender: str, found: Batch, ids: list[bytes], why: Callable[[Batch, bytes], int]
+    ) -> int:
+        """Return the code that a call with a list of claims must have."""
+        if sender != found.payer:
+            return Refusal.SETTLEMENT_NOT_YOURS
+        if found.state != "open":
+            return Refusal.SETTLEMENT_IN_WRONG_STATE
+        for index, each in enumerate(ids):
+            if each in ids[:index]:
+                return Refusal.CLAIM_LISTED_TWICE
+            if code := why(found, each):
+                return code
+        return 0
+
+    def why_not_in(self, found: Batch, id_: bytes) -> int:
+        claim = self.model.claims.get(id_)
+        if claim is None:
+            return Refusal.CLAIM_UNKNOWN
+        if (claim.payer, claim.shop) != (found.payer, found.shop):
+            return Refusal.CLAIM_OF_OTHERS
+        return 0 if claim.state in ACCEPTED else Refusal.CLAIM_NOT_SETTLEABLE
+
+    def why_not_out(self, found: Batch, id_: bytes) -> int:
+        return 0 if id_ in found.ids else Refusal.CLAIM_NOT_IN_SETTLEMENT
+
+    @rule(sender=st.sampled_from(SENDERS), id_=begun, right=st.sampled_from([True, True, False]))
+    def announce(self, sender: str, id_: bytes, *, right: bool) -> None:
+        found = self.model.settlements[id_]
+        sender = found.payer if sender == WHO_MAY else sender
+        total = sum_openings([self.model.claims[each].due for each in found.ids])
+        stated = total.commitment() if right else opening(1, "another").commitment()
+        code, _ = self.make(sender, SettlementAnnounce(id_, stated, None))
+        if sender != found.payer:
+            assert code == Refusal.SETTLEMENT_NOT_YOURS
+        elif found.state != "open":
+            assert code == Refusal.SETTLEMENT_IN_WRONG_STATE
+        elif not found.ids:
+            assert code == Refusal.SETTLEMENT_EMPTY
+        elif not right:
+            assert code == Refusal.SUM_DIFFERS
+        else:
+            assert code == 0
+            found.state = "announced"
 
     @precondition(lambda self: any(c.state in ACCEPTED for c in self.model.claims.values()))
-    @rule(target=settled, data=st.data())
+    @rule(target=begun, data=st.data())
     def settle_what_can_be(self, data: st.DataObject) -> Made:
         accepted = [id_ for id_, c in self.model.claims.items() if c.state in ACCEPTED]
         one = self.model.claims[data.draw(st.sampled_from(accepted))]
@@ -284,23 +384,43 @@ class Machine(RuleBasedStateMachine):
             for id_ in accepted
             if (self.model.claims[id_].payer, self.model.claims[id_].shop) == (one.payer, one.shop)
         ]
-        return self.settle(one.payer, one.shop, ids)
+        id_ = self.open(one.payer, one.shop)
+        assert isinstance(id_, bytes)
+        self.add(WHO_MAY, id_, ids)
+        if data.draw(st.booleans()):
+            self.announce(WHO_MAY, id_, right=True)
+        return id_
 
-    @rule(sender=st.sampled_from(SENDERS), id_=settled)
-    def confirm(self, sender: str, id_: bytes) -> None:
-        found = self.model.settlements.get(id_)
-        if sender == WHO_MAY:
-            sender = SHOPS[0] if found is None else found[1]
-        code, _ = self.make(sender, SettlementConfirm(id_))
-        if found is None:
-            assert code == Refusal.SETTLEMENT_UNKNOWN
-        elif sender != found[1]:
+    @rule(
+        sender=st.sampled_from(SENDERS),
+        id_=begun,
+        kind=st.sampled_from(list(dict.fromkeys(kind for _, kind in STEPS))),
+    )
+    def step(self, sender: str, id_: bytes, kind: Step) -> None:
+        found = self.model.settlements[id_]
+        whose = "payer" if kind in {SettlementCancel, SettlementInsist} else "shop"
+        owner = getattr(found, whose)
+        sender = owner if sender == WHO_MAY else sender
+        call: Call = (
+            SettlementDispute(id_, Ground.OTHER) if kind is SettlementDispute else kind(id_)  # type: ignore[call-arg]
+        )
+        code, _ = self.make(sender, call)
+        who, after = STEPS.get((found.state, kind), (None, found.state))
+        if sender != owner:
             assert code == Refusal.SETTLEMENT_NOT_YOURS
-        elif id_ in self.model.confirmed:
+        elif (found.state, kind) == ("announced", SettlementCancel):
+            assert code == Refusal.TOO_EARLY
+        elif who is None:
             assert code == Refusal.SETTLEMENT_IN_WRONG_STATE
         else:
-            assert code == 0
-            self.model.confirmed.add(id_)
+            assert (code, who) == (0, whose)
+            found.state = after
+            if after == "cancelled":
+                for each in found.ids:
+                    self.model.claims[each].state = self.model.claims[each].accepted
+            if after == "confirmed":
+                for each in found.ids:
+                    self.model.claims[each].state = "settled"
 
     @invariant()
     def a_mark_has_at_most_one_live_claim(self) -> None:
@@ -314,21 +434,24 @@ class Machine(RuleBasedStateMachine):
         for id_, expected in self.model.claims.items():
             found = claims.load(self.world.state, id_)
             assert found is not None
-            assert found.state.name.lower() == expected.state
+            assert (
+                claims.state_of(self.world.state, found, self.world.chain.header.time).name.lower()
+                == expected.state
+            )
             assert found.settlement == expected.settlement
             assert found.due == expected.due.commitment()
-            now = claims.state_of(self.world.state, found, self.world.chain.header.time)
-            assert (now is claims.State.SETTLED) == (expected.settlement in self.model.confirmed)
 
     @invariant()
     def what_was_accepted_is_settled_once(self) -> None:
-        batched = [id_ for _, _, ids in self.model.settlements.values() for id_ in ids]
+        live = [b for b in self.model.settlements.values() if b.state != "cancelled"]
+        batched = [id_ for each in live for id_ in each.ids]
         assert len(batched) == len(set(batched))
-        for id_, (_, _, ids) in self.model.settlements.items():
+        for id_, expected in self.model.settlements.items():
             found = settlement.load(self.world.state, id_)
             assert found is not None
-            assert found.claims == tuple(ids)
-            total = sum_openings([self.model.claims[each].due for each in ids])
+            assert found.state.name.lower() == expected.state
+            assert batch.claims_of(self.world.state, id_) == sorted(expected.ids)
+            total = sum_openings([self.model.claims[each].due for each in expected.ids])
             verify_opening(found.sum, total)
 
     def teardown(self) -> None:

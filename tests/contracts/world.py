@@ -6,17 +6,20 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
-from contracts import calls, eras, governance, marks
+from contracts import batch, calls, eras, governance, marks
 from contracts.calls import (
     Call,
     ClaimSubmit,
+    Direction,
     Leg,
     Mark,
     MarkLock,
     Part,
     PrescriptionCommit,
     Propose,
-    SettlementCreate,
+    SettlementAdd,
+    SettlementAnnounce,
+    SettlementOpen,
     Subject,
     Vote,
 )
@@ -307,12 +310,22 @@ class World:
         assert executed.outcomes[0].code == 0
         return created_id(transaction.id, 0)
 
-    def settle(self, *claims: bytes, shop: str = "shop", payer: str = "insurer") -> Hash:
-        """Bring accepted claims into a settlement that is announced; return its id."""
-        call = SettlementCreate(self.ids[shop], claims, None)
-        transaction = self.transaction(payer, call)
+    def settle(
+        self,
+        *claims: bytes,
+        shop: str = "shop",
+        payer: str = "insurer",
+        direction: Direction = Direction.PAYMENT,
+    ) -> Hash:
+        """Bring claims into a settlement that is announced; return its id."""
+        transaction = self.transaction(payer, SettlementOpen(self.ids[shop], direction))
         assert self.block(transaction).outcomes[0].code == 0
-        return created_id(transaction.id, 0)
+        id_ = created_id(transaction.id, 0)
+        assert self.call(payer, SettlementAdd(id_, claims), after=0) == 0
+        found = batch.load(self.state, id_)
+        assert found is not None
+        assert self.call(payer, SettlementAnnounce(id_, found.sum, None), after=0) == 0
+        return id_
 
 
 def mark(name: str, part: Part = Part.LENSES) -> Mark:

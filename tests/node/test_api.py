@@ -21,17 +21,21 @@ from contracts.calls import (
     ClaimCancel,
     ClaimReject,
     ClaimSubmit,
+    Direction,
     Leg,
     Mark,
     MarkLock,
     Part,
     PrescriptionCommit,
     Reason,
+    SettlementAdd,
+    SettlementAnnounce,
     SettlementConfirm,
-    SettlementCreate,
+    SettlementOpen,
 )
 from contracts.commitment import lock_of, mark_of
 from contracts.dispatch import CODES
+from contracts.parameters import Parameters
 from ledger.block import CommittedBlock
 from ledger.encoding import decode, encode
 from ledger.receipt import parse_json
@@ -379,7 +383,9 @@ PATHS = (
     f"/v1/transactions/{ID}",
     "/v1/claims",
     f"/v1/claims/{ID}",
+    "/v1/settlements",
     f"/v1/settlements/{ID}",
+    f"/v1/settlements/{ID}/claims",
     f"/v1/claims/{ID}/explanation",
     f"/v1/settlements/{ID}/explanation",
     "/v1/authorisations",
@@ -593,9 +599,12 @@ def test_a_claim_tells_what_was_done_to_its_settlement(tmp_path: Path) -> None:
             for id_ in ids:
                 await door.send(door.made(PAYER, ClaimAccept(bytes.fromhex(id_), None)))
             claims = tuple(map(bytes.fromhex, ids))
-            settle = door.made(PAYER, SettlementCreate(member_of("shop-a"), claims, None))
-            await door.send(settle)
-            batch = created_id(settle.id, 0)
+            opened = door.made(PAYER, SettlementOpen(member_of("shop-a"), Direction.PAYMENT))
+            await door.send(opened)
+            batch = created_id(opened.id, 0)
+            await door.send(door.made(PAYER, SettlementAdd(batch, claims)))
+            total = bytes.fromhex((await door.get(f"/v1/settlements/{batch.hex()}")).json["sum"])
+            await door.send(door.made(PAYER, SettlementAnnounce(batch, total, None)))
             await door.send(door.made("shop-a", SettlementConfirm(batch)))
             for id_ in ids:
                 told = (await door.get(f"/v1/claims/{id_}/explanation", "shop_a")).json
@@ -603,7 +612,8 @@ def test_a_claim_tells_what_was_done_to_its_settlement(tmp_path: Path) -> None:
                 assert [each["call"] for each in told["history"]] == [
                     "ClaimSubmit",
                     "ClaimAccept",
-                    "SettlementCreate",
+                    "SettlementAdd",
+                    "SettlementAnnounce",
                     "SettlementConfirm",
                 ]
 
@@ -652,15 +662,28 @@ def test_a_claim_is_shown_from_submission_to_settlement(tmp_path: Path) -> None:
             assert shown["marks"][0]["part"] == "lenses"
             await door.send(door.made(PAYER, ClaimAccept(bytes.fromhex(id_), None)))
             assert (await door.get(f"/v1/claims/{id_}")).json["state"] == "accepted"
-            settle = door.made(
-                PAYER,
-                SettlementCreate(member_of("shop-a"), (bytes.fromhex(id_),), None),
-            )
-            await door.send(settle)
-            batch = created_id(settle.id, 0).hex()
+            begun = door.made(PAYER, SettlementOpen(member_of("shop-a"), Direction.PAYMENT))
+            await door.send(begun)
+            settlement = created_id(begun.id, 0)
+            batch = settlement.hex()
+            await door.send(door.made(PAYER, SettlementAdd(settlement, (bytes.fromhex(id_),))))
+            amount = bytes.fromhex((await door.get(f"/v1/claims/{id_}")).json["amount"])
+            await door.send(door.made(PAYER, SettlementAnnounce(settlement, amount, None)))
             path = f"/v1/settlements/{batch}"
             shown = (await door.get(path, "shop_a")).json
             assert shown["id"] == batch
+            assert (shown["state"], shown["direction"]) == ("announced", "payment")
+            assert (shown["count"], shown["sum"]) == (1, amount.hex())
+            assert shown["due"] == shown["since"] + Parameters().confirmation_due_s
+            inside = (await door.get(f"{path}/claims", "shop_a")).json
+            assert [each["id"] for each in inside["claims"]] == [id_]
+            assert inside["claims"][0]["state"] == "batched"
+            assert (await door.get(f"{path}/claims?cursor=1", "shop_a")).json["claims"] == []
+            assert (await door.get(f"{path}/claims", "shop_b")).status == 404
+            for token in ("shop_a", "payer"):
+                listed = (await door.get("/v1/settlements", token)).json["settlements"]
+                assert listed == [shown]
+            assert (await door.get("/v1/settlements", "shop_b")).json["settlements"] == []
             assert shown["payer"] == member_of(PAYER).hex()
             assert shown["beneficiary"] == member_of("shop-a").hex()
             assert (await door.get(path, "payer")).json == shown

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from contracts import dispatch, marks
-from contracts.calls import ClaimAccept, MarkLock, SettlementCreate, parse_call
-from contracts.calls.settlement import MAX_SETTLED
+from contracts.calls import ClaimAccept, MarkLock, SettlementAdd, SettlementRemove, parse_call
+from contracts.calls.settlement import MAX_LISTED
 from contracts.errors import Refusal
 from scripts import costs
 from scripts.costs import Meter
@@ -52,14 +52,16 @@ def test_the_figures_of_a_submission_tell_what_is_the_librarys(meter: Meter) -> 
     assert figures["us_python"] == pytest.approx(figures["us"] - figures["us_libsodium"], abs=0.2)
 
 
-def test_the_largest_settlement_is_applied_and_refused() -> None:
+def test_the_largest_lists_are_applied_and_refused() -> None:
     chain = extremes.largest_settlement()
-    codes = [block.outcomes[0].code for block in chain.blocks[-2:]]
-    assert codes[0] != 0
-    assert codes[1] == 0
-    call = parse_call(chain.transactions[-1].body.calls[0])
-    assert isinstance(call, SettlementCreate)
-    assert len(call.claims) == MAX_SETTLED
+    codes = [block.outcomes[0].code for block in chain.blocks[-4:]]
+    assert [code == 0 for code in codes] == [False, True, False, True]
+    added, removed = (
+        parse_call(each.body.calls[0]) for each in (chain.transactions[-3], chain.transactions[-1])
+    )
+    assert isinstance(added, SettlementAdd)
+    assert isinstance(removed, SettlementRemove)
+    assert len(added.claims) == len(removed.claims) == MAX_LISTED
 
 
 def test_a_member_with_all_keys_may_change_but_not_add_one() -> None:

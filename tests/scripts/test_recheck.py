@@ -30,6 +30,7 @@ from contracts.calls import (
     Scope,
     parse_call,
 )
+from contracts.commitment import IDENTITY, sum_points
 from contracts.genesis import MemberKey, assemble, sign
 from contracts.genesis_json import signed_json
 from contracts.parameters import Parameters
@@ -62,6 +63,7 @@ from tests.chainmaker import (
     upheaval,
 )
 from tests.chains import FIRST, two_versions
+from tests.contracts.world import opening
 from tests.edwards import BASE, ORDER, TORSION, add, challenge, encoded, multiply
 from tests.forgeries import Forgery, forgeries
 from tests.housekeeping import housekeeping
@@ -103,7 +105,7 @@ def check(path: Path, content: bytes, genesis: Path, header: str | None = None) 
 def test_a_true_chain_is_accepted(genesis: Path, tmp_path: Path) -> None:
     told = check(tmp_path / "e", export_of(CHAIN.genesis, CHAIN.blocks), genesis)
     assert told["header"] == CHAIN.state.header.hash
-    assert told["transactions"] == 14
+    assert told["transactions"] == 19
     assert told["applied"] + told["refused"] == CHAIN.state.header.log_size
 
 
@@ -606,3 +608,41 @@ def test_it_follows_a_vote_to_the_second_version_and_stops_there_unless_it_knows
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recheck, "VERSIONS", (1, 2))
         assert check(tmp_path / "e", content, path)["header"] == chain.state.header.hash
+
+
+def test_a_settlement_that_announces_another_sum_than_that_of_its_claims_is_named() -> None:
+    one, two, three = (opening(cents, f"{cents}").commitment() for cents in (100, 250, 30))
+    claims, batch = [some_bytes("claim", n) for n in range(2)], some_bytes("settlement")
+
+    def announced(total: bytes) -> None:
+        sums = recheck.Sums()
+        for claim, amount in zip(claims, (one, two), strict=True):
+            sums.apply(claim, 30, bytes(16), 1, bytes(32), bytes(32), amount, (), None, None)
+        sums.apply(bytes(32), 31, claims[1], one)  # in part, and disputed
+        sums.apply(bytes(32), 134, claims[1], 2)
+        sums.apply(bytes(32), 136, claims[1], three)
+        sums.apply(bytes(32), 31, claims[0], two)
+        sums.apply(bytes(32), 134, claims[0], 2)
+        sums.apply(bytes(32), 136, claims[0], None)  # as claimed
+        sums.apply(bytes(32), 134, claims[0], 3)
+        sums.apply(bytes(32), 136, claims[0], None)  # of the payment: nothing else is due
+        sums.apply(batch, 170, bytes(16), 0)
+        sums.apply(bytes(32), 171, batch, tuple(claims))
+        sums.apply(bytes(32), 172, batch, claims[:1])
+        sums.apply(bytes(32), 171, batch, claims[:1])
+        sums.apply(bytes(32), 173, batch, total, None)
+
+    announced(sum_points((one, three)))
+    for wrong in (sum_points((one, two)), one, IDENTITY):
+        with pytest.raises(recheck.FalseFact, match="sum of the settlement"):
+            announced(wrong)
+
+
+def test_a_claim_that_is_said_to_be_put_in_twice_is_named() -> None:
+    sums, claim, batch = recheck.Sums(), some_bytes("claim"), some_bytes("settlement")
+    sums.apply(claim, 30, bytes(16), 1, bytes(32), bytes(32), IDENTITY, (), None, None)
+    sums.apply(batch, 170, bytes(16), 0)
+    sums.apply(bytes(32), 171, batch, (claim,))
+    for number, listed in ((171, claim), (172, some_bytes("another"))):
+        with pytest.raises(recheck.FalseFact, match="cannot be moved"):
+            sums.apply(bytes(32), number, batch, (listed,))

@@ -30,9 +30,9 @@ def test_a_true_chain_is_accepted_and_counted(tmp_path: Path) -> None:
     assert report.entries == len(entries)
     assert sum(report.refusals.values()) == sum(entry.outcome.code != 0 for entry in entries)
     assert report.late == [4, 6]
-    assert report.transactions == 14
+    assert report.transactions == 19
     labels = {activity.label: activity for activity in report.members.values()}
-    assert labels["shop-a"].applied == 17
+    assert labels["shop-a"].applied == 19
     assert report.to_json()["header"] == CHAIN.state.header.hash.hex()
 
 

@@ -10,8 +10,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from contracts import authorisation as authorisations
+from contracts import batch, eras, governance
 from contracts import claim as claims
-from contracts import eras, governance
 from contracts import settlement as settlements
 from contracts.calls import parse_call
 from contracts.dispatch import LIVES
@@ -63,6 +63,7 @@ class MemoryNode(NodeClient):
         self.decided: dict[bytes, Sent] = {}
         self.entries: list[Entry] = []
         self.sent: list[bytes] = []  # ids, in the order in which they came
+        self.raws: dict[bytes, bytes] = {}  # id -> transaction
         self.lose_requests = 0  # so many requests do not arrive
         self.lose_answers = 0  # so many arrive, and their answers are lost
         self.let_lapse = 0  # so many transactions come too late
@@ -80,7 +81,7 @@ class MemoryNode(NodeClient):
             raise Unreachable("the request is lost")
         if self.is_stuck:
             return [Sent("pending", parse(raw).id.hex()) for raw in raws]
-        answers = [self._include(raw) for raw in raws]
+        answers = [self.include(raw) for raw in raws]
         if self.lose_answers:
             self.lose_answers -= 1
             raise Unreachable("the answer is lost")
@@ -99,6 +100,17 @@ class MemoryNode(NodeClient):
                 view = await self.claim(key[1:])
                 if state in {None, view.state}:
                     yield view
+
+    async def settlements(self, state: str | None = None) -> AsyncIterator[SettlementView]:
+        for key in sorted(self.world.state.pairs):
+            if key[:1] == batch.PREFIX:
+                view = await self.settlement(key[1:])
+                if state in {None, view.state}:
+                    yield view
+
+    async def settlement_claims(self, id_: bytes) -> AsyncIterator[ClaimView]:
+        for claim in batch.claims_of(self.world.state, id_):
+            yield await self.claim(claim)
 
     async def upgrade(self) -> UpgradeView:
         """Return what a node's API says, in JSON and back."""
@@ -185,11 +197,14 @@ class MemoryNode(NodeClient):
         found = settlements.load(self.world.state, id_)
         if found is None:
             raise NotFound("no such settlement")
-        return _through_json(views.settlement(id_, found), SettlementView)
+        return _through_json(
+            views.settlement(self.world.state, self.world.parameters, id_, found), SettlementView
+        )
 
-    def _include(self, raw: bytes) -> Sent:
+    def include(self, raw: bytes) -> Sent:
         transaction = parse(raw)
         self.sent.append(transaction.id)
+        self.raws[transaction.id] = raw
         if transaction.id in self.decided:
             return self.decided[transaction.id]
         if self.let_lapse:
@@ -198,7 +213,7 @@ class MemoryNode(NodeClient):
             return Sent("rejected", transaction.id.hex(), problem=problem)
         before = self.world.chain.header
         try:
-            executed = self.world.block(transaction, after=max(1, _now() - before.time))
+            executed = self.world.block(transaction, after=max(1, now() - before.time))
         except Inadmissible as error:
             return Sent("rejected", transaction.id.hex(), problem=Trouble(title=str(error)))
         self.entries += executed.entries
@@ -254,5 +269,5 @@ def _through_json(value: object, type_: type[T]) -> T:
     return msgspec.json.decode(json.dumps(value), type=type_)
 
 
-def _now() -> int:
+def now() -> int:
     return int(time.time())

@@ -104,7 +104,7 @@ def test_a_claim_goes_from_file_to_settled(town: Town) -> None:
     settle = ("settlement", "create", "--beneficiary", "shop", "--all", "--output", statement)
     settled = town.once("insurer", *settle)
     assert (settled["claims"], settled["cents"]) == (1, 13_000)
-    assert town.once("shop", "settlement", "confirm", statement)["state"] == "settled"
+    assert town.once("shop", "settlement", "confirm", statement)["state"] == "confirmed"
     shown = town.does("shop", "settlement", "show", settled["settlement"])
     assert (shown["state"], shown["cents"]) == ("confirmed", 13_000)
     assert town.does("shop", "claim", "show", "F2025-0003")["chain"]["state"] == "settled"
