@@ -1054,7 +1054,7 @@ def proposed(found):
 # By the number of a call, in which scopes a delegate may make it.
 SCOPES = {
     **dict.fromkeys((10, 11, 12, 20, 30, 31, 32, 33, 130, 131, 132, 133, 138, 139), 1),
-    **dict.fromkeys(range(100, 107), 2), 41: 4, **dict.fromkeys(range(134, 138), 8),
+    **dict.fromkeys(range(100, 107), 2), 41: 4, **dict.fromkeys((134, 135, 136, 137, 174, 176), 8),
 }  # fmt: skip
 
 
