@@ -1,7 +1,7 @@
 """What the HTTP API tells of claims, settlements and whatever else has a life, and to whom."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
 from operator import attrgetter
@@ -21,9 +21,9 @@ from contracts.calls import (
     parse_call,
 )
 from contracts.dispatch import LIVES
-from contracts.explanation import explain
+from contracts.explanation import Explanation, explain
 from contracts.life import Life
-from ledger.entry import APPLIED, Entry
+from ledger.entry import Entry
 from ledger.hashing import Hash
 from ledger.validators import EVERYONE
 from node import views
@@ -183,17 +183,18 @@ class Things:
         if not may_read(grant, *own, *everyone):
             found = None
         reader = None if grant.allows(Scope.AUDIT) else grant.member
-        entries = self._entries(id_, reader)
+        entries = self._entries(id_, found, reader)
         if found is None and not entries:
             return None  # one always sees why one was refused, were it a call on what is not ours
         return views.explanation(life.name, id_, found, entries, time=time)
 
-    def _entries(self, id_: bytes, reader: bytes | None) -> list[Entry]:
-        """Return what was done to a thing, and to the settlements that it was put into."""
+    def _entries(self, id_: bytes, found: Explanation | None, reader: bytes | None) -> list[Entry]:
+        """Return what was done to a thing, and to the settlement that it is in, for `reader`."""
         index = self._chain.index
         entries = index.applied_on(id_, MAX_EVENTS) + index.refused_on(id_, reader, MAX_EVENTS)
-        # How a settlement was built is not of this claim: that names others.
-        for settlement in self._settlements(entries, id_):
+        settlement = getattr(found and found.thing, "settlement", None)
+        if settlement is not None:
+            # How it was built is not of this claim: that names others.
             entries += [
                 entry
                 for entry in index.applied_on(settlement, MAX_EVENTS)
@@ -203,13 +204,6 @@ class Things:
             mine = {reader, EVERYONE}
             entries = [each for each in entries if mine & set(self._chain.concerned(each))]
         return sorted(entries, key=attrgetter("height", "index"))
-
-    @staticmethod
-    def _settlements(entries: Sequence[Entry], id_: bytes) -> list[bytes]:
-        """Return the settlements that a claim with this id and these entries was put into."""
-        calls = (parse_call(entry.call) for entry in entries if entry.outcome.code == APPLIED)
-        added = (call.settlement for call in calls if isinstance(call, SettlementAdd))
-        return [each for each in dict.fromkeys(added) if each != id_]
 
     async def _in_reader(self, doing: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401
         return await asyncio.get_running_loop().run_in_executor(self._reader, doing, *arguments)

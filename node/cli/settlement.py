@@ -100,7 +100,7 @@ def create(
     if (output is None) != leave_open:
         raise Usage("give --output FILE for what opens the sum, or --leave-open")
     order = Order(
-        person.members.id_of(beneficiary),
+        person.members.find(beneficiary).id,
         Direction.REPAYMENT if repayment else Direction.PAYMENT,
         _listed(claims, take_all=take_all),
         _reference(payment),
@@ -157,7 +157,7 @@ def statement(context: click.Context, person: Person, name: str, output: Path) -
     _require_new(output)
 
     async def go(ours: Settlements, _node: NodeClient) -> Statement:
-        return await _write(person, ours, parse_id(name), output)
+        return _write(person, ours, parse_id(name), output)
 
     told = _with(person, go)
     result = {"settlement": name, "cents": told.opening.amount, "file": str(output)}
@@ -308,7 +308,7 @@ def _build(
     async def go(ours: Settlements, _node: NodeClient) -> SettlementRecord:
         record = await doing(ours)
         if output is not None:
-            await _write(person, ours, record.id, output)
+            _write(person, ours, record.id, output)
         return record
 
     record = _with(person, go)
@@ -328,9 +328,10 @@ def _build(
     emit(context, result, lambda: f"{fields(_human(result))}\n{last}")
 
 
-async def _write(person: Person, ours: Settlements, id_: bytes, output: Path) -> Statement:
+def _write(person: Person, ours: Settlements, id_: bytes, output: Path) -> Statement:
     told = ours.statement(id_)
-    write_private(output, await person.sealed(told.to_json(), told.beneficiary))
+    beneficiary = person.members.find(told.beneficiary.hex())
+    write_private(output, sealing.seal(told.to_json(), beneficiary))
     ours.told(id_)
     return told
 

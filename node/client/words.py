@@ -92,9 +92,6 @@ DEEDS: Final = {
     "Propose": Deed("proposed it", "propose it"),
     "Vote": Deed("voted on it", "vote on it"),
     "Withdraw": Deed("took it back", "take it back"),
-    "ValidatorJoin": Deed("joined by it", "join by it"),
-    "ValidatorLeave": Deed("carried it out", "carry it out"),
-    "ValidatorReplace": Deed("took the place by it", "take the place by it"),
     "SettlementOpen": Deed("opened it", "open it"),
     "SettlementAdd": Deed(
         "put claims into it", "put claims into it", "depoli settlement add {name} --all"

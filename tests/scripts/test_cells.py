@@ -22,7 +22,8 @@ def run(*arguments: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_a_change_of_a_cell_is_noticed_by_a_test_of_the_contracts() -> None:
-    code, result = run("prescription", "--tests", "tests/contracts/test_prescription.py")
+    tests = ("tests/contracts/test_governance.py", "tests/contracts/test_governance_cells.py")
+    code, result = run("proposal", "--sample", "12", "--tests", *tests)
     assert code == 0, result["survivors"]
     assert result["caught"] == result["planted"] > 5
 
