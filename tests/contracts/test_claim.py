@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 import pytest
 
-from contracts import authorisation
+from contracts import authorisation, dispatch
 from contracts.calls import (
     AuthorisationGrant,
     Call,
@@ -161,6 +161,7 @@ def test_an_entry_concerns_sender_and_counterparty_and_a_refused_one_only_its_se
     ):
         executed = world.block(world.transaction(sender, call))
         assert executed.concerned == (tuple(ids[name] for name in concerned),)
+        assert dispatch.concerned(world.state, executed.entries[0]) == executed.concerned[0]
 
 
 def test_a_claim_that_does_not_exist_is_unknown() -> None:

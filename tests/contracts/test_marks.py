@@ -1,6 +1,6 @@
 """Marks: first locked, then used, by one live claim at a time."""
 
-from contracts import marks
+from contracts import dispatch, marks
 from contracts.calls import ClaimCancel, MarkLock
 from contracts.commitment import lock_of
 from contracts.errors import Refusal
@@ -18,6 +18,13 @@ def test_a_lock_stands_since_its_height() -> None:
     call = lock_call(world, "glasses")
     assert world.call(SHOP, call) == 0
     assert marks.locked_at(world.state, call.lock) == world.chain.header.height
+
+
+def test_a_lock_concerns_its_sender_alone() -> None:
+    world = World()
+    executed = world.block(world.transaction(SHOP, lock_call(world, "glasses")))
+    assert executed.concerned == ((world.ids[SHOP],),)
+    assert dispatch.concerned(world.state, executed.entries[0]) == executed.concerned[0]
 
 
 def test_a_lock_is_not_renewed() -> None:

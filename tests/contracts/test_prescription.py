@@ -2,6 +2,7 @@
 
 import pytest
 
+from contracts import dispatch
 from contracts.calls import Call, PrescriptionCommit, PrescriptionRevoke, PrescriptionSupersede
 from contracts.errors import Refusal
 from contracts.prescription import Prescription, State, of
@@ -117,3 +118,4 @@ def test_a_prescription_concerns_its_member_alone() -> None:
         executed = world.block(world.transaction("shop", call))
         assert executed.outcomes == (Outcome(0),)
         assert executed.concerned == ((world.ids["shop"],),)
+        assert dispatch.concerned(world.state, executed.entries[0]) == executed.concerned[0]
