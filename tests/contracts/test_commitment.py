@@ -21,6 +21,7 @@ from contracts.commitment import (
     lock_of,
     mark_of,
     parse_point,
+    payment_commitment,
     sum_openings,
     sum_points,
     verify_opening,
@@ -225,3 +226,11 @@ def test_a_lock_is_of_one_chain_one_member_and_one_mark() -> None:
 
 def test_a_document_is_committed_by_its_plain_sha_256() -> None:
     assert document_commitment(b"abc").hex() == sha256(b"abc").hexdigest()
+
+
+def test_a_payment_is_committed_with_a_salt_of_32_bytes() -> None:
+    salt, reference = bytes(range(32)), b"VIR 7"
+    expected = sha256(b"depoli/payment/1\x00" + salt + reference).digest()
+    assert payment_commitment(salt, reference) == expected
+    with pytest.raises(BadScalar):
+        payment_commitment(salt[:-1], reference)
