@@ -113,6 +113,40 @@ def test_a_claim_goes_from_file_to_settled(town: Town) -> None:
     assert (listed["reference"], listed["state"]) == ("F2025-0003", "settled")
 
 
+def test_a_settlement_is_built_disputed_given_up_and_told_again(town: Town) -> None:
+    claim = town.does("shop", "claim", "submit", town.file("c.json", example()))["claim"]
+    disclosure, told, again = (town.folder / name for name in ("d.json", "s.json", "t.json"))
+    town.once("shop", "disclosure", "make", "F2025-0003", "--output", disclosure)
+    town.does("insurer", "disclosure", "verify", disclosure)
+    town.once("insurer", "claim", "accept", claim)
+    create = ("settlement", "create", "--beneficiary", "shop", "--all")
+    town.refuses(Exit.USAGE, "insurer", *create)
+    town.refuses(Exit.USAGE, "insurer", *create, "--output", disclosure)
+    town.refuses(Exit.REJECTED, "insurer", *create, "--output", told, "--payment", "né")
+    opened = town.once("insurer", *create, "--leave-open")
+    id_ = opened["settlement"]
+    town.once("insurer", "settlement", "remove", id_, "--claims", claim)
+    town.refuses(Exit.REJECTED, "insurer", "settlement", "announce", id_, "--output", told)
+    assert town.once("insurer", "settlement", "add", id_, "--all")["claims"] == 1
+    announce = ("settlement", "announce", id_, "--payment", "VIR 7", "--output", told)
+    assert town.once("insurer", *announce)["cents"] == 13_000
+    assert town.once("insurer", "settlement", "statement", id_, "--output", again)
+    town.does("shop", "disclosure", "verify", again)
+    dispute = ("settlement", "dispute", id_, "--ground")
+    assert "payment-not-found" in town.refuses(Exit.USAGE, "shop", *dispute, "cold")
+    assert town.once("shop", *dispute, "payment-not-found")["state"] == "disputed"
+    assert town.once("insurer", "settlement", "insist", id_)["state"] == "upheld"
+    assert town.once("shop", "settlement", "withdraw", id_)["state"] == "announced"
+    assert town.once("shop", *dispute, "sum-wrong")["ground"] == "SUM_WRONG"
+    assert town.once("insurer", "settlement", "cancel", id_)["state"] == "cancelled"
+    (listed,) = town.does("insurer", "settlement", "list", "--state", "cancelled")
+    assert (listed["settlement"], listed["cents"], listed["payment"]) == (id_, 13_000, "VIR 7")
+    town.refuses(Exit.NOT_FOUND, "insurer", "settlement", "statement", id_, "--output", "x.json")
+    second = town.folder / "u.json"
+    assert town.once("insurer", *create, "--output", second)["settlement"] != id_
+    assert town.once("shop", "settlement", "confirm", second)["state"] == "confirmed"
+
+
 def test_a_disclosure_given_with_the_decision_is_verified_first(town: Town) -> None:
     claim = town.once("shop", "claim", "submit", town.file("c.json", example()))["claim"]
     disclosure = town.folder / "d.json"
