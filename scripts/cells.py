@@ -38,6 +38,12 @@ AnyRow = Row[Any]
 
 # life, change -> why no test can notice it.
 ALIKE: Final = {
+    ("settlement", "row 2, SettlementAdd of OPEN by PAYER: without claims_can_enter"): (
+        "its effect looks at each claim again, and refuses"
+    ),
+    ("settlement", "row 3, SettlementRemove of OPEN by PAYER: without claims_are_in_it"): (
+        "its effect looks at each claim again, and refuses"
+    ),
     ("proposal", "row 1, Propose of nothing by MEMBER: by PROPOSER"): "its maker is both",
     ("proposal", "new row, Vote of EXPIRED by MEMBER"): "that state is never stored",
     ("proposal", "new row, Withdraw of EXPIRED by PROPOSER"): "that state is never stored",

@@ -203,6 +203,7 @@ def test_what_is_announced_can_be_cancelled_once_the_confirmation_is_overdue() -
     cancel = SettlementCancel(id_)
     assert answer(world, PAYER, cancel) == (Refusal.TOO_EARLY, (since + 100,))
     assert world.call(PAYER, cancel, after=99) == 0
+    assert load(world, id_).state is State.CANCELLED
 
 
 def test_deadlines_run_from_the_last_step() -> None:
