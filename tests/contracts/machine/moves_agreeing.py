@@ -34,7 +34,7 @@ AMOUNTS = tuple(opening(amount, f"blinding {amount}") for amount in (0, 1, 4_999
 POINTS = {each.commitment(): each for each in AMOUNTS}
 NO_POINT = b"\xff" * 32
 PAPERS = tuple(bytes32(f"prescription {name}") for name in "abc")
-SECRETS = tuple(bytes32(f"secret {name}") for name in "abcdef")
+SECRETS = tuple(bytes32(f"secret {name}") for name in "abc")
 # What two shops may try to be paid twice.
 ITEMS = tuple(
     tuple(Mark(part, mark_of(secret, leg, part, 0)) for part in Part)

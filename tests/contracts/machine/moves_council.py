@@ -59,7 +59,8 @@ class CouncilMoves(MembersMoves):
 
     def _member(self, draw: Draw, *stands: Status) -> bytes:
         every = list(self.model.members.values())
-        return draw.target([each for each in every if each.status in stands], every).id
+        member = draw.target([each for each in every if each.status in stands], every).id
+        return draw.value(member, bytes(16))
 
     def suspension(self, draw: Draw) -> Subject:
         return SuspendMember(self._member(draw, Status.ADMITTED))

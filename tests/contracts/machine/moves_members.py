@@ -135,10 +135,12 @@ class MembersMoves(Stage):
         """Return a call, which makes sense or not."""
         draw.fits = not draw.once_in(4)
         while True:
-            made: Intent
+            # Of two kinds the one that was made less: so each has its turn, however rare.
+            kind = min(draw.one_of(kinds), draw.one_of(kinds), key=self.made.__getitem__)
             try:
-                made = getattr(self, draw.one_of(kinds))(draw)
+                intent: Intent = getattr(self, kind)(draw)
             except Unfit:
                 draw.fits = draw.fits and not draw.once_in(8)
                 continue
-            return made
+            self.made[kind] += draw.fits
+            return intent

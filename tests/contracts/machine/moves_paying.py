@@ -65,7 +65,7 @@ class PayingMoves(ClaimingMoves):
         for id_ in made:  # one, unless it was refused
             listed = tuple(payable[payer, beneficiary, direction])
             yield [Intent(payer, SettlementAdd(id_, listed))]
-            total = self._total(self.model.batches[id_])
+            total = draw.value(self._total(self.model.batches[id_]), self.an_amount(draw))
             yield [Intent(payer, SettlementAnnounce(id_, total, self.fresh()))]
             yield [Intent(beneficiary, SettlementConfirm(id_))]
 

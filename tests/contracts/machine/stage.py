@@ -53,16 +53,20 @@ class Draw:
     def once_in(self, n: int) -> bool:
         return self.random.randrange(n) == 0
 
+    def slips(self) -> bool:
+        """Return whether this is to be wrong, though all else may be right."""
+        return not self.fits or self.once_in(20)
+
     def target(self, good: Sequence[T], every: Sequence[T]) -> T:
         """Return one with which a call makes sense, or any."""
-        among = good if self.fits else every
+        among = every if self.slips() else good
         if not among:
             raise Unfit
         return self.one_of(among)
 
     def value(self, good: T, *bad: T) -> T:
         """Return what makes sense, or perhaps what does not."""
-        return good if self.fits else self.one_of((good, *bad))
+        return self.one_of((good, *bad)) if self.slips() else good
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ class Stage:
         self.sent: list[Transaction] = []
         self.leaves: list[Hash] = []
         self.heads: dict[MemberId, Head] = {}
+        self.made: Counter[str] = Counter()  # what made sense, by kind
+        self.is_whole = True  # no block is half-way, as after something that failed
         self.serial = 0
 
     def fresh(self) -> bytes:
@@ -126,6 +132,7 @@ class Stage:
     def send(self, *transactions: Transaction, after: int = 1) -> Executed:
         """Make a block of these, and compare what becomes of them with the model."""
         model, height = self.model, self.model.height + 1
+        self.is_whole = False
         model.begin(height, model.time + after)
         executed = self.world.execute(transactions, after=after, skip_invalid=True)
         assert executed.header.version == model.version_at(height)
@@ -158,6 +165,7 @@ class Stage:
         for entry, concerned in zip(executed.entries, executed.concerned, strict=True):
             assert dispatch.concerned(self.world.state, entry) == concerned
         self.tally.blocks += 1
+        self.is_whole = True
         return executed
 
     def _skip(
