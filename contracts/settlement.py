@@ -154,6 +154,11 @@ def keep_ground(
 # --- moments --------------------------------------------------------------------------------------
 
 
+def announcement_is_due(_state: Reader, settlement: Settlement, parameters: Parameters) -> int:
+    """Return when the payer should have announced it."""
+    return settlement.since + parameters.settlement_due_s
+
+
 def confirmation_is_due(_state: Reader, settlement: Settlement, parameters: Parameters) -> int:
     """Return when the beneficiary should have confirmed or disputed it."""
     return settlement.since + parameters.confirmation_due_s
@@ -247,6 +252,15 @@ LIFE: Final[Life[Settlement]] = Life(
             effects=(keep_payment,),
         ),
         Row(State.OPEN, SettlementCancel, Party.PAYER, State.CANCELLED),
+        # A payer that never announces, or is a member no more, must not hold claims for ever, nor
+        # until nobody may dispute what it decided.
+        Row(
+            State.OPEN,
+            SettlementCancel,
+            Party.BENEFICIARY,
+            State.CANCELLED,
+            opens=announcement_is_due,
+        ),
         Row(
             State.ANNOUNCED,
             SettlementConfirm,

@@ -46,7 +46,6 @@ ONE_SIDED: Final = {
     ("prescription", "COMMITTED"): "nobody but its holder has a part in it",
     ("claim", "CLOSED"): "the payer is done with it",
     ("claim", "REVERSED"): "it is for the shop to pay back",
-    ("settlement", "OPEN"): "it is a draft of who pays",
 }
 
 

@@ -20,6 +20,8 @@ from contracts.calls import (
     Call,
     ClaimAccept,
     ClaimCancel,
+    ClaimDispute,
+    ClaimGround,
     Direction,
     Ground,
     SettlementAdd,
@@ -143,6 +145,7 @@ PATHS: Final[dict[State, tuple[str, ...]]] = {
     State.CONFIRMED: ("announce", "confirm"),
     State.CANCELLED: ("cancel",),
 }
+ENDS: Final = (State.CONFIRMED, State.CANCELLED)
 # State of the settlement -> that of a claim put into it.
 CLAIMS: Final = {
     State.OPEN: claims.State.BATCHED,
@@ -187,7 +190,10 @@ def test_who_may_do_what_in_each_state(state: State) -> None:
         elif (state, name, sender) == (State.ANNOUNCED, "cancel", PAYER):
             due = before.since + Parameters().confirmation_due_s
             assert found == (Refusal.TOO_EARLY, (due,))
-        elif sender == WHO[name]:
+        elif (state, name, sender) == (State.OPEN, "cancel", SHOP):
+            due = before.since + Parameters().settlement_due_s
+            assert found == (Refusal.TOO_EARLY, (due,))
+        elif sender == WHO[name] or ((name, sender) == ("cancel", SHOP) and state in ENDS):
             assert found == (Refusal.SETTLEMENT_IN_WRONG_STATE, (state,)), (name, sender)
         else:
             assert found == (Refusal.SETTLEMENT_NOT_YOURS, ()), (name, sender)
@@ -204,6 +210,25 @@ def test_what_is_announced_can_be_cancelled_once_the_confirmation_is_overdue() -
     assert answer(world, PAYER, cancel) == (Refusal.TOO_EARLY, (since + 100,))
     assert world.call(PAYER, cancel, after=99) == 0
     assert load(world, id_).state is State.CANCELLED
+
+
+def test_claims_are_not_kept_in_a_settlement_that_is_never_announced() -> None:
+    """Or a payer could wait there until nobody may dispute what it decided."""
+    world = World(Parameters(settlement_due_s=100, dispute_window_s=200))
+    glasses = world.submit("glasses")
+    assert world.call(PAYER, ClaimAccept(glasses, opening(5, "less").commitment())) == 0
+    id_ = filled(world, glasses)
+    since = load(world, id_).since
+    cancel, dispute = SettlementCancel(id_), ClaimDispute(glasses, ClaimGround.AMOUNT)
+    assert answer(world, SHOP, dispute) == (
+        Refusal.CLAIM_IN_WRONG_STATE,
+        (claims.State.BATCHED,),
+    )
+    assert answer(world, SHOP, cancel) == (Refusal.TOO_EARLY, (since + 100,))
+    assert world.call(SHOP, cancel, after=99) == 0
+    assert load(world, id_).state is State.CANCELLED
+    assert world.call(SHOP, dispute) == 0
+    assert claim_state(world, glasses) is claims.State.AMOUNT_DISPUTED
 
 
 def test_deadlines_run_from_the_last_step() -> None:

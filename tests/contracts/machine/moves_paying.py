@@ -134,5 +134,5 @@ class PayingMoves(ClaimingMoves):
         states: tuple[State, ...] = (State.OPEN, *TO_ANSWER)
         if draw.once_in(2):
             states = (State.ANNOUNCED, State.DISPUTED, State.UPHELD)
-        id_, sender = self._one(draw, *states, by_payer=True)
+        id_, sender = self._one(draw, *states, by_payer=not draw.once_in(3))
         return Intent(sender, SettlementCancel(id_))

@@ -125,10 +125,17 @@ class Paying(Claiming):
 
     def settlement_cancel(self, now: Now, call: SettlementCancel) -> Verdict:
         states = (State.OPEN, *TO_ANSWER)
-        verdict = self._become(now, call.settlement, State.CANCELLED, states, by_payer=True)
         found = self.batches.get(call.settlement)
+        # Who is to be paid may end what is never announced.
+        is_draft = found is not None and found.state is State.OPEN
+        by_payer = found is None or not (is_draft and now.sender == found.beneficiary)
+        by_payer = by_payer or (found is not None and now.sender == found.payer)
+        verdict = self._become(now, call.settlement, State.CANCELLED, states, by_payer=by_payer)
         if found is not None and found.state is State.ANNOUNCED:
             opens = found.since + self.parameters.confirmation_due_s
+            verdict.why.update(in_time(now.time, opens=opens))
+        if found is not None and not by_payer:
+            opens = found.since + self.parameters.settlement_due_s
             verdict.why.update(in_time(now.time, opens=opens))
         return verdict
 
