@@ -176,11 +176,17 @@ def live_keys(state: Reader, owner: bytes, height: int) -> list[tuple[KeyId, Key
     return found
 
 
-def keys(state: Reader, role: Role) -> list[tuple[MemberId, Key]]:
-    """Return every key of this role that was ever registered, with its member."""
-    found = state.scan(_KEY, MAX_KEYS)
-    owned = ((name[len(_KEY) :][:MEMBER_ID_BYTES], _parse_key(value)) for name, value in found)
-    return [(MemberId(owner), key) for owner, key in owned if key.role is role]
+def keys(state: Reader, role: Role, height: int) -> list[tuple[MemberId, Key]]:
+    """Return every key of this role that has not ended at `height`, with its member.
+
+    Keys that have ended, of which a member may pile up any number, are not looked at.
+    """
+    return [
+        (owner, held)
+        for owner, _ in members(state)
+        for _, held in live_keys(state, owner, height)
+        if held.role is role
+    ]
 
 
 def changes_keys(changes: Iterable[bytes]) -> bool:

@@ -35,14 +35,13 @@ class Roster:
         height, owners = state.header.height + 1, _validators(state)
         self._sets = (state.validators.hash, state.next_validators.hash)
         turns: set[int] = set()
-        for member, key in registry.keys(state.state, Role.TLS):
-            until = key.until_height
+        for member, key in registry.keys(state.state, Role.TLS, height):
             if key.from_height > height + AHEAD:
                 turns.add(key.from_height - AHEAD)
-            elif until is None or until > height:
+            else:
                 owners[key.public] = member
-                if until is not None:
-                    turns.add(until)
+                if key.until_height is not None:
+                    turns.add(key.until_height)
         self._next_change = min(turns, default=None)
         return [self._peer(member, key) for key, member in owners.items()]
 

@@ -196,8 +196,7 @@ class Checkup:
         """Return the name of the member whose registered node key we have, None: nobody's."""
         labels: dict[bytes, str] = {each.id: each.label for each in self._chain.genesis.members}
         height = self._chain.height + 1
-        for member, key in registry.keys(self._chain.state.state, Role.TLS):
-            is_over = key.until_height is not None and key.until_height <= height
-            if key.public == self._node_key and not is_over:
+        for member, key in registry.keys(self._chain.state.state, Role.TLS, height):
+            if key.public == self._node_key:
                 return labels.get(member, member.hex())
         return None

@@ -436,7 +436,7 @@ def test_an_admitted_member_sends_from_its_height_on() -> None:
         Family.OPTICIAN, b"BE", Status.ADMITTED, effect
     )
     assert registry.transaction_key(world.state, NEW_MEMBER, found, effect).public == NEW.public
-    (sealing,) = registry.keys(world.state, Role.SEALING)
+    (sealing,) = registry.keys(world.state, Role.SEALING, effect)
     assert sealing[0] == NEW_MEMBER
     assert sealing[1].from_height == effect
 

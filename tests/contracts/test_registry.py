@@ -30,6 +30,22 @@ def empty() -> Overlay:
     return Overlay(Nothing())
 
 
+class _Counting:
+    """A state that counts how many keys of members are read of it."""
+
+    def __init__(self, state: Overlay) -> None:
+        self._state, self.keys = state, 0
+
+    def get(self, key: bytes) -> bytes | None:
+        self.keys += key[:1] == b"k"
+        return self._state.get(key)
+
+    def scan(self, prefix: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        found = self._state.scan(prefix, limit)
+        self.keys += sum(key[:1] == b"k" for key, _ in found)
+        return found
+
+
 def put_key(state: Overlay, from_height: int, until_height: int | None) -> bytes:
     id_ = key_id(Role.TRANSACTION, ED25519, PUBLIC)
     key = Key(Role.TRANSACTION, ED25519, PUBLIC, from_height, until_height)
@@ -253,6 +269,19 @@ def test_a_key_that_has_ended_is_forgotten_among_the_live_ones_only() -> None:
     registry.forget_ended(state, OWNER, 5)
     assert live(state, 5) == live(state, 0) == keys[:3] + keys[4:]
     assert len(registry.keys_of(state, OWNER)) == len(keys)
+
+
+def test_keys_of_a_role_are_found_without_a_look_at_those_that_ended() -> None:
+    state, keys = founded()
+    nodes = [key_of(f"node {number}", Role.TLS).public for number in range(6)]
+    for height, public in enumerate(nodes):  # a member that changes its node key at every block
+        registry.forget_ended(state, OWNER, height)
+        registry.register(state, OWNER, Role.TLS, ED25519, public, height, height + 1)
+    looked = _Counting(state)
+    found = registry.keys(looked, Role.TLS, 5)
+    assert [held.public for _, held in found] == [keys[4], nodes[5]]
+    assert {owner for owner, _ in found} == {OWNER}
+    assert looked.keys == len(keys) + 1
 
 
 @pytest.mark.parametrize("country", [b"GB", b"CH", b"US", b"EL", b"fr", b"F1", b"\xc3\x89"])

@@ -44,10 +44,12 @@ class Desk:
     def register(
         self, label: str, first: int, until: int | None = None, *, name: str = ""
     ) -> bytes:
-        public = key_of(name or label, Role.TLS).public
+        owner, public = member_of(label), key_of(name or label, Role.TLS).public
         name_of_key = key_id(Role.TLS, Algorithm.ED25519, public)
+        if registry.key(self.state, owner, name_of_key) is None:
+            registry.register(self.state, owner, Role.TLS, Algorithm.ED25519, public, first, until)
         value = Key(Role.TLS, Algorithm.ED25519, public, first, until)
-        self.state.put(b"k" + member_of(label) + name_of_key, msgspec.msgpack.encode(value))
+        self.state.put(b"k" + owner + name_of_key, msgspec.msgpack.encode(value))
         return public
 
     def executed(self, height: int) -> Executed:
