@@ -7,7 +7,13 @@ validator votes are not touched here (`contracts.membership`).
 from typing import Final
 
 from contracts import eras, registry
-from contracts.calls.registry import MAX_LIVE_KEYS, KeyAdd, KeyRevoke, KeyRotate
+from contracts.calls.registry import (
+    MAX_LIVE_KEYS,
+    MAX_ROTATING_KEYS,
+    KeyAdd,
+    KeyRevoke,
+    KeyRotate,
+)
 from contracts.context import NOBODY_ELSE, Concerned, Context
 from contracts.errors import KeyInUse, Refusal, Refused
 from contracts.life import Rule, Rules
@@ -21,7 +27,11 @@ from ledger.keys import Algorithm, Role
 def possession_bytes(
     chain_id: bytes, member: bytes, role: Role, algorithm: Algorithm, public: bytes
 ) -> bytes:
-    """Return what a new key of `member` signs, to show that it is held."""
+    """Return what a new key of `member` signs, to show that it is held.
+
+    A key for sealing signs too, this once: or anybody could take as its own, and so spoil for ever,
+    a key that another member is about to register.
+    """
     return b"depoli/sign/key/1\x00" + chain_id + member + bytes((role, algorithm)) + public
 
 
@@ -30,8 +40,7 @@ def add(context: Context, call: KeyAdd) -> Concerned:
     first = _effect(context, call.from_height)
     if call.until_height is not None and call.until_height <= first:
         raise Refused(Refusal.KEY_NEVER_IN_FORCE, first)
-    if len(registry.live_keys(context.state, context.sender, context.height)) >= MAX_LIVE_KEYS:
-        raise Refused(Refusal.TOO_MANY_KEYS, MAX_LIVE_KEYS)
+    _require_fewer(context, MAX_LIVE_KEYS)
     _require_new(context, call)
     _register(context, call, first, call.until_height)
     return NOBODY_ELSE
@@ -53,6 +62,7 @@ def rotate(context: Context, call: KeyRotate) -> Concerned:
     held = _require_endable(context, call.key_id, last)
     if held.role is not call.role:
         raise Refused(Refusal.KEY_OF_ANOTHER_ROLE, held.role)
+    _require_fewer(context, MAX_ROTATING_KEYS)
     _require_new(context, call)
     registry.end(context.state, context.sender, call.key_id, last)
     _register(context, call, last, None)
@@ -64,6 +74,12 @@ def _effect(context: Context, height: int) -> int:
     return max(height, context.height + 1)
 
 
+def _require_fewer(context: Context, limit: int) -> None:
+    """Require that few keys of the sender are live: a key that ends far ahead is until then."""
+    if len(registry.live_keys(context.state, context.sender, context.height)) >= limit:
+        raise Refused(Refusal.TOO_MANY_KEYS, limit)
+
+
 def _require_new(context: Context, call: KeyAdd | KeyRotate) -> None:
     """Require that the key is usable and new, and signed by who holds it."""
     try:
@@ -72,14 +88,13 @@ def _require_new(context: Context, call: KeyAdd | KeyRotate) -> None:
         raise Refused(Refusal.NEW_KEY_UNUSABLE) from None
     except KeyInUse:
         raise Refused(Refusal.NEW_KEY_TAKEN) from None
-    if call.possession is not None:
-        message = possession_bytes(
-            context.chain_id, context.sender, call.role, call.algorithm, call.public
-        )
-        try:
-            keys.verify(call.public, message, call.possession, what="it")
-        except BadSignature:
-            raise Refused(Refusal.NEW_KEY_NOT_PROVED) from None
+    message = possession_bytes(
+        context.chain_id, context.sender, call.role, call.algorithm, call.public
+    )
+    try:
+        keys.verify(call.public, message, call.possession, what="it")
+    except BadSignature:
+        raise Refused(Refusal.NEW_KEY_NOT_PROVED) from None
 
 
 def _register(context: Context, call: KeyAdd | KeyRotate, first: int, until: int | None) -> None:

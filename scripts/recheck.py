@@ -346,13 +346,13 @@ CALLS = {
     200: struct(
         "key_add",
         role=ROLE, algorithm=u(2, 1), public=b(32, 33), from_height=u(U63),
-        until_height=maybe(u(U63)), possession=maybe(b(64)),
+        until_height=maybe(u(U63)), possession=b(64),
     ),
     201: struct("key_revoke", key_id=b(8), height=u(U63)),
     202: struct(
         "key_rotate",
         key_id=b(8), role=ROLE, algorithm=u(2, 1), public=b(32, 33), height=u(U63),
-        possession=maybe(b(64)),
+        possession=b(64),
     ),
     203: struct("delegation_grant", delegate=b(16), scope=scope, until=u(U63)),
     204: struct("delegation_withdraw", delegate=b(16)),
@@ -420,10 +420,8 @@ def call(value, path):
         check_parameters(found.subject.parameters)
     if number in (50, 52, 53) and len(set(found.change.keys)) < 3:
         raise FalseFact(f"{path}.change.keys", "three keys", "one twice")
-    if number in (200, 202):
-        if found.role in (2, 3):
-            raise FalseFact(f"{path}.role", "one of 1, 4, 5, 6", found.role)
-        need(f"{path}.possession is nil", found.role == 4, found.possession is None)
+    if number in (200, 202) and found.role in (2, 3):
+        raise FalseFact(f"{path}.role", "one of 1, 4, 5, 6", found.role)
     if number == 205:
         size = len(found.public)
         fits = size == 33 or (size in (256, 384, 512) and found.public[0] >= 128)
@@ -1179,8 +1177,7 @@ class Registry:
         check_key(role, algorithm, public)
         require(self.is_new(role, algorithm, public), "the key is somebody's")
         message = b"depoli/sign/key/1\0" + self.chain_id + sender + bytes((role, algorithm))
-        if role != 4:
-            require(is_signed(public, message + public, call_.possession), "the key did not sign")
+        require(is_signed(public, message + public, call_.possession), "the key did not sign")
 
     def _endable(self, sender, id_, height, node_keys):
         """Return the role of a key that may end at a height."""

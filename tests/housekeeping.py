@@ -24,6 +24,7 @@ def housekeeping() -> tuple[Chain, dict[str, Signer]]:
     held: dict[str, Signer] = {
         "card": P256SigningKey(some_bytes("card")),
         "person": P256SigningKey(some_bytes("person")),
+        "sealing": key_of("shop-a", Role.SEALING),
         "second": key_of("second", Role.TRANSACTION),
         "vendor": key_of("shop-b", Role.TRANSACTION),
     }
@@ -37,13 +38,12 @@ def housekeeping() -> tuple[Chain, dict[str, Signer]]:
     def work() -> MarkLock:
         return MarkLock(some_bytes("lock", len(chain.transactions)))
 
-    sealing = key_of("shop-a", Role.SEALING).public
     chain.block(
         chain.transaction(
             "shop-a",
             adding("card", Role.TRANSACTION),
             adding("person", Role.HUMAN, 3),
-            KeyAdd(Role.SEALING, Algorithm.ED25519, sealing, 0, 9, None),
+            adding("sealing", Role.SEALING, until=9),
             adding("card", Role.TRANSACTION),  # refused: it is taken
         )
     )

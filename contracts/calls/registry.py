@@ -11,6 +11,7 @@ from ledger.keys import P256_KEY_BYTES, SIGNATURE_BYTES, Algorithm, Role
 from ledger.validators import Bytes16, Bytes32
 
 MAX_LIVE_KEYS: Final = 32  # of a member, that have not ended, when it adds one
+MAX_ROTATING_KEYS: Final = 2 * MAX_LIVE_KEYS  # when it rotates one: each may be on its way out
 RSA_BYTES: Final = (256, 384, 512)  # moduli of 2048, 3072 and 4096 bits
 _RSA_COST: Final = 72  # a power modulo 4096 bits
 _KEY_COST: Final = 8 + MAX_LIVE_KEYS  # the pairs of a key, and a look at all that are live
@@ -35,7 +36,7 @@ _OF_VALIDATORS: Final = (Role.CONSENSUS, Role.CHECKPOINT)
 
 
 class KeyAdd(Struct, tag=200):
-    """The sender gets one more key, which signs that it is held; a sealing key cannot sign."""
+    """The sender gets one more key, which signs that it is held."""
 
     KIND: ClassVar[int] = 200
     role: Role
@@ -43,13 +44,11 @@ class KeyAdd(Struct, tag=200):
     public: PublicBytes
     from_height: Height  # the next block, where it is not above that
     until_height: Height | None
-    possession: SignatureBytes | None  # over contracts.keyring.possession_bytes
+    possession: SignatureBytes  # over contracts.keyring.possession_bytes
 
     def __post_init__(self) -> None:
         if self.role in _OF_VALIDATORS:
             raise ValueError("keys of a validator change by the calls on validators")
-        if (self.possession is None) is not (self.role is Role.SEALING):
-            raise ValueError("every key but one for sealing signs that it is held")
 
     @property
     def cost(self) -> int:
@@ -79,13 +78,11 @@ class KeyRotate(Struct, tag=202):
     algorithm: Algorithm  # of the new one, as what follows
     public: PublicBytes
     height: Height  # the next block, where it is not above that
-    possession: SignatureBytes | None
+    possession: SignatureBytes
 
     def __post_init__(self) -> None:
         if self.role in _OF_VALIDATORS:
             raise ValueError("keys of a validator change by the calls on validators")
-        if (self.possession is None) is not (self.role is Role.SEALING):
-            raise ValueError("every key but one for sealing signs that it is held")
 
     @property
     def cost(self) -> int:

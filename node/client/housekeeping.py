@@ -65,9 +65,7 @@ class Housekeeper:
         """Bind a key to the certificate of this hash, whose key signed."""
         return await self._send(CertificateBind(key_id, certificate, public, signature))
 
-    def _possession(self, role: Role, key: Signer) -> bytes | None:
-        if role is Role.SEALING:
-            return None
+    def _possession(self, role: Role, key: Signer) -> bytes:
         sender = self.sender
         parts = (sender.chain_id, sender.member, role, key.algorithm, key.public)
         return key.sign(keyring.possession_bytes(*parts))

@@ -1,5 +1,7 @@
 """A member's keys as it changes them itself: added, ended, replaced, and never all lost."""
 
+from itertools import pairwise
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from contracts import dispatch, keyring, registry
 from contracts.calls import Call, KeyAdd, KeyRevoke, KeyRotate, MarkLock, ValidatorRotate
-from contracts.calls.registry import MAX_LIVE_KEYS
+from contracts.calls.registry import MAX_LIVE_KEYS, MAX_ROTATING_KEYS
 from contracts.errors import Inadmissible, KeyNotInForce, Refusal, UnknownKey
 from contracts.state import Overlay
 from ledger.keys import Algorithm, P256SigningKey, Role, Signer, SigningKey, key_id
@@ -18,9 +20,7 @@ LOCK = MarkLock(bytes32("a lock"))
 OWN_ROLES = (Role.TRANSACTION, Role.SEALING, Role.TLS, Role.HUMAN)
 
 
-def proof(world: World, key: Signer, role: Role, owner: str = "shop") -> bytes | None:
-    if role is Role.SEALING:
-        return None
+def proof(world: World, key: Signer, role: Role, owner: str = "shop") -> bytes:
     member = world.ids[owner]
     return key.sign(
         keyring.possession_bytes(world.chain_id, member, role, key.algorithm, key.public)
@@ -122,6 +122,21 @@ def test_a_key_that_did_not_sign_for_this_member_and_role_is_refused() -> None:
     assert world.call("shop", good) == 0
 
 
+@pytest.mark.parametrize("role", OWN_ROLES)
+def test_nobody_takes_a_key_that_it_does_not_hold(role: Role) -> None:
+    world = World()
+    wanted = key_of("what a newcomer is to have")
+    call = adding(world, wanted, role)
+    other = msgspec.structs.replace(call, possession=key_of("shop").sign(b""))
+    assert world.call("shop", other) == Refusal.NEW_KEY_NOT_PROVED
+    old = key_of("old", role)
+    assert world.call("shop", adding(world, old, role)) == 0
+    rotate = rotating(world, id_of(old, role), wanted, role)
+    rotate = msgspec.structs.replace(rotate, possession=other.possession)
+    assert world.call("shop", rotate) == Refusal.NEW_KEY_NOT_PROVED
+    registry.require_new(world.state, Role.TRANSACTION, Algorithm.ED25519, wanted.public)
+
+
 def test_a_key_that_anybody_ever_had_is_refused() -> None:
     world = World()
     assert world.call("shop", adding(world, key_of("rival"))) == Refusal.NEW_KEY_TAKEN
@@ -136,7 +151,7 @@ def test_a_key_that_anybody_ever_had_is_refused() -> None:
 )
 def test_a_sealing_key_of_low_order_is_refused(public: bytes) -> None:
     world = World()
-    call = KeyAdd(Role.SEALING, Algorithm.ED25519, public, 0, None, None)
+    call = KeyAdd(Role.SEALING, Algorithm.ED25519, public, 0, None, bytes(64))
     assert world.call("shop", call) == Refusal.NEW_KEY_UNUSABLE
 
 
@@ -150,6 +165,33 @@ def test_a_member_has_so_many_live_keys_and_no_more() -> None:
     assert executed.outcomes[-1].evidence == (MAX_LIVE_KEYS,)
     assert world.call("shop", KeyRevoke(id_of(keys[0]), 0)) == 0
     assert world.call("shop", calls[-1]) == 0
+
+
+def test_keys_that_are_replaced_far_ahead_are_live_and_soon_too_many() -> None:
+    world, far = World(), 1_000_000
+    assert world.call("shop", adding(world, P256)) == 0
+    others = (SigningKey(bytes32(f"key {n}")) for n in range(MAX_ROTATING_KEYS - 1))
+    keys = [key_of("shop"), *others]
+    calls = [rotating(world, id_of(old), new, Role.TRANSACTION, far) for old, new in pairwise(keys)]
+    executed = world.block(world.transaction("shop", *calls))
+    codes = [each.code for each in executed.outcomes]
+    assert codes == [0] * (MAX_ROTATING_KEYS - 2) + [Refusal.TOO_MANY_KEYS]
+    assert executed.outcomes[-1].evidence == (MAX_ROTATING_KEYS,)
+    assert world.call("shop", KeyRevoke(id_of(keys[1]), 0)) == 0
+    assert world.call("shop", calls[-1]) == 0
+
+
+def test_all_keys_that_a_member_may_have_are_replaced_in_one_block() -> None:
+    world = World()
+    keys = [SigningKey(bytes32(f"key {n}")) for n in range(2 * MAX_LIVE_KEYS - 1)]
+    before, after = keys[: MAX_LIVE_KEYS - 1], keys[MAX_LIVE_KEYS - 1 :]
+    added = world.block(world.transaction("shop", *(adding(world, key) for key in before)))
+    old = [id_of(each) for each in (key_of("shop"), *before)]
+    calls = [
+        rotating(world, id_, new, Role.TRANSACTION) for id_, new in zip(old, after, strict=True)
+    ]
+    executed = world.block(world.transaction("shop", *calls))
+    assert {each.code for each in (*added.outcomes, *executed.outcomes)} == {0}
 
 
 def test_a_key_that_a_member_ends_signs_no_more_from_that_height_on() -> None:
@@ -301,8 +343,3 @@ def test_keys_of_a_validator_are_no_subject_of_these_calls() -> None:
             KeyAdd(role, Algorithm.ED25519, bytes(32), 0, None, bytes(64))
         with pytest.raises(ValueError, match="calls on validators"):
             KeyRotate(bytes(8), role, Algorithm.ED25519, bytes(32), 0, bytes(64))
-    for role, possession in ((Role.SEALING, bytes(64)), (Role.TLS, None)):
-        with pytest.raises(ValueError, match="signs that it is held"):
-            KeyAdd(role, Algorithm.ED25519, bytes(32), 0, None, possession)
-        with pytest.raises(ValueError, match="signs that it is held"):
-            KeyRotate(bytes(8), role, Algorithm.ED25519, bytes(32), 0, possession)

@@ -189,6 +189,8 @@ class Members(Book):
         why = self._why_no_new_key(now, call) | self._why_not_ended(held, last, now.height)
         if held is not None and held.role is not call.role:
             why[Refusal.KEY_OF_ANOTHER_ROLE] = (held.role,)
+        if sum(not each.has_ended(now.height) for each in member.keys) >= 64:
+            why[Refusal.TOO_MANY_KEYS] = (64,)
 
         def then() -> None:
             assert held is not None
@@ -203,12 +205,10 @@ class Members(Book):
             return {Refusal.NEW_KEY_UNUSABLE: ()}
         if self.is_used(call.public):
             why[Refusal.NEW_KEY_TAKEN] = ()
-        if call.role is not Role.SEALING:
-            head = b"depoli/sign/key/1\x00" + self.chain_id + now.sender
-            message = head + bytes((call.role, call.algorithm)) + call.public
-            assert call.possession is not None
-            if not is_signed(call.public, message, call.possession):
-                why[Refusal.NEW_KEY_NOT_PROVED] = ()
+        head = b"depoli/sign/key/1\x00" + self.chain_id + now.sender
+        message = head + bytes((call.role, call.algorithm)) + call.public
+        if not is_signed(call.public, message, call.possession):
+            why[Refusal.NEW_KEY_NOT_PROVED] = ()
         return why
 
     def _why_not_ended(self, held: Held | None, last: int, height: int) -> Why:
