@@ -26,9 +26,9 @@ from ledger.keys import (
 
 MAX_NOTE_BYTES: Final = 64 << 10  # a hundred validators and as many witnesses, with room
 MAX_SIGNATURES: Final = 256
+KEY_ID_BYTES: Final = 4
 
 _ED25519: Final = b"\x01"  # signature type of the note format
-_KEY_ID_BYTES: Final = 4
 _DASH: Final = "— "
 _CHAIN_PREFIX: Final = "depoli/"
 
@@ -43,7 +43,7 @@ class NoteKey:
     @property
     def id(self) -> bytes:
         """The four bytes that stand before its signatures; not collision-resistant."""
-        return sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:_KEY_ID_BYTES]
+        return sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:KEY_ID_BYTES]
 
     def encode(self) -> str:
         """Return the verifier key as Go's note package and its kin write it."""
@@ -187,9 +187,9 @@ def _parse_line(line: str) -> NoteSignature:
     if not line.startswith(_DASH) or not space or not _is_name(name):
         raise Malformed("note", "a signature line without dash, name and signature")
     data = _base64(encoded, "note")
-    if len(data) <= _KEY_ID_BYTES:
+    if len(data) <= KEY_ID_BYTES:
         raise Malformed("note", "a signature line without a signature")
-    return NoteSignature(name, data[:_KEY_ID_BYTES], data[_KEY_ID_BYTES:])
+    return NoteSignature(name, data[:KEY_ID_BYTES], data[KEY_ID_BYTES:])
 
 
 def _is_name(name: str) -> bool:

@@ -6,6 +6,7 @@ entry; it does not say that nothing happened to the same claim since.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -44,12 +45,7 @@ class Receipt(Struct):
 
     def verify(self, chain_id: bytes, validators: ValidatorSet) -> None:
         """Raise `LedgerError` naming the first false fact; `validators` are those of height 1."""
-        height = 0
-        for change in self.changes:
-            verify_block(change.header, change.certificate, chain_id, validators, above=height)
-            change.validators.verify_hash(change.header.next_validators_hash)
-            height, validators = change.header.height, change.validators
-        verify_block(self.header, self.certificate, chain_id, validators, above=height)
+        verify_from_genesis(self.header, self.certificate, self.changes, chain_id, validators)
         if self.entry.height > self.header.height:
             raise Mismatch("height of the entry", f"up to {self.header.height}", self.entry.height)
         if self.entry.height == self.header.height and self.entry.time != self.header.time:
@@ -76,6 +72,26 @@ def parse_json(text: str) -> Receipt:
 def parse(data: bytes) -> Receipt:
     """Return the receipt that `encode` wrote, or raise `Malformed`. It is not verified yet."""
     return decode(data, Receipt)
+
+
+def verify_from_genesis(
+    header: Header,
+    certificate: CommitCertificate,
+    changes: Sequence[Change],
+    chain_id: bytes,
+    validators: ValidatorSet,
+) -> ValidatorSet:
+    """Return who voted on `header`; raise `LedgerError` unless a quorum of them signed it.
+
+    `validators` are those of height 1, `changes` all since, in order.
+    """
+    height = 0
+    for change in changes:
+        verify_block(change.header, change.certificate, chain_id, validators, above=height)
+        change.validators.verify_hash(change.header.next_validators_hash)
+        height, validators = change.header.height, change.validators
+    verify_block(header, certificate, chain_id, validators, above=height)
+    return validators
 
 
 def verify_block(

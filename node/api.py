@@ -1,4 +1,4 @@
-"""The HTTP API under /v1: transactions in, what concerns the asker out.
+"""The HTTP API under /v1 and /tlog: transactions in, what concerns the asker out.
 
 Bearer tokens with scopes: `submit` sends transactions of its member; `read` reads what concerns its
 member; `audit` reads everything. What is not for the asker is answered as if it were not there.
@@ -44,12 +44,14 @@ from node.doctor.findings import to_json
 from node.evidence import EvidencePool
 from node.log import Log
 from node.mempool import Mempool
+from node.notary import Notary
 from node.organisations import Organisations
 from node.pledges import Pledges
 from node.problems import Problem
 from node.replica import Replica
 from node.things import Things
-from node.tokens import Grant, Scope, TokenBook
+from node.tlog import TransparencyLog, is_open
+from node.tokens import NOBODY, Grant, Scope, TokenBook
 from node.upgrade import outlook
 from node.voting import Voting
 
@@ -83,6 +85,8 @@ class Parts(Protocol):
     @property
     def evidence(self) -> EvidencePool: ...  # noqa: D102
     @property
+    def notary(self) -> Notary: ...  # noqa: D102
+    @property
     def reader(self) -> Executor: ...  # noqa: D102
     @property
     def log(self) -> Log: ...  # noqa: D102
@@ -100,6 +104,7 @@ class Api:
         self._things = Things(node.chain, node.reader)
         self._organisations = Organisations(node.chain, genesis.genesis, node.reader)
         self._voting = Voting(node.chain, node.reader)
+        self._tlog = TransparencyLog(node.chain, node.notary, node.reader)
         self._pledges, self._evidence = node.pledges, node.evidence
         self._genesis, self._genesis_json, self._tokens = genesis, genesis_json, tokens
 
@@ -115,6 +120,7 @@ class Api:
         self._things.add_routes(router)
         self._organisations.add_routes(router)
         self._voting.add_routes(router)
+        self._tlog.add_routes(router)
         router.add_get("/v1/blocks/{height}", self.block)
         router.add_get("/v1/receipts/{id}/{position}", self.receipt)
         router.add_get("/v1/status", self.status)
@@ -138,6 +144,8 @@ class Api:
     ) -> web.StreamResponse:
         scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         grant = self._tokens.lookup(token.strip()) if scheme.lower() == "bearer" else None
+        if grant is None and is_open(request.path):
+            grant = NOBODY
         if grant is None:
             raise Problem(401, "unauthorised", "a bearer token that this node knows is needed")
         request[GRANT] = grant

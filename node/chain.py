@@ -4,6 +4,7 @@ A block is durable when its record is in the segments; the store follows without
 the height that it has applied in the same batch, and blocks above that are executed again at start.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -19,6 +20,7 @@ from contracts.genesis import Genesis, start
 from ledger import merkle
 from ledger.block import Body, CommittedBlock, Header
 from ledger.certificate import CommitCertificate
+from ledger.decided import Decided
 from ledger.digest import StateDigest
 from ledger.encoding import Struct, decode, encode
 from ledger.entry import Entry, Outcome
@@ -30,7 +32,7 @@ from ledger.segments import Segments, TornTail
 from ledger.store import Store, open_store
 from ledger.transaction import Transaction
 from ledger.validators import MEMBER_ID_BYTES, MemberId, ValidatorSet
-from node.index import OFFENCE, Index, entries_of, rows
+from node.index import OFFENCE, Index, entries_in, entries_of, rows
 from node.stored import STATE, StoredState
 
 _NODE: Final = b"n"  # + level u8 + index u64 -> node of the log
@@ -282,7 +284,7 @@ class Chain:
         if position >= len(entries):
             return None
         index = place.first + position
-        proof = merkle.inclusion_proof(index, header.log_size, self._node)
+        proof = merkle.inclusion_proof(index, header.log_size, self.log_node)
         return Receipt(
             entry=entries[position],
             log_index=index,
@@ -291,6 +293,26 @@ class Chain:
             certificate=committed.certificate,
             changes=self.changes(header.height),
         )
+
+    def decided(self, height: int) -> Decided:
+        """Return the header at `height`, which must be there, and how to come to trust it."""
+        committed = self.block(height)
+        header = committed.block.header
+        return Decided(header, committed.certificate, self.changes(height))
+
+    def entries(self, first: int, count: int) -> list[Entry]:
+        """Return entries of the log from number `first` on, all of which must be there."""
+        heights = range(1, self.height + 1)
+        height = 1 + bisect_right(heights, first, key=self._log_size)
+        found: list[Entry] = []
+        skipped = first - (self._log_size(height - 1) if height > 1 else 0)
+        while len(found) < skipped + count:
+            found += entries_in(self.block(height))
+            height += 1
+        return found[skipped : skipped + count]
+
+    def _log_size(self, height: int) -> int:
+        return self.block(height).block.header.log_size
 
     def concerned(self, entry: Entry) -> tuple[bytes, ...]:
         """Return whom an entry concerns: its sender and, where it was applied, its counterparty."""
@@ -324,7 +346,8 @@ class Chain:
         known = sorted(self._known_changes.items(), key=itemgetter(0))
         return tuple(change for _, change in known if change.header.height < height)
 
-    def _node(self, level: int, index: int) -> Hash:
+    def log_node(self, level: int, index: int) -> Hash:
+        """Return the root of a perfect subtree of the log, which must have it."""
         found = self._store.get(_node_key(level, index))
         assert found is not None, "a log node is missing from the store"
         return Hash(found)

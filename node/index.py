@@ -11,7 +11,7 @@ from ledger.encoding import Struct, decode, encode
 from ledger.entry import APPLIED, Entry
 from ledger.hashing import Hash
 from ledger.store import Store
-from ledger.transaction import created_id, parse
+from ledger.transaction import Transaction, created_id, parse
 from ledger.validators import MEMBER_ID_BYTES
 
 _TRANSACTION: Final = b"t"  # + id -> encoded Place
@@ -109,24 +109,35 @@ def rows(executed: Executed, first: int) -> dict[bytes, bytes]:
 
 def entries_of(committed: CommittedBlock, transaction_id: bytes) -> list[Entry]:
     """Return the entries of one transaction, made again from its block."""
-    header = committed.block.header
     first = 0
     for raw in committed.block.body.transactions:
         transaction = parse(raw)
-        calls_made = transaction.body.calls
         if transaction.id == transaction_id:
-            return [
-                Entry(
-                    header.height,
-                    first + position,
-                    header.time,
-                    transaction.body.sender,
-                    transaction_id,
-                    position,
-                    call,
-                    committed.outcomes[first + position],
-                )
-                for position, call in enumerate(calls_made)
-            ]
-        first += len(calls_made)
+            return _entries(committed, transaction, first)
+        first += len(transaction.body.calls)
     raise AssertionError("the store names a transaction that its block does not hold")
+
+
+def entries_in(committed: CommittedBlock) -> list[Entry]:
+    """Return all entries of a block, made again from it."""
+    made: list[Entry] = []
+    for raw in committed.block.body.transactions:
+        made += _entries(committed, parse(raw), len(made))
+    return made
+
+
+def _entries(committed: CommittedBlock, transaction: Transaction, first: int) -> list[Entry]:
+    header = committed.block.header
+    return [
+        Entry(
+            header.height,
+            first + position,
+            header.time,
+            transaction.body.sender,
+            transaction.id,
+            position,
+            call,
+            committed.outcomes[first + position],
+        )
+        for position, call in enumerate(transaction.body.calls)
+    ]

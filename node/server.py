@@ -34,6 +34,7 @@ from node.listener import serve_http
 from node.log import Log
 from node.mempool import Mempool
 from node.metrics import Metrics
+from node.notary import Notary
 from node.p2p import Network
 from node.pledges import Pledges
 from node.replica import Replica
@@ -98,6 +99,7 @@ class Node:
     evidence: EvidencePool
     network: Network
     checkup: Checkup
+    notary: Notary
     metrics: Metrics
     log: Log
     reader: Executor
@@ -154,7 +156,7 @@ def _assemble(
     evidence.added = lambda: replica.transactions_added(())
     admission.network, exchange.network, exchange.checkup = network, network, checkup
     parts = (chain, mempool, admission, replica, pledges, evidence, network, checkup)
-    return Node(*parts, metrics, log, reader)
+    return Node(*parts, Notary(chain, keys.checkpoint), metrics, log, reader)
 
 
 def _open_files(

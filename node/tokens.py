@@ -69,6 +69,9 @@ class Grant:
         return scope in self.scopes
 
 
+NOBODY: Final = Grant(b"", None, frozenset(), "nobody")  # who has no token, and no scope
+
+
 class TokenBook:
     """All grants of a node."""
 

@@ -1,0 +1,69 @@
+"""Cosignatures of witnesses (c2sp.org/tlog-cosignature, v1): who saw a checkpoint, and when.
+
+By it a witness says that at that time this was the largest tree that it had seen of the log, and
+that it continues every smaller one that it cosigned.
+"""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from ledger.checkpoint import KEY_ID_BYTES, Note, NoteSignature
+from ledger.encoding import U63_MAX
+from ledger.errors import BadSignature
+from ledger.keys import PublicKey, SigningKey, verify
+
+_TYPE: Final = b"\x04"  # of Ed25519 cosignatures in the note format
+_TIME_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Cosigner:
+    """A witness: its name, such as `witness.example/w1`, and its Ed25519 key."""
+
+    name: str
+    public: PublicKey
+
+    @property
+    def id(self) -> bytes:
+        """The four bytes that stand before its cosignatures; not collision-resistant."""
+        return sha256(self.name.encode() + b"\n" + _TYPE + self.public).digest()[:KEY_ID_BYTES]
+
+    def encode(self) -> str:
+        """Return the verifier key as tools that follow logs take it."""
+        return f"{self.name}+{self.id.hex()}+{b64encode(_TYPE + self.public).decode()}"
+
+    def verify(self, note: Note) -> int:
+        """Return when this witness cosigned the note, unix seconds; raise `BadSignature`."""
+        times = [
+            self._verify(note.text, line.signature)
+            for line in note.signatures
+            if line.name == self.name and line.key_id == self.id
+        ]
+        if not times:
+            raise BadSignature(f"a note that {self.name} did not cosign with this key")
+        return max(times)
+
+    def _verify(self, text: str, signature: bytes) -> int:
+        time = int.from_bytes(signature[:_TIME_BYTES])
+        if not 0 < time <= U63_MAX:  # 0 makes no statement of when
+            raise BadSignature(f"cosignature by {self.name}")
+        what = f"cosignature by {self.name}"
+        verify(self.public, _message(text, time), signature[_TIME_BYTES:], what=what)
+        return time
+
+
+def cosign(text: str, name: str, key: SigningKey, *, time: int) -> NoteSignature:
+    """Return the line by which a witness cosigns the text of a checkpoint at `time`.
+
+    What it says must be durable where it is said from: sign after that.
+    """
+    assert text.endswith("\n")
+    assert 0 < time <= U63_MAX
+    signature = time.to_bytes(_TIME_BYTES) + key.sign(_message(text, time))
+    return NoteSignature(name, Cosigner(name, key.public).id, signature)
+
+
+def _message(text: str, time: int) -> bytes:
+    return f"cosignature/v1\ntime {time}\n{text}".encode()

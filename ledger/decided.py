@@ -1,0 +1,49 @@
+"""A block's header, and how to come to trust it: what a witness is shown beside a checkpoint.
+
+It holds no entry, so whoever may read none may have it.
+"""
+
+import json
+from typing import Annotated, Final
+
+import msgspec
+
+from ledger.block import Header
+from ledger.certificate import CommitCertificate
+from ledger.encoding import Struct
+from ledger.errors import Malformed
+from ledger.plain import load_json, parse_plain, plain
+from ledger.receipt import MAX_CHANGES, MAX_JSON_LENGTH, Change, verify_from_genesis
+from ledger.validators import ValidatorSet
+
+FORMAT: Final = "depoli/decided/1"
+
+
+class Decided(Struct):
+    """A header that a quorum committed, and every change of validators from genesis up to it."""
+
+    header: Header
+    certificate: CommitCertificate
+    changes: Annotated[tuple[Change, ...], msgspec.Meta(max_length=MAX_CHANGES)]  # in order
+
+    def verify(self, chain_id: bytes, validators: ValidatorSet) -> ValidatorSet:
+        """Return who voted on it; raise `LedgerError` naming the first false fact.
+
+        `validators` are those of height 1.
+        """
+        return verify_from_genesis(
+            self.header, self.certificate, self.changes, chain_id, validators
+        )
+
+
+def to_json(decided: Decided) -> str:
+    """Return it as a JSON object, for a file that people keep."""
+    return json.dumps({"format": FORMAT, **plain(decided)}, indent=1)
+
+
+def parse_json(text: str) -> Decided:
+    """Return what is in this JSON, or raise `Malformed`. It is not verified yet."""
+    value = load_json(text, kind="decided block", max_length=MAX_JSON_LENGTH)
+    if not isinstance(value, dict) or value.pop("format", None) != FORMAT:
+        raise Malformed("decided block", f"not an object with format {FORMAT}")
+    return parse_plain(value, Decided)
