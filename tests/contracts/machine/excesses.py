@@ -38,7 +38,8 @@ class Excesses(PayingMoves):
         for _ in range(33):
             signer = SigningKey(self.fresh())
             self.signers[signer.public] = signer
-            call = KeyAdd(Role.SEALING, Algorithm.ED25519, signer.public, 0, None, None)
+            proof = self.possession(member, Role.SEALING, signer)
+            call = KeyAdd(Role.SEALING, Algorithm.ED25519, signer.public, 0, None, proof)
             calls.append(Intent(member, call))
         yield calls
 

@@ -52,9 +52,12 @@ class MembersMoves(Stage):
         chosen = draw.one_of(draw.one_of((mine, mine, others)))
         return chosen if chosen.public in self.signers else mine[0]
 
-    def proof(self, draw: Draw, member: bytes, role: Role, signer: Signer) -> bytes:
+    def possession(self, member: bytes, role: Role, signer: Signer) -> bytes:
         head = b"depoli/sign/key/1\x00" + self.model.chain_id + member
-        proof = signer.sign(head + bytes((role, signer.algorithm)) + signer.public)
+        return signer.sign(head + bytes((role, signer.algorithm)) + signer.public)
+
+    def proof(self, draw: Draw, member: bytes, role: Role, signer: Signer) -> bytes:
+        proof = self.possession(member, role, signer)
         return draw.value(proof, bytes(64), signer.sign(b"another thing"))
 
     def height_near(self, draw: Draw) -> int:
