@@ -108,10 +108,11 @@ def create_card(
     """Draw an organisation's keys and write secrets and card to `folder`.
 
     Those that sign transactions are of the algorithm `signing`; with a person there is one more.
-    Raises `AlreadyThere` before anything is written, `BadCard` for a name that cannot stand.
+    Raises `AlreadyThere` before anything is written, `Usage` for a name that cannot stand.
     """
     path = folder / FILE_NAME
-    _check_names(path, label, family, country)
+    if fault := _fault_of(label, family, country):
+        raise Usage(fault, hint="nothing was made")
     if path.exists():
         raise files.AlreadyThere(path)
     roles = (*runs.roles, Role.HUMAN) if has_person else runs.roles
@@ -135,7 +136,8 @@ def load_card(path: Path) -> Card:
     if unknown := value.keys() - {"format", "label", "family", "country", "keys"}:
         raise BadCard(path, f"there is no field {min(unknown)[:64]}")
     label, family, country = value.get("label"), value.get("family"), value.get("country")
-    _check_names(path, label, family, country)
+    if fault := _fault_of(label, family, country):
+        raise BadCard(path, fault)
     return Card(str(label), str(family), str(country), _parse_keys(path, value.get("keys")))
 
 
@@ -146,13 +148,15 @@ def verify_seeds(folder: Path, card: Card) -> None:
             raise KeyMismatch(folder / FILE_NAME, role)
 
 
-def _check_names(path: Path, label: object, family: object, country: object) -> None:
+def _fault_of(label: object, family: object, country: object) -> str:
+    """Return what is wrong with what a member is called, "" for nothing."""
     if not _matches(LABEL, label):
-        raise BadCard(path, "a label is 1 to 32 of a-z, 0-9 and -, as in opticiens-de-france")
+        return "a label is 1 to 32 of a-z, 0-9 and -, as in opticiens-de-france"
     if family not in FAMILIES:
-        raise BadCard(path, f"a family is one of {', '.join(FAMILIES)}")
-    if not isinstance(country, str) or not is_in_eea(country.encode()):
-        raise BadCard(path, "a country is one of the European Economic Area, as FR")
+        return f"a family is one of {', '.join(FAMILIES)}"
+    if not isinstance(country, str) or not is_in_eea(country.encode(errors="replace")):
+        return "a country is one of the European Economic Area, in two capitals, as FR"
+    return ""
 
 
 def _parse_keys(path: Path, value: object) -> dict[Role, PublicKey]:

@@ -1126,7 +1126,7 @@ class Registry:
         if owner is None or owner == sender:
             return self.in_force(sender, id_, head.height), None
         scope_, until = self.delegations.get((sender, owner), (0, -1))
-        if head.time > until:
+        if head.time > until or not self.is_admitted(owner):
             return None, None
         return self.in_force(owner, id_, head.height, SIGNING[:1]), scope_
 

@@ -37,6 +37,12 @@ _ROLES: Final = {
     "sealing": Role.SEALING,
     "node": Role.TLS,
 }
+_NAMES: Final = {role: name for name, role in _ROLES.items()}
+_SETTINGS: Final = {  # of client.toml, by the role of the key whose file they name
+    Role.TRANSACTION: "key_file",
+    Role.HUMAN: "human_key_file",
+    Role.SEALING: "sealing_key_file",
+}
 _height_option = click.option(
     "--height",
     type=click.IntRange(0),
@@ -188,7 +194,9 @@ def rotate_key(
         "file": str(file),
     }
     emit(context, result, lambda: fields(result))
-    note(f"From block {first} on the old key signs nothing: name {file} in client.toml by then.")
+    if role in _SETTINGS:
+        named = f"if it is the one that {_SETTINGS[role]} of client.toml names"
+        note(f"From block {first} on {old.id} is good for nothing new: {named}, name {file} there.")
 
 
 @member.command()
@@ -286,7 +294,11 @@ def bind_certificate(
         return
     signed = _signed(private, signature, text, is_p256=len(public) == 33)  # noqa: PLR2004
     if not certificates.is_signed(public, text, signed):
-        raise NotVerified("signature", "it is not by the key in the certificate")
+        raise NotVerified(
+            "signature",
+            f"it is not by the key in the certificate {file}, or not of this member's message",
+            hint="sign anew, with that key, what --message writes",
+        )
     if out is not None:
         made = Attestation(person.sender.chain_id, person.home.member, held, hash_, public, signed)
         files.create(out, made.to_json())
@@ -379,9 +391,15 @@ async def _do(person: Person, doing: Any) -> int:  # noqa: ANN401 - a verb of `H
 
 def _key_in(file: Path, role: Role, algorithm: str) -> Signer:
     """Return the key in a file, which is drawn and written where there is none."""
+    wanted = Algorithm[algorithm.upper()]
+    if not role.allows(wanted):
+        raise Usage(
+            f"a key for {_NAMES[role]} is Ed25519, not of {algorithm}", hint="leave out --algorithm"
+        )
     if not file.exists():
-        keystore.create_key(file, Algorithm[algorithm.upper()] if role.signs_transactions
-                            else Algorithm.ED25519)  # fmt: skip
+        if not file.parent.is_dir():
+            raise files.Missing(file.parent, hint=f"make that folder first, for {file.name}")
+        keystore.create_key(file, wanted)
     return keystore.read_signer(file)
 
 

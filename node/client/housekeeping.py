@@ -84,8 +84,9 @@ def find_key(member: MemberView, name: str) -> KeyView:
     """Return a key of a member by its id, or the beginning of one; raise `NotFound`."""
     found = [key for key in member.keys if name and key.id.startswith(name)]
     if len(found) != 1:
+        many = "several keys" if found else "no key"
         raise NotFound(
-            f"{name[:32]} is the id of {'no key' if not found else 'several keys'} of this member",
+            f"'{name[:32]}' is the id of {many} of this member",
             hint="depoli member keys lists them",
         )
     return found[0]

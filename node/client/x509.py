@@ -61,8 +61,8 @@ def parse_certificates(data: bytes, name: str) -> list[x509.Certificate]:
         if b"-----BEGIN" in data:
             return x509.load_pem_x509_certificates(data)
         return [x509.load_der_x509_certificate(data)]
-    except ValueError as error:
-        raise NotReadable(f"{name} holds no certificate: {error}") from None
+    except ValueError:
+        raise NotReadable(f"{name} holds no certificate, in PEM or DER") from None
 
 
 def parse_revocations(data: bytes, name: str) -> x509.CertificateRevocationList:
@@ -71,8 +71,8 @@ def parse_revocations(data: bytes, name: str) -> x509.CertificateRevocationList:
         if b"-----BEGIN" in data:
             return x509.load_pem_x509_crl(data)
         return x509.load_der_x509_crl(data)
-    except ValueError as error:
-        raise NotReadable(f"{name} holds no list of revoked certificates: {error}") from None
+    except ValueError:
+        raise NotReadable(f"{name} holds no list of revoked certificates, in PEM or DER") from None
 
 
 def fingerprint(certificate: x509.Certificate) -> bytes:
@@ -90,7 +90,9 @@ def key_in(certificate: x509.Certificate) -> bytes:
         if numbers.e == _EXPONENT and key.key_size % 8 == 0 and size in RSA_BYTES:
             return numbers.n.to_bytes(size)
     raise NotVerified(
-        "key", "the certificate's key is neither P-256 nor RSA of 2048, 3072 or 4096 bits"
+        "key",
+        f"that of {_shown(certificate)} is neither P-256 nor RSA of 2048, 3072 or 4096 bits",
+        hint="the issuer makes another certificate, for such a key",
     )
 
 

@@ -16,7 +16,7 @@ from node import ceremony
 from node.card import BadCard, Card, Runs, create_card, load_card
 from node.ceremony import BadFile, NoSuchMember, UnknownValidator
 from node.client.packaged import table_hashes
-from node.errors import NodeError
+from node.errors import NodeError, Usage
 from node.files import AlreadyThere
 
 FOUNDERS = {"federation": "optician", "operator": "operator", "a": "insurer", "b": "insurer"}
@@ -245,6 +245,7 @@ def test_keys_that_are_not_those_of_the_card_sign_nothing(keys: Path, tmp_path: 
         ({"label": 3}, "label"),
         ({"family": "bank"}, "family"),
         ({"country": "FRA"}, "country"),
+        ({"country": "\ud800"}, "country"),
         ({"keys": []}, "keys"),
         ({"keys": [{}]}, "a key has"),
         ({"extra": 1}, "no field extra"),
@@ -257,6 +258,29 @@ def test_a_card_that_cannot_be_meant_is_refused(
     (tmp_path / "member.json").write_text(json.dumps(value | change))
     with pytest.raises(BadCard, match=reason):
         load_card(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"label": "Bad Label"}, "^a label is"),
+        ({"family": "bank"}, "^a family is"),
+        ({"country": "CH"}, "^a country is"),
+    ],
+)
+def test_what_no_member_can_be_called_is_said_and_nothing_is_made(
+    tmp_path: Path, wrong: dict[str, str], reason: str
+) -> None:
+    named = {"label": "shop", "family": "optician", "country": "FR"} | wrong
+    with pytest.raises(Usage, match=reason):
+        create_card(
+            tmp_path / "new",
+            label=named["label"],
+            family=named["family"],
+            country=named["country"],
+            runs=Runs.NOTHING,
+        )
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_card_with_a_key_of_low_order_is_refused(keys: Path, tmp_path: Path) -> None:

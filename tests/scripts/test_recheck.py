@@ -28,6 +28,7 @@ from contracts.calls import (
     KeyRevoke,
     MarkLock,
     Scope,
+    SuspendMember,
     parse_call,
 )
 from contracts.commitment import IDENTITY, sum_points
@@ -343,7 +344,7 @@ def test_a_quorum_that_forgets_a_rule_of_keys_is_told(
         check(tmp_path / "e", export_of(chain.genesis, chain.blocks), genesis)
 
 
-@pytest.mark.parametrize("after", ["revoked", "withdrawn", "not begun", "over"])
+@pytest.mark.parametrize("after", ["revoked", "withdrawn", "not begun", "over", "suspended"])
 def test_a_signature_by_a_key_that_is_not_in_force_is_told(
     after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,6 +361,11 @@ def test_a_signature_by_a_key_that_is_not_in_force_is_told(
     first: dict[str, Call] = {"not begun": add, "over": grant}
     if after in first:
         chain.block(chain.transaction("shop-a", first[after], key=held["second"]))
+    if after == "suspended":
+        grant = msgspec.structs.replace(grant, until=grant.until + 86_400)
+        chain.block(chain.transaction("shop-a", grant, key=held["second"]))
+        chain.enact(SuspendMember(member_of("shop-b")))
+        monkeypatch.setattr(registry, "sender", registry.member)
     monkeypatch.setattr(registry.Key, "is_in_force", lambda *_: True)
     monkeypatch.setattr(delegation.Delegation, "is_in_force", lambda *_: True)
     signers: dict[str, Signer] = {"revoked": own, "not begun": begun}

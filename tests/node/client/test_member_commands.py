@@ -1,5 +1,6 @@
 """Members at their commands: keys, who acts for whom, and certificates."""
 
+import ast
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from contracts import certificates, registry
 from ledger.keys import Role
 from node.cli.person import Person
-from node.client import x509
+from node.client import refusals, x509
 from node.errors import Exit
 from tests.authority import NOW, anchor, pem, private, text
 from tests.contracts.world import id_of
@@ -64,6 +65,55 @@ def test_a_key_is_added_and_ended(town: Town, role: str) -> None:
     assert ended["until_height"] == 50
     town.refuses(Exit.NOT_FOUND, "shop", "member", "revoke-key", "ffff")
     Path("new.seed").unlink()
+
+
+def test_a_key_that_cannot_be_made_is_told_before_anything_is_written(town: Town) -> None:
+    for role in ("sealing", "node"):
+        args = ("member", "add-key", "new.seed", "--role", role, "--algorithm", "p256")
+        said = town.refuses(Exit.USAGE, "shop", *args)
+        assert f"a key for {role} is Ed25519" in said
+    assert not Path("new.seed").exists()
+    said = town.refuses(Exit.NOT_INITIALISED, "shop", "member", "add-key", "none/new.seed")
+    assert "none does not exist" in said
+    assert "make that folder first" in said
+
+
+def test_what_is_wrong_with_a_change_of_keys_is_told_with_what_to_do(town: Town) -> None:
+    said = town.refuses(Exit.NOT_FOUND, "shop", "member", "revoke-key", "")
+    assert "'' is the id of no key of this member" in said
+    said = town.refuses(Exit.REJECTED, "shop", "member", "add-key", "new.seed", "--until", "1")
+    assert "KEY_NEVER_IN_FORCE" in said
+    assert "give an --until above" in said
+    said = town.refuses(Exit.REJECTED, "shop", "member", "delegate", "shop", "--scope", "claims")
+    assert "name another member" in said
+    said = town.refuses(Exit.REJECTED, "shop", "member", "withdraw", "rival")
+    assert "depoli member show lists" in said
+
+
+@pytest.mark.parametrize(
+    ("role", "setting"),
+    [("human", "human_key_file"), ("sealing", "sealing_key_file"), ("transaction", "key_file")],
+)
+def test_who_changes_a_key_is_told_which_setting_names_it(
+    town: Town, role: str, setting: str
+) -> None:
+    made = town.once("shop", "member", "add-key", "old.seed", "--role", role)
+    (key,) = [each for each in keys_of(town, "shop") if each["public"] == made["public"]]
+    town.node.world.block()
+    done = town.call("shop", "member", "rotate-key", "new.seed", "--key", key["id"])
+    assert f"the one that {setting} of client.toml names" in done.stderr
+
+
+def test_no_reason_has_two_hints() -> None:
+    """A second one would take the place of the first, and be read where it means nothing."""
+    (table,) = [
+        node.value
+        for node in ast.walk(ast.parse(Path(refusals.__file__).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_HINTS"
+    ]
+    assert isinstance(table, ast.Dict)
+    names = [ast.unparse(key) for key in table.keys if key is not None]
+    assert len(names) == len(set(names)) > 20
 
 
 @pytest.fixture(autouse=True)
