@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from contracts import eras, parameters, reference, registry, versions
+from contracts import ballot, eras, parameters, reference, registry, versions
 from contracts.calls import (
     AdmitMember,
     JoinValidators,
@@ -73,6 +73,8 @@ def require_sensible(state: Reader, subject: Subject, height: int) -> None:
                 raise Refused(Refusal.MEMBER_STANDS_OTHERWISE, found.status)
             if isinstance(subject, RemoveMember) and _validates(state, subject.member, height):
                 raise Refused(Refusal.MEMBER_VALIDATES)
+            if isinstance(subject, SuspendMember) and _is_needed(state, subject.member):
+                raise Refused(Refusal.NOBODY_COULD_DECIDE)
             if isinstance(subject, RekeyMember):
                 _require_new(state, 0, Role.TRANSACTION, subject.key)
 
@@ -115,6 +117,12 @@ def _require_new(state: Reader, index: int, role: Role, key: NewKey) -> None:
         raise Refused(Refusal.KEY_UNUSABLE, index) from None
     except KeyInUse:
         raise Refused(Refusal.KEY_TAKEN, index) from None
+
+
+def _is_needed(state: Reader, member: bytes) -> bool:
+    """Return whether those who run validators could decide nothing more without a member."""
+    voters = [voter.member for voter in eras.latest(state).validators.members]
+    return member in voters and not ballot.could_decide(state, voters, without=member)
 
 
 def _validates(state: Reader, member: bytes, height: int) -> bool:

@@ -1,6 +1,6 @@
 """Who may vote, how many it takes, and how a vote stands."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Final
@@ -87,14 +87,24 @@ class Tally:
         return left < self.needed or not self._are_shared(self.open)
 
     def _are_shared(self, families: frozenset[Family]) -> bool:
-        """Return whether so many families may decide: with few validators one may."""
-        return self.electors < FAMILY_RULE_FROM or len(families) >= FAMILIES
+        return _are_shared(self.electors, families)
 
 
 def electors(state: Reader, height: int) -> tuple[MemberId, ...]:
     """Return the members that run validators at a height; each has one vote."""
     members = eras.validators_at(state, height).members
     return tuple(MemberId(validator.member) for validator in members)
+
+
+def could_decide(state: Reader, voters: Collection[bytes], without: bytes | None = None) -> bool:
+    """Return whether those of these electors who are admitted could let a vote pass by themselves.
+
+    Where they could not, nobody could reinstate the others, nor change anything ever after.
+    """
+    found = (registry.admitted(state, voter) for voter in voters if voter != without)
+    families = [member.family for member in found if member is not None]
+    needed = Threshold.MAJORITY.of(len(voters))
+    return len(families) >= needed and _are_shared(len(voters), frozenset(families))
 
 
 def ballot(state: Reader, proposal: bytes, member: bytes) -> Ballot | None:
@@ -145,3 +155,8 @@ def tally(
             yes.add(member.family)
     needed = threshold.of(len(voters))
     return Tally(len(voters), needed, frozenset(yes), agree, frozenset(open_), declined)
+
+
+def _are_shared(electors: int, families: frozenset[Family]) -> bool:
+    """Return whether so many families may decide: with few validators one may."""
+    return electors < FAMILY_RULE_FROM or len(families) >= FAMILIES

@@ -305,6 +305,7 @@ class Refusal(IntEnum):
     COUNTRY_NOT_IN_EEA = 237
     PROPOSAL_OF_ANOTHER_CHANGE = 238
     NOT_IN_EFFECT_YET = 239
+    NOBODY_COULD_DECIDE = 240
     CLAIM_OF_OTHERS = 170
     CLAIM_NOT_IN_SETTLEMENT = 171
     SETTLEMENT_FULL = 172
@@ -453,6 +454,10 @@ _TEXTS: Final = {
     ),
     Refusal.PROPOSAL_OF_ANOTHER_CHANGE: "The proposal that it names is of another change.",
     Refusal.NOT_IN_EFFECT_YET: "The change may be made from the height given on.",
+    Refusal.NOBODY_COULD_DECIDE: (
+        "Too many members that run validators would be suspended: the others could decide nothing,"
+        " nor reinstate them."
+    ),
     Refusal.COUNTRY_NOT_IN_EEA: "Members are organisations of the European Economic Area.",
     Refusal.CLAIM_OF_OTHERS: (
         "The claim at the index given is not of the two whom the settlement is of."

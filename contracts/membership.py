@@ -8,7 +8,7 @@ alone, without any vote.
 from collections.abc import Sequence
 from typing import Final
 
-from contracts import eras, governance, recent, registry
+from contracts import ballot, eras, governance, recent, registry
 from contracts.calls import (
     Change,
     Possession,
@@ -184,7 +184,7 @@ def _require_sender(context: Context, member: bytes) -> None:
 
 
 def _require_shared(state: Reader, after: Sequence[Validator]) -> None:
-    """Refuse a set of which one family would have a quorum alone."""
+    """Refuse a set of which one family would have a quorum alone, or that could decide nothing."""
     families = []
     for validator in after:
         member = registry.member(state, validator.member)
@@ -192,6 +192,8 @@ def _require_shared(state: Reader, after: Sequence[Validator]) -> None:
         families.append(member.family)
     if (family := registry.ruling_family(families)) is not None:
         raise Refused(Refusal.FAMILY_WOULD_DECIDE, family)
+    if not ballot.could_decide(state, [validator.member for validator in after]):
+        raise Refused(Refusal.NOBODY_COULD_DECIDE)
 
 
 def _kept_of_newcomer(context: Context, wanted: ValidatorKeys) -> list[bool]:

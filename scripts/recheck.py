@@ -1082,6 +1082,13 @@ class Registry:
         """Return whether a member is in good standing."""
         return member in self.members and self.members[member][1] == ADMITTED
 
+    def is_able(self, voters, without=None):
+        """Return whether those of these validators who are admitted could reinstate the others."""
+        owners = [voter.member for voter in voters if voter.member != without]
+        families = [self.members[one][0] for one in owners if self.is_admitted(one)]
+        is_enough = len(families) >= len(voters) // 2 + 1
+        return is_enough and (len(voters) < 4 or len(set(families)) >= 2)
+
     def require_admitted(self, sender):
         """Refuse a transaction of one that may send none."""
         if not self.is_admitted(sender):
@@ -1225,6 +1232,7 @@ class Council:
             families = [self.registry.members[voter.member][0] for voter in after]
             most = max(map(families.count, families))
             require(len(after) < 4 or most < quorum(len(after)), "a family would decide alone")
+            require(self.registry.is_able(after), "too many of them are suspended")
         before = voters[place][1:] if number != 50 else ()
         if number != 51:
             self._require_keys(head, change, before if number == 53 else None)
@@ -1426,6 +1434,9 @@ class Assembly:
         if number == 5:
             return not new(ROLES["transaction"], *subject.key)
         voters = (*self.council.at(height), *self.council.eras[-1][1])
+        last = self.council.eras[-1][1]
+        if number == 2 and member in [voter.member for voter in last]:
+            return not self.registry.is_able(last, member)
         return number == 4 and member in [voter.member for voter in voters]
 
     def _is_usable(self, role, algorithm, public):

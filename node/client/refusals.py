@@ -35,6 +35,7 @@ _HINTS = {
     Refusal.NOT_IN_EFFECT_YET: "wait until that block; depoli proposal show tells it",
     Refusal.ALREADY_PROPOSED: "vote on that one: depoli proposal list",
     Refusal.MEMBER_VALIDATES: "its validator leaves first: depoli proposal leave",
+    Refusal.NOBODY_COULD_DECIDE: "reinstate one that is suspended first: depoli proposal reinstate",
     Refusal.FAMILY_WOULD_DECIDE: "a member of another family must join, or take the place",
     Refusal.KEYS_UNCHANGED: "make others first: depoli validator new-keys",
     Refusal.KEY_TAKEN: "make others: depoli validator new-keys; a key is used once, for ever",

@@ -578,3 +578,39 @@ def test_parameters_that_contradict_one_another_are_no_call() -> None:
 def test_what_is_looked_at_again_and_again_is_paid_for() -> None:
     assert Propose(table(0), 1, 2).cost == Withdraw(bytes(32)).cost == 64
     assert Vote(bytes(32), agrees=True).cost == 256
+
+
+# --- that there is always somebody who can decide -------------------------------------------------
+
+
+def test_who_is_needed_to_decide_anything_is_not_suspended() -> None:
+    """Both are voted while both may vote; with both, nobody could reinstate anybody, ever."""
+    world = World()
+    made = [world.propose(suspend(world, name), effect=40) for name in ("insurer", "mutual")]
+    assert world.vote(made[0], "federation", "operator", "mutual") == said(State.PASSED, 3)
+    assert world.vote(made[1], "federation", "operator", "insurer") == said(State.PASSED, 3)
+    world.reach(40)
+    assert [state_of(world, id_) for id_ in made] == [State.ENACTED, State.MOOT]
+    assert standing_of(world, "mutual") is Status.ADMITTED
+    again = world.proposing(suspend(world, "mutual"))
+    assert world.make("operator", again) == refused(Refusal.NOBODY_COULD_DECIDE)
+    votes = ("federation", "operator", "mutual")
+    world.enact_by(suspend(world, "shop"), *votes)  # which runs no validator
+    back = world.propose(ReinstateMember(world.ids["insurer"]))
+    assert world.vote(back, *votes) == said(State.PASSED, 3)
+
+
+def test_one_family_is_not_left_alone() -> None:
+    world = World()
+    world.let_validate("federation", "shop", "rival", "insurer", "mutual")
+    world.enact_by(suspend(world, "mutual"), "federation", "shop", "insurer")
+    last = world.proposing(suspend(world, "insurer"))  # three of five are left, of one family
+    assert world.make("shop", last) == refused(Refusal.NOBODY_COULD_DECIDE)
+
+
+@pytest.mark.parametrize("names", [("insurer",), ("insurer", "mutual")])
+def test_where_one_or_two_vote_none_of_them_is_suspended(names: tuple[str, ...]) -> None:
+    world = World()
+    world.let_validate(*names)
+    own = world.proposing(suspend(world, "insurer"))
+    assert world.make("insurer", own) == refused(Refusal.NOBODY_COULD_DECIDE)

@@ -556,3 +556,18 @@ def check(executed: Executed, world: Council, before: object) -> None:
 def test_validator_keys_are_what_their_set_shows() -> None:
     validator = World().chain.validators.members[0]
     assert membership.keys_of(validator) == ValidatorKeys(*list_of(validator))
+
+
+def test_those_who_are_left_can_still_reinstate_the_others() -> None:
+    """Five of whom two are suspended: a fourth of them who goes, or is replaced, must be one."""
+    world = Council()
+    world.let_validate(*VALIDATORS, "shop")
+    state = Overlay(world.state)
+    for name in ("insurer", "mutual"):
+        registry.suspend(state, world.ids[name], world.height)
+    world.state.apply(state.changes)
+    unable = refused(Refusal.NOBODY_COULD_DECIDE)
+    assert world.make("shop", world.leaving("operator")) == unable
+    assert world.make("rival", world.replacing("operator", "rival")) == unable  # one family is left
+    assert world.make("shop", world.leaving("insurer")) == DONE
+    assert world.make("auditor", world.joining("auditor")) == DONE

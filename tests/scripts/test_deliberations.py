@@ -66,6 +66,22 @@ def test_both_count_families_and_thresholds_alike(agree: int, tmp_path: Path) ->
     check(tmp_path / "e", export_of(chain.genesis, chain.blocks), genesis)
 
 
+def test_both_leave_enough_who_can_decide(tmp_path: Path) -> None:
+    chain = few()
+    chain.block(chain.transaction("insurer-b", chain.proposing(table_of("by who was not"))))
+    assert chain.blocks[-1].outcomes == (Outcome(APPLIED),)
+    genesis = tmp_path / "g"
+    genesis.write_text(signed_json(chain.genesis))
+    check(tmp_path / "e", export_of(chain.genesis, chain.blocks), genesis)
+
+
+def few() -> Chain:
+    """Return a chain of four validators that voted to suspend two: only one of them is."""
+    chain = Chain(CHAIN.genesis)
+    chain.enact(SuspendMember(member_of("insurer-a")), SuspendMember(member_of("insurer-b")))
+    return chain
+
+
 def says(chain: Chain, name: str, sender: str, call: Call, *evidence: int) -> Forgery:
     """Let a quorum say that a call was applied, and what its entry says."""
     last = chain.state
@@ -89,7 +105,7 @@ def says(chain: Chain, name: str, sender: str, call: Call, *evidence: int) -> Fo
 
 
 def lies() -> Iterator[Forgery]:
-    chain = Chain(CHAIN.genesis)
+    chain, able = Chain(CHAIN.genesis), few()
     shop = member_of("shop-a")
     open_ = chain.propose("operator", SuspendMember(shop))
     closed = chain.propose("operator", table_of("one"))
@@ -120,6 +136,8 @@ def lies() -> Iterator[Forgery]:
     yield lie("the same once more", "operator", chain.proposing(SuspendMember(shop)))
     yield lie("what is so", "operator", chain.proposing(SetParameters(Parameters())))
     yield lie("a stranger", "operator", chain.proposing(SuspendMember(bytes(16))))
+    needed = able.proposing(SuspendMember(member_of("insurer-b")))
+    yield says(able, "who is needed is suspended", "operator", needed)
     yield lie("another withdraws", "insurer-a", Withdraw(open_))
     yield lie("withdrawn twice", "operator", Withdraw(closed))
     for number in range(8):
