@@ -51,7 +51,8 @@ class NoSuchMember(NotFound):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"no member in the genesis is {name[:64]}", hint="depoli genesis show lists them"
+            f"no member in the genesis is {name[:64]}",
+            hint="depoli genesis show lists them; whoever was voted in later is named by its id",
         )
 
 

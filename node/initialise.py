@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from contracts.genesis import Founder
+from contracts.genesis import Founder, Genesis
 from ledger.keys import Role
 from ledger.validators import MemberId
 from node import ceremony, files, tokens
@@ -33,19 +33,12 @@ class NotInGenesis(VerificationFailed):
 
 
 class UnknownPeer(NotFound):
-    """An address is given for somebody whom the genesis does not admit, or for ourselves."""
+    """An address is given for no label of the genesis and no id, or for ourselves."""
 
     def __init__(self, name: str, known: list[str]) -> None:
         super().__init__(
             f"{name} is no other member of this network", hint=f"there are: {', '.join(known[:12])}"
         )
-
-
-class UnknownMember(NotFound):
-    """The genesis admits nobody of that label."""
-
-    def __init__(self, name: str, known: list[str]) -> None:
-        super().__init__(f"no member is called {name}", hint=f"there are: {', '.join(known[:12])}")
 
 
 class OtherSettings(NodeError):
@@ -67,7 +60,7 @@ class Settings:
     p2p_listen: Address
     api_listen: Address
     admin_listen: Address
-    peers: Mapping[str, Address]  # by label
+    peers: Mapping[str, Address]  # by label, or id of one admitted later
     first_start: bool  # these keys never signed for this chain
     member: str | None = None  # whose node it is, where its keys are not those of the genesis
 
@@ -86,16 +79,22 @@ def initialise(folder: Path, genesis_file: Path, settings: Settings) -> Initiali
     """Make `folder` that of a node of this genesis; the same again changes nothing.
 
     Nothing is written before everything is known to be right. Raises `NotInGenesis`,
-    `UnknownMember`, `UnknownPeer`, `OtherSettings`, and what genesis and keys are refused by.
+    `NoSuchMember`, `UnknownPeer`, `OtherSettings`, and what genesis and keys are refused by.
     """
     text = ceremony.read(genesis_file)
     genesis = ceremony.parse_genesis(text, genesis_file)
     keys = load_node_keys(settings.keys, settings.mode)
     members = genesis.genesis.members
-    ours = find_ours(members, keys) if settings.member is None else _named(members, settings.member)
-    others = [each.label for each in members if each is not ours]  # any may run a node by now
+    if settings.member is None:
+        member = find_ours(members, keys).id
+    else:
+        member = ceremony.id_of(genesis.genesis, settings.member)
+    labels = {each.id: each.label for each in members}
+    others = [
+        label for each, label in labels.items() if each != member
+    ]  # any may run a node by now
     for name in settings.peers:
-        if name not in others:
+        if _other(genesis.genesis, name) in (None, member):
             raise UnknownPeer(name, others)
     chosen = {
         "mode": settings.mode,
@@ -121,7 +120,7 @@ def initialise(folder: Path, genesis_file: Path, settings: Settings) -> Initiali
             label="operator",
         )
     is_new = _settle(folder / FILE_NAME, content)  # last: with it the folder is a node's
-    return Initialised(genesis.chain_id, ours.id, ours.label, is_new)
+    return Initialised(genesis.chain_id, member, labels.get(member, member.hex()), is_new)
 
 
 def give_token(
@@ -154,11 +153,12 @@ def find_ours(members: Sequence[Founder], keys: NodeKeys) -> Founder:
     return ours
 
 
-def _named(members: Sequence[Founder], label: str) -> Founder:
-    for each in members:
-        if each.label == label:
-            return each
-    raise UnknownMember(label, [each.label for each in members])
+def _other(genesis: Genesis, name: str) -> MemberId | None:
+    """Return the member of this label or id, who may have been admitted later, None for nobody."""
+    try:
+        return ceremony.id_of(genesis, name)
+    except ceremony.NoSuchMember:
+        return None
 
 
 def _begin_journal(data: Path, identity: bytes) -> None:

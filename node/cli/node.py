@@ -71,7 +71,7 @@ def node() -> None:
     "--peer",
     "peers",
     multiple=True,
-    metavar="LABEL=HOST:PORT",
+    metavar="LABEL|ID=HOST:PORT",
     help="Where another member's node is reached; once for each.",
 )
 @click.option(
@@ -81,8 +81,8 @@ def node() -> None:
 )
 @click.option(
     "--member",
-    metavar="LABEL",
-    help="Whose node it is, where its keys are newer than the genesis: a validator that joins.",
+    metavar="LABEL|ID",
+    help="Whose node it is, where its keys are not in the genesis: one that joins, or came later.",
 )
 @json_option
 @click.pass_context
@@ -290,7 +290,7 @@ def status_text(value: Mapping[str, Any]) -> str:
 def _parse_peer(text: str) -> tuple[str, Address]:
     label, equals, address = text.partition("=")
     if not equals or not label:
-        raise click.BadParameter(f"'{text}' must be LABEL=HOST:PORT", param_hint="--peer")
+        raise click.BadParameter(f"'{text}' must be LABEL|ID=HOST:PORT", param_hint="--peer")
     try:
         return label, parse_address(address)
     except Unfit as error:

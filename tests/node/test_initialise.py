@@ -9,13 +9,13 @@ import pytest
 from ledger.keys import Role
 from node import ceremony
 from node.card import Runs, create_card
+from node.ceremony import NoSuchMember
 from node.config import Address, Mode, load_config
 from node.files import Exposed, Missing
 from node.initialise import (
     NotInGenesis,
     OtherSettings,
     Settings,
-    UnknownMember,
     UnknownPeer,
     initialise,
 )
@@ -161,6 +161,20 @@ def test_a_peer_is_another_member(founded: Path, tmp_path: Path, name: str) -> N
     assert "federation" in caught.value.hint
 
 
+def test_a_member_that_was_voted_in_later_has_a_node_and_is_a_peer_by_its_id(
+    founded: Path, tmp_path: Path
+) -> None:
+    genesis, late = founded / "genesis.json", "ab" * 16
+    chosen = replace(settings(founded / "stranger"), member=late)
+    made = initialise(tmp_path / "n", genesis, chosen)
+    assert (made.member, made.label) == (bytes.fromhex(late), late)
+    with pytest.raises(UnknownPeer):
+        initialise(tmp_path / "m", genesis, replace(chosen, peers={late: Address("x", 1)}))
+    peers = {late: Address("x", 1)}
+    initialise(tmp_path / "a", genesis, replace(settings(founded / "a"), peers=peers))
+    assert load_config(tmp_path / "a").peers == peers
+
+
 def test_a_peer_may_be_a_member_that_had_no_node_when_the_chain_began(
     founded: Path, tmp_path: Path
 ) -> None:
@@ -188,6 +202,5 @@ def test_a_member_that_is_named_may_have_keys_that_are_newer_than_the_genesis(
     made = initialise(tmp_path / "n", founded / "genesis.json", chosen)
     assert made.label == "watcher"
     other = replace(chosen, member="stranger")
-    with pytest.raises(UnknownMember) as caught:
+    with pytest.raises(NoSuchMember):
         initialise(tmp_path / "m", founded / "genesis.json", other)
-    assert "federation" in caught.value.hint
