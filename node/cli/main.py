@@ -34,6 +34,7 @@ _NOUNS: Final = {
     "settlement": "Settle a batch of accepted claims, and confirm it.",
     "receipt": "Export and verify the proof that an entry is on the chain.",
     "audit": "Export the chain and verify it from genesis.",
+    "tlog": "Take the log away as static files, in the formats of transparency logs.",
     "evidence": "List, export and verify what convicts a validator of contradicting itself.",
     "upgrade": "See which rules are to come, try them on an export, and say that we are ready.",
 }

@@ -1,0 +1,126 @@
+"""A log in the C2SP formats, read over HTTP from a node or from wherever an export of it lies.
+
+Nothing that it says is believed here, but its length is bounded. No redirect is followed.
+"""
+
+import contextlib
+import http.client
+import json
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+from ledger.checkpoint import (
+    MAX_NOTE_BYTES,
+    Checkpoint,
+    Note,
+    NoteKey,
+    origin,
+    parse_checkpoint,
+    parse_note,
+)
+from ledger.decided import Decided, parse_json
+from ledger.errors import BadSignature, Malformed, Mismatch
+from ledger.hashing import HASH_BYTES
+from ledger.keys import PublicKey
+from ledger.receipt import MAX_JSON_LENGTH
+from ledger.tiles import ENTRIES, MAX_BUNDLE_BYTES, Tile
+from ledger.validators import ValidatorSet
+from node.audit.errors import Refused, Unreachable
+from node.errors import Usage
+
+_SILENT_S: Final = 30.0  # a node that says nothing for so long is gone
+_MAX_PROBLEM_BYTES: Final = 2048
+
+
+class LogSource:
+    """The log at an address such as `http://127.0.0.1:7680/tlog`. Use it as a context.
+
+    Its methods raise `Unreachable` and `Refused`, and `Malformed` where it sent something else.
+    """
+
+    def __init__(self, url: str, token: str = "") -> None:
+        parts = urlsplit(url)
+        kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+        try:
+            kind, host, port = kinds[parts.scheme], parts.hostname or "", parts.port
+            self._http = kind(host, port, timeout=_SILENT_S)
+        except (KeyError, ValueError, http.client.InvalidURL):
+            raise Usage(f"{url} is no address like http://127.0.0.1:7680/tlog") from None
+        self.url, self._path = url, parts.path.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._http.close()
+
+    def note(self) -> Note:
+        """Return the checkpoint as it is served, signed by whomever."""
+        return parse_note(self._read("checkpoint", MAX_NOTE_BYTES))
+
+    def decided(self, height: int) -> Decided:
+        """Return how to come to trust the block of a checkpoint."""
+        try:
+            text = self._read(f"commit/{height}", MAX_JSON_LENGTH).decode()
+        except UnicodeDecodeError:
+            raise Malformed("decided block", "not UTF-8") from None
+        return parse_json(text)
+
+    def tile(self, tile: Tile) -> bytes:
+        """Return what a tile or a bundle is said to hold."""
+        limit = MAX_BUNDLE_BYTES if tile.level == ENTRIES else tile.width * HASH_BYTES
+        return self._read(tile.path, limit)
+
+    def _read(self, path: str, limit: int) -> bytes:
+        try:
+            status, body = self._exchange(f"{self._path}/{path}", limit)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self._http.close()
+            raise Unreachable(self.url, str(error) or type(error).__name__) from None
+        if status != http.client.OK:
+            raise Refused(status, f"{path}: {_words(body)}")
+        if len(body) > limit:
+            raise Malformed(path, f"more than {limit} bytes")
+        return body
+
+    def _exchange(self, target: str, limit: int) -> tuple[int, bytes]:
+        was_open = self._http.sock is not None
+        try:
+            self._http.request("GET", target, headers=self._headers)
+            response = self._http.getresponse()
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            self._http.close()
+            if not was_open:  # else it had rested too long
+                raise
+            self._http.request("GET", target, headers=self._headers)
+            response = self._http.getresponse()
+        is_good = response.status == http.client.OK
+        body = response.read((limit if is_good else _MAX_PROBLEM_BYTES) + 1)
+        if not response.isclosed():
+            self._http.close()  # more than we take
+        return response.status, body
+
+
+def verified(note: Note, decided: Decided, chain_id: bytes, validators: ValidatorSet) -> Checkpoint:
+    """Return the checkpoint in a note; raise `LedgerError` naming the first false fact.
+
+    It is that of `decided`, which a quorum committed, and one of those who voted there signed it.
+    `validators` are those of height 1.
+    """
+    voters = decided.verify(chain_id, validators)
+    checkpoint, expected = parse_checkpoint(note.text), Checkpoint.of(decided.header)
+    if checkpoint != expected:
+        raise Mismatch("checkpoint", " ".join(expected.encode().split("\n")), note.text)
+    for voter in voters.members:
+        with contextlib.suppress(BadSignature):
+            note.verify(NoteKey(origin(chain_id), PublicKey(voter.checkpoint_key)))
+            return checkpoint
+    raise BadSignature("a checkpoint that no validator of its block signed")
+
+
+def _words(problem: bytes) -> str:
+    """Return what RFC 9457 problem details say, or the text that came instead."""
+    with contextlib.suppress(ValueError, LookupError, TypeError, RecursionError):
+        return str(json.loads(problem)["title"])
+    return problem.decode(errors="replace")
