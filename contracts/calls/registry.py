@@ -14,7 +14,7 @@ MAX_LIVE_KEYS: Final = 32  # of a member, that have not ended, when it adds one
 MAX_ROTATING_KEYS: Final = 2 * MAX_LIVE_KEYS  # when it rotates one: each may be on its way out
 RSA_BYTES: Final = (256, 384, 512)  # moduli of 2048, 3072 and 4096 bits
 _RSA_COST: Final = 72  # a power modulo 4096 bits
-_KEY_COST: Final = 8 + MAX_LIVE_KEYS  # the pairs of a key, and a look at all that are live
+_KEY_COST: Final = 8 + MAX_LIVE_KEYS  # the pairs of a key, and a look at those that are live
 
 Height = Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]
 KeyIdBytes = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]

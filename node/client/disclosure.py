@@ -211,7 +211,11 @@ def _verify_document(
     except BadDocument as error:
         raise NotVerified(what, str(error)) from None
     name = submitter.label or submitter.id
-    raise NotVerified(what, f"signed by a key that {name} never had")
+    raise NotVerified(
+        what,
+        f"signed by a key that {name} never had",
+        hint="not even a delegate's is taken: the shop makes its documents with a key of its own",
+    )
 
 
 def _verify_amount(opening: Opening, values: Mapping[str, Value], claim: Asked) -> None:

@@ -40,6 +40,7 @@ _HINTS = {
     Refusal.KEYS_UNCHANGED: "make others first: depoli validator new-keys",
     Refusal.KEY_TAKEN: "make others: depoli validator new-keys; a key is used once, for ever",
     Refusal.NEW_KEY_TAKEN: "a key is used once, for ever: name a file that is not there yet",
+    Refusal.KEY_ENDED: "depoli member keys lists which are in force, and until when",
     Refusal.KEY_NEVER_IN_FORCE: "give an --until above both --height and the next block, or none",
     Refusal.KEY_NOT_BINDABLE: "depoli member keys lists them, with their roles",
     Refusal.DELEGATE_IS_SENDER: "name another member: depoli member show lists whom you named",
