@@ -90,8 +90,23 @@ DEEDS: Final = {
         "depoli authorisation review {name}",
     ),
     "Propose": Deed("proposed it", "propose it"),
-    "Vote": Deed("voted on it", "vote on it"),
-    "Withdraw": Deed("took it back", "take it back"),
+    "Vote": Deed("voted on it", "vote on it", "depoli proposal vote {name} yes|no"),
+    "Withdraw": Deed("took it back", "take it back", "depoli proposal withdraw {name}"),
+    "ValidatorJoin": Deed(
+        "began to run a validator",
+        "begin to run the validator",
+        "depoli validator join --proposal {name} --keys FOLDER",
+    ),
+    "ValidatorLeave": Deed(
+        "took the validator out",
+        "take the validator out",
+        "depoli validator leave --proposal {name}",
+    ),
+    "ValidatorReplace": Deed(
+        "took the place of another validator",
+        "take the place of the other validator",
+        "depoli validator replace --proposal {name} --keys FOLDER",
+    ),
     "SettlementOpen": Deed("opened it", "open it"),
     "SettlementAdd": Deed(
         "put claims into it", "put claims into it", "depoli settlement add {name} --all"
