@@ -14,7 +14,7 @@ import sys
 import threading
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -62,7 +62,7 @@ class Segments:
     ) -> None:
         self._directory, self._lock, self._chain_id = directory, lock, chain_id
         self._segment_bytes = segment_bytes
-        self._starts = _starts(directory)
+        self._starts = first_heights(directory)
         self._sealed: dict[int, _File] = {}  # by first height, the one used last at the end
         self._guard = threading.Lock()  # of file positions, and of which files are open
         self._failed = False
@@ -88,8 +88,8 @@ class Segments:
         try:
             for unfinished in directory.glob("blocks-*.new"):
                 unfinished.unlink()  # it never held a block
-            if not _starts(directory):
-                _create(directory, first_height, chain_id)
+            if not first_heights(directory):
+                write_file(directory, first_height, chain_id)
             return cls(directory, lock, chain_id, segment_bytes)
         except BaseException:
             lock.release()
@@ -171,7 +171,7 @@ class Segments:
 
     def _roll(self) -> None:
         start = self._last + 1
-        _create(self._directory, start, self._chain_id)
+        write_file(self._directory, start, self._chain_id)
         file = _File(self._directory, start, self._chain_id, writable=True)
         with self._guard:
             self._open.close()
@@ -203,7 +203,7 @@ class _File:
     def __init__(
         self, directory: Path, first_height: int, chain_id: bytes, *, writable: bool = False
     ) -> None:
-        self.path, self.first_height = _path(directory, first_height), first_height
+        self.path, self.first_height = segment_path(directory, first_height), first_height
         self._file = FileIO(self.path, "r+" if writable else "r")
         try:
             self._seed = google_crc32c.value(self._parse_head(chain_id))
@@ -230,11 +230,9 @@ class _File:
         return self.first_height + len(self._offsets) - 1
 
     def append(self, payload: bytes) -> None:
-        frame = _FRAME.pack(len(payload), self._checksum(payload)) + payload
+        frame = _framed(payload, self._seed)
         self._file.seek(self.end)
-        rest = memoryview(frame)
-        while rest:  # the system may take a part, and says why at the next one
-            rest = rest[self._file.write(rest) :]
+        _write_all(self._file, frame)
         self._offsets.append(self.end)
         self.end += len(frame)
 
@@ -272,11 +270,23 @@ class _File:
         while self.end < size:
             payload = self._payload(self.end, size)
             if payload is None:
-                self._require_no_record_behind(size)
+                if (behind := self._next_whole(size)) is not None:
+                    raise self._damaged(f"a bad record, and a good one behind it at byte {behind}")
                 self._file.truncate(self.end)
                 return TornTail(self.path, self.end, size - self.end, self.last_height + 1)
             self._found(len(payload))
         return None
+
+    def salvage(self) -> Iterator[tuple[int, bytes | None]]:
+        """Yield the whole records of a file that may be damaged, None where something else is."""
+        size = self.size
+        while self.end < size:
+            payload = self._payload(self.end, size)
+            yield self.end, payload
+            if payload is None:
+                self.end = self._next_whole(size) or size
+            else:
+                self.end += _FRAME.size + len(payload)
 
     def close(self) -> None:
         self._file.close()
@@ -331,8 +341,8 @@ class _File:
         checksum: int = google_crc32c.extend(self._seed, payload)
         return checksum
 
-    def _require_no_record_behind(self, size: int) -> None:
-        """Raise `StoreDamaged` if a whole record is anywhere behind the bad one at the end.
+    def _next_whole(self, size: int) -> int | None:
+        """Return where the next whole record behind the bad one at the end is, None without any.
 
         Its length may be what is bad, so every byte is tried; a candidate must end where the file
         does or where another may begin, which spares most of the checksums.
@@ -345,7 +355,8 @@ class _File:
                     continue
                 payload = offset + _FRAME.size
                 if self._is_whole(data[offset:payload], data[payload:end]):
-                    raise self._damaged(f"a bad record, and a good one behind it at byte {offset}")
+                    return offset
+        return None
 
     def _damaged(self, reason: str) -> StoreDamaged:
         return StoreDamaged(self.name, self.end, reason, height=self.last_height + 1)
@@ -362,32 +373,73 @@ def _recover(directory: Path, start: int, chain_id: bytes) -> tuple[_File, TornT
     return file, torn_tail
 
 
-def _create(directory: Path, start: int, chain_id: bytes) -> None:
-    """Make an empty file that is there whole, with its name, or not at all."""
-    head = _HEAD.pack(_MAGIC, _VERSION, chain_id, start, secrets.token_bytes(_SALT_BYTES))
-    path = _path(directory, start)
+def salvage(path: Path, chain_id: bytes) -> Iterator[tuple[int, bytes | None]]:
+    """Yield where the records of one file begin, with those that are whole, None for what is not.
+
+    The file need not be one that could be opened, and is not changed. Raises `Mismatch` where it is
+    of another chain, OSError.
+    """
+    try:
+        file = _File(path.parent, _start_of(path), chain_id)
+    except StoreDamaged:
+        yield 0, None  # without its salt nothing in it can be told from chance
+        return
+    try:
+        yield from file.salvage()
+    finally:
+        file.close()
+
+
+def write_file(
+    directory: Path, first_height: int, chain_id: bytes, records: Iterable[bytes] = ()
+) -> None:
+    """Make a file of these blocks that is there whole, with its name, or not at all.
+
+    It takes the place of one that begins at the same height.
+    """
+    salt = secrets.token_bytes(_SALT_BYTES)
+    head = _HEAD.pack(_MAGIC, _VERSION, chain_id, first_height, salt)
+    seed = google_crc32c.value(salt)
+    path = segment_path(directory, first_height)
     unfinished = path.with_suffix(".new")
     try:
-        with unfinished.open("wb") as file:
-            file.write(head + google_crc32c.value(head).to_bytes(4))
-            file.flush()
+        with FileIO(unfinished, "w") as file:
+            _write_all(file, head + google_crc32c.value(head).to_bytes(4))
+            for record in records:
+                _write_all(file, _framed(record, seed))
             os.fsync(file.fileno())
         unfinished.replace(path)
         _sync_directory(directory)
         _sync_directory(directory.parent)  # where this one may be new
-    except OSError:
+    except BaseException:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
         raise
 
 
-def _path(directory: Path, start: int) -> Path:
-    return directory / f"blocks-{start:012}.seg"
+def _framed(payload: bytes, seed: int) -> bytes:
+    checksum: int = google_crc32c.extend(seed, payload)
+    return _FRAME.pack(len(payload), checksum) + payload
 
 
-def _starts(directory: Path) -> list[int]:
-    paths = directory.glob(f"blocks-{'[0-9]' * 12}.seg")
-    return sorted(int(path.stem.removeprefix("blocks-")) for path in paths)
+def _write_all(file: FileIO, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:  # the system may take a part, and says why at the next one
+        rest = rest[file.write(rest) :]
+
+
+def segment_path(directory: Path, first_height: int) -> Path:
+    """Return the file of the blocks from a height on."""
+    return directory / f"blocks-{first_height:012}.seg"
+
+
+def first_heights(directory: Path) -> list[int]:
+    """Return where the files in `directory` begin, by their names."""
+    return sorted(map(_start_of, directory.glob(f"blocks-{'[0-9]' * 12}.seg")))
+
+
+def _start_of(path: Path) -> int:
+    return int(path.stem.removeprefix("blocks-"))
 
 
 def _sync_directory(directory: Path) -> None:

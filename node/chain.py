@@ -4,40 +4,39 @@ A block is durable when its record is in the segments; the store follows without
 the height that it has applied in the same batch, and blocks above that are executed again at start.
 """
 
+import contextlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
 from consensus.evidence import judge
-from contracts import accusations, dispatch, eras, parameters, turns
+from contracts import accusations, dispatch, eras
 from contracts.eras import Era
 from contracts.errors import Inadmissible
-from contracts.execute import NOTHING_KNOWN, ChainState, Executed, Signatures, execute
-from contracts.genesis import Genesis, start
+from contracts.execute import Executed, Signatures, execute
+from contracts.genesis import Genesis
 from ledger import merkle
-from ledger.block import Body, CommittedBlock, Header
+from ledger.block import Body, CommittedBlock
 from ledger.certificate import CommitCertificate
 from ledger.decided import Decided
-from ledger.digest import StateDigest
-from ledger.encoding import Struct, decode, encode
+from ledger.encoding import decode, encode
 from ledger.entry import Entry, Outcome
 from ledger.errors import Mismatch
 from ledger.hashing import Hash
-from ledger.heads import Head, Heads
 from ledger.receipt import Change, Receipt
-from ledger.segments import Segments, TornTail
+from ledger.segments import SEGMENT_BYTES, Segments, TornTail
 from ledger.store import Store, open_store
 from ledger.transaction import Transaction
-from ledger.validators import MEMBER_ID_BYTES, MemberId, ValidatorSet
-from node.index import OFFENCE, Index, entries_in, entries_of, rows
-from node.stored import STATE, StoredState
+from ledger.validators import MemberId, ValidatorSet
+from node.applied import Applied
+from node.index import OFFENCE, Index, entries_in, entries_of
 
-_NODE: Final = b"n"  # + level u8 + index u64 -> node of the log
-_HEAD: Final = b"h"  # + member -> encoded Head
-_TIP: Final = b"tip"  # -> encoded Tip
+SEGMENTS: Final = "segments"  # folder of the blocks in the node's data
+STATE: Final = "state"  # folder of the store
+REBUILT: Final = "state.new"  # of one that is built anew, and takes its place when it is whole
 
 
 @dataclass(frozen=True)
@@ -67,34 +66,24 @@ class Accused:
         return self.included, self.index
 
 
-class Tip(Struct):
-    """What the store has applied, and what execution goes on from."""
-
-    header: Header
-    certificate: CommitCertificate | None
-    peaks: tuple[bytes, ...]
-    state_sum: bytes
-    signers: ValidatorSet  # of the last block
-    validators: ValidatorSet  # of the next height
-    next_validators: ValidatorSet  # of the one after
-
-
-class Chain:
+class Chain(Applied):
     """A chain that grows by one committed block at a time."""
 
     def __init__(self, genesis: Genesis, segments: Segments, store: Store) -> None:
-        self.genesis = genesis
-        self._segments, self._store = segments, store
-        self._reader = StoredState(store)
+        super().__init__(genesis, store)
+        self._segments = segments
         self.index = Index(store, self.block)
-        self.certificate: CommitCertificate | None = None  # of the last block
-        self.state = start(genesis).chain(self._reader)
-        self._signers = self.state.validators  # of the last block
         self._known_changes: dict[int, Change] = {}  # of validators, by number: they never change
 
     @classmethod
     def open(
-        cls, directory: Path, genesis: Genesis, signatures: Signatures, *, engine: str | None = None
+        cls,
+        directory: Path,
+        genesis: Genesis,
+        signatures: Signatures,
+        *,
+        engine: str | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
     ) -> "Chain":
         """Return the chain in `directory`, made from `genesis` where there is none yet.
 
@@ -102,59 +91,22 @@ class Chain:
         `StoreLocked`, and `Mismatch` where the store is of another chain or a block executes to
         something else than its header says.
         """
-        segments = Segments.open(directory / "segments", chain_id=genesis.chain_id)
-        try:
-            store = open_store(directory / "state", engine)
-        except BaseException:
-            segments.close()
-            raise
-        chain = cls(genesis, segments, store)
-        try:
+        with contextlib.ExitStack() as closing:
+            segments = Segments.open(
+                directory / SEGMENTS, chain_id=genesis.chain_id, segment_bytes=segment_bytes
+            )
+            closing.callback(segments.close)
+            store = open_store(state_folder(directory), engine)
+            closing.callback(store.close)
+            chain = cls(genesis, segments, store)
             chain._catch_up(directory, signatures)
-        except BaseException:
-            chain.close()
-            raise
+            closing.pop_all()
         return chain
 
     @property
     def torn_tail(self) -> TornTail | None:
         """What was cut off the segments at opening: a block whose writing was interrupted."""
         return self._segments.torn_tail
-
-    @property
-    def header(self) -> Header:
-        """The header of the last block."""
-        return self.state.header
-
-    @property
-    def height(self) -> int:
-        """The height of the last block, 0 before the first."""
-        return self.state.header.height
-
-    def execute(
-        self,
-        body: Body,
-        header: Header,
-        signatures: Signatures,
-        known: Mapping[bytes, Transaction] = NOTHING_KNOWN,
-    ) -> Executed:
-        """Return what `body` does on top of the last block; `known` as in `contracts.execute`.
-
-        Raises `Mismatch` where that is not what `header` says, `Inadmissible` where a transaction
-        may not be in it.
-        """
-        executed = execute(
-            self.state,
-            body,
-            time=header.time,
-            proposer=header.proposer,
-            built_round=header.built_round,
-            signatures=signatures,
-            judge=judge,
-            known=known,
-        )
-        executed.verify_header(header)
-        return executed
 
     def build(
         self,
@@ -184,25 +136,12 @@ class Chain:
         )
         return executed, executed.skipped
 
-    def require_parent_commit(self, certificate: CommitCertificate | None) -> None:
-        """Raise unless `certificate` is one of the last block: it need not be the one held here."""
-        parent = self.header
-        if certificate == self.certificate:
-            return
-        if certificate is None or self.certificate is None:
-            raise Mismatch(
-                "parent certificate", self.certificate is not None, certificate is not None
-            )
-        if (certificate.height, certificate.block_id) != (parent.height, parent.hash):
-            raise Mismatch("parent certificate", parent.hash, certificate.block_id)
-        certificate.verify(parent.chain_id, self._signers)
-
     def commit(self, executed: Executed, certificate: CommitCertificate) -> None:
         """Make a decided block durable, then apply it. Raises OSError: then it is not decided."""
         record = CommittedBlock(executed.block, certificate, executed.outcomes)
         self._segments.append(encode(record))
         self._segments.sync()
-        self._apply(executed, certificate)
+        self.apply(executed, certificate)
 
     def validators_at(self, height: int) -> ValidatorSet | None:
         """Return who votes at `height`: from 1, and known up to two above the last block."""
@@ -319,20 +258,15 @@ class Chain:
         return dispatch.concerned(self._reader, entry)
 
     def _catch_up(self, directory: Path, signatures: Signatures) -> None:
-        """Load what the store has applied, and apply the blocks that it has not."""
-        tip = self._store.get(_TIP)
-        if tip is None:
-            self._apply(start(self.genesis), None)
-        else:
-            self._load(decode(tip, Tip))
+        """Apply the blocks that the store has not applied."""
         last = self._segments.last_height
         if self.height > last:  # blocks that were durable are gone
-            where = f"{directory / 'segments'}: last block"
+            where = f"{directory / SEGMENTS}: last block"
             raise Mismatch(where, f"at least {self.height}", last)
         for height in range(self.height + 1, last + 1):
             committed = self.block(height)
             executed = self.execute(committed.block.body, committed.block.header, signatures)
-            self._apply(executed, committed.certificate)
+            self.apply(executed, committed.certificate)
 
     def changes(self, height: int) -> tuple[Change, ...]:
         """Return the changes of validators that were announced below `height`, from genesis on."""
@@ -346,66 +280,10 @@ class Chain:
         known = sorted(self._known_changes.items(), key=itemgetter(0))
         return tuple(change for _, change in known if change.header.height < height)
 
-    def log_node(self, level: int, index: int) -> Hash:
-        """Return the root of a perfect subtree of the log, which must have it."""
-        found = self._store.get(_node_key(level, index))
-        assert found is not None, "a log node is missing from the store"
-        return Hash(found)
 
-    def _load(self, tip: Tip) -> None:
-        if tip.header.chain_id != self.state.header.chain_id:
-            raise Mismatch("chain id", self.state.header.chain_id, tip.header.chain_id)
-        heads = {
-            MemberId(key[-MEMBER_ID_BYTES:]): decode(value, Head)
-            for key, value in _scan_all(self._store, _HEAD)
-        }
-        self.certificate, self._signers = tip.certificate, tip.signers
-        self.state = ChainState(
-            header=tip.header,
-            log=merkle.Frontier(tip.header.log_size, tuple(Hash(peak) for peak in tip.peaks)),
-            heads=Heads(heads),
-            digest=StateDigest.parse(tip.state_sum),
-            validators=tip.validators,
-            next_validators=tip.next_validators,
-            turns=turns.load(self._reader),
-            parameters=parameters.load(self._reader),
-            state=self._reader,
-        )
-
-    def _apply(self, executed: Executed, certificate: CommitCertificate | None) -> None:
-        after, signers = executed.chain(self._reader), self.state.validators
-        batch: dict[bytes, bytes | None] = {
-            STATE + key: value for key, value in executed.changes.items()
-        }
-        batch |= {_node_key(level, index): node for level, index, node in executed.log_nodes}
-        batch |= {
-            _HEAD + member: encode(head)
-            for member in dict.fromkeys(m for group in executed.concerned for m in group)
-            if (head := after.heads.get(member)) is not None
-        }
-        batch |= rows(executed, after.log.size - len(executed.entries))
-        batch[_TIP] = encode(
-            Tip(
-                after.header,
-                certificate,
-                after.log.peaks,
-                after.digest.to_bytes(),
-                signers,
-                after.validators,
-                after.next_validators,
-            )
-        )
-        self._store.write(batch)
-        self._reader.written(executed.changes)
-        self.state, self.certificate, self._signers = after, certificate, signers
-
-
-def _node_key(level: int, index: int) -> bytes:
-    return _NODE + level.to_bytes(1) + index.to_bytes(8)
-
-
-def _scan_all(store: Store, prefix: bytes) -> Iterable[tuple[bytes, bytes]]:
-    after = b""
-    while found := store.scan(prefix, 4096, after=after):
-        yield from found
-        after = found[-1][0]
+def state_folder(directory: Path) -> Path:
+    """Return the folder of the store; one that a crash kept from its place is moved there."""
+    state, rebuilt = directory / STATE, directory / REBUILT
+    if rebuilt.is_dir() and not state.exists():
+        rebuilt.rename(state)
+    return state

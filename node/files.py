@@ -130,7 +130,7 @@ def create(path: Path, content: bytes, *, secret: bool = False) -> None:
         file.write(content)
         file.flush()
         os.fsync(descriptor)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def replace(path: Path, content: bytes, *, secret: bool = False) -> None:
@@ -142,10 +142,22 @@ def replace(path: Path, content: bytes, *, secret: bool = False) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             beside.unlink()
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_tree(folder: Path) -> None:
+    """Make a folder and all that is in it survive a power cut."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            descriptor = os.open(Path(parent, name), os.O_RDWR)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_folder(Path(parent))
+
+
+def sync_folder(path: Path) -> None:
     """Make the names in a folder survive a power cut."""
     if os.name != "posix":
         return

@@ -13,7 +13,7 @@ from ledger.encoding import U63_MAX, Struct, decode
 from ledger.errors import LedgerError, Mismatch
 from ledger.transaction import MAX_TRANSACTION_BYTES
 from ledger.validators import Bytes32
-from node.chain import Chain
+from node.applied import Applied
 from node.errors import NodeError
 from node.health import Health, PullHealth
 
@@ -113,7 +113,7 @@ class Diverged(NodeError):
 
 
 def verified_block(
-    chain: Chain, record: bytes, signatures: Signatures
+    chain: Applied, record: bytes, signatures: Signatures
 ) -> tuple[Executed, CommitCertificate] | None:
     """Return the next block of `chain` from a peer's `record`, or None where it has it already.
 

@@ -61,6 +61,27 @@ async def _append_all(response: aiohttp.ClientResponse, writer: Writer, show: Sh
         raise BadStream(f"it ends within a record, after block {writer.height}")
 
 
+async def fetch_blocks(
+    session: aiohttp.ClientSession, url: str, first: int, last: int
+) -> list[bytes]:
+    """Return encoded blocks of these heights, or as many as the node at `url` has. Raises as above.
+
+    Nothing of them is verified.
+    """
+    found: list[bytes] = []
+    buffer = b""
+    async with _get(session, f"{url}/v1/chain?from={first}") as response:
+        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+            try:
+                payloads, buffer = split_frames(buffer + chunk)
+            except LedgerError as error:
+                raise BadStream(str(error)) from None
+            found += payloads
+            if len(found) > last - first:
+                break
+    return found[: last - first + 1]
+
+
 async def fetch_evidence(session: aiohttp.ClientSession, url: str) -> list[Deed]:
     """Return what evidence the node at `url` has. Raises as above."""
     deeds: list[Deed] = []

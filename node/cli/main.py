@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
@@ -22,6 +23,7 @@ _NOUNS: Final = {
     "proposal": "Propose what is to change, and vote on it.",
     "validator": "See who runs validators; join, leave, replace, and change keys.",
     "node": "Initialise, run and look at a node.",
+    "db": "Check, rebuild and heal the data of a stopped node.",
     "doctor": "Say in words why there is no block, and what to do.",
     "testnet": "A whole network on this machine, for trying things.",
     "codes": "Ask the tables of optics: codes, categories, ceilings, renewals.",
@@ -48,8 +50,12 @@ _SYSTEM_HINTS: Final = {
 }
 _RECORD_CODES: Final = {  # errors of the record by name: importing them here would be slow
     "StoreLocked": (Exit.LOCKED, "only one process at a time may use a node's data"),
-    "StoreDamaged": (Exit.FAILED, "docs/operator.md says how to heal it"),
+    "StoreDamaged": (Exit.FAILED, "docs/operator.md says how to heal it"),  # or see _REMEDIES
     "UnknownVersion": (Exit.OUTDATED, "nothing is lost: install it, and start again"),
+}
+_REMEDIES: Final = {  # by the folder in which a file is damaged
+    "segments": "heal it with: depoli db heal --config FOLDER --from http://PEER:7680|EXPORT",
+    "state": "make it anew from the blocks with: depoli db reindex --config FOLDER",
 }
 _INTERRUPTED: Final = 130  # as shells report Ctrl-C, which click makes an Abort
 _MESSAGE_CHARACTERS: Final = 600  # a message may quote input; a screen is not to be flooded
@@ -162,6 +168,9 @@ def _explain(error: BaseException) -> NoReturn:
         _fail(str(error), getattr(error, "hint", ""), code)
     if type(error).__module__.partition(".")[0] in {"ledger", "contracts", "consensus"}:
         code, hint = _RECORD_CODES.get(type(error).__name__, (Exit.VERIFICATION_FAILED, ""))
+        if isinstance(path := getattr(error, "path", None), str) and code is Exit.FAILED:
+            folders = Path(path).parts[-3:]
+            hint = next((_REMEDIES[each] for each in folders if each in _REMEDIES), hint)
         _fail(str(error), hint, code)  # in general: what was read does not hold
     _fail(
         f"this is a fault of depoli: {type(error).__name__}: {error}",

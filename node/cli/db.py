@@ -1,0 +1,135 @@
+"""`depoli db`: check, rebuild and heal the data of a node that is stopped."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from node.cli.auditor import FILE, Meter, read_bearer
+from node.cli.output import Verbs, emit, fields, json_option, note
+from node.config import Config, load_config
+from node.errors import Exit
+from node.rebuild import Rebuild, Rebuilt, Verdict
+
+_config = click.option(
+    "--config",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="config.toml, or the node's folder; the node is stopped.",
+)
+
+
+@click.group(cls=Verbs)
+def db() -> None:
+    """Check, rebuild and heal the data of a stopped node."""
+
+
+@db.command()
+@_config
+@json_option
+@click.pass_context
+def verify(context: click.Context, config: Path) -> int:
+    """Execute all blocks again and compare what they lead to with the store; nothing is changed."""
+    settings, show = load_config(config), Meter("verified")
+    with _opened(settings, show) as rebuild:
+        verdict = rebuild.verify()
+    show.end()
+    emit(context, _verdict_json(verdict), lambda: _verdict_text(verdict, config))
+    return Exit.OK if verdict.is_sound else Exit.VERIFICATION_FAILED
+
+
+@db.command()
+@_config
+@json_option
+@click.pass_context
+def reindex(context: click.Context, config: Path) -> None:
+    """Make state and indexes anew from the blocks; the old ones stay until the new ones are whole.
+
+    Every certificate, signature, outcome, root and state digest is checked on the way. Interrupted,
+    it changes nothing and begins again. The engine is that of store.engine: so it can be changed.
+    """
+    settings, show = load_config(config), Meter("rebuilt")
+    with _opened(settings, show) as rebuild:
+        made = rebuild.reindex()
+    show.end()
+    _emit_rebuilt(context, made)
+
+
+@db.command()
+@_config
+@click.option(
+    "--from",
+    "source",
+    required=True,
+    metavar="URL|FILE",
+    help="The API of another node, http://…, or an export of the chain.",
+)
+@click.option("--token-file", type=FILE, help="A token of that node with the scope audit.")
+@json_option
+@click.pass_context
+def heal(context: click.Context, config: Path, source: str, token_file: Path | None) -> None:
+    """Fetch blocks in the place of damaged ones, verify each from genesis on, rebuild the rest.
+
+    Whole blocks are kept. Who gives the blocks need not be trusted.
+    """
+    from node.healing import from_export, from_node  # noqa: PLC0415  (brings a web client)
+
+    settings, show = load_config(config), Meter("healed")
+    token = read_bearer(token_file)
+    is_url = source.startswith(("http://", "https://"))
+    blocks = from_node(source.rstrip("/"), token) if is_url else from_export(Path(source))
+    with _opened(settings, show) as rebuild:
+        made = rebuild.heal(blocks)
+    show.end()
+    if not made.healed:
+        note("no block was damaged")
+    _emit_rebuilt(context, made)
+
+
+def _opened(settings: Config, show: Meter) -> Rebuild:
+    from node import ceremony  # noqa: PLC0415
+    from node.signatures import VerifiedSignatures  # noqa: PLC0415  (brings the whole node)
+
+    genesis = ceremony.load_genesis(settings.genesis).genesis
+    return Rebuild(
+        settings.data, genesis, VerifiedSignatures(), engine=settings.store_engine, show=show
+    )
+
+
+def _emit_rebuilt(context: click.Context, made: Rebuilt) -> None:
+    result = {
+        "height": made.height,
+        "block": made.block_id,
+        "healed": list(made.healed),
+    }
+    shown = {**result, "healed": ", ".join(map(str, made.healed)) or "none"}
+    emit(context, result, lambda: fields(shown))
+
+
+def _verdict_json(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "sound": verdict.is_sound,
+        "height": verdict.height,
+        "damages": [
+            {
+                "file": str(damage.path),
+                "offset": damage.offset,
+                "height": damage.height,
+                "reason": damage.reason,
+            }
+            for damage in verdict.damages
+        ],
+        "state": verdict.state,
+    }
+
+
+def _verdict_text(verdict: Verdict, config: Path) -> str:
+    lines = [str(damage.error) for damage in verdict.damages]
+    if verdict.state:
+        lines.append(f"the store: {verdict.state}")
+    lines.append(f"blocks 1 to {verdict.height} are true" if verdict.height else "no block is here")
+    if verdict.damages:
+        lines.append(f"heal it with: depoli db heal --config {config} --from URL|FILE")
+    elif verdict.state:
+        lines.append(f"heal it with: depoli db reindex --config {config}")
+    return "\n".join(lines)
