@@ -5,7 +5,7 @@ that goes stay written, so that what was signed at any height can be judged at a
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from functools import lru_cache
 from typing import Annotated, Final
@@ -189,9 +189,12 @@ def keys(state: Reader, role: Role, height: int) -> list[tuple[MemberId, Key]]:
     ]
 
 
-def changes_keys(changes: Iterable[bytes]) -> bool:
-    """Return whether a key of a member is among the keys of the state that a block wrote."""
-    return any(name.startswith(_KEY) for name in changes)
+def changes_keys(changes: Mapping[bytes, bytes | None], role: Role) -> bool:
+    """Return whether a key of this role is among what a block wrote into the state."""
+    return any(
+        name.startswith(_KEY) and value is not None and _parse_key(value).role is role
+        for name, value in changes.items()
+    )
 
 
 def standings(state: Reader, id_: bytes) -> list[Standing]:

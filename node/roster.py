@@ -49,7 +49,7 @@ class Roster:
         """Return whether a block that was committed changes who the peers are."""
         due = self._next_change is not None and executed.header.height + 1 >= self._next_change
         sets = (executed.validators.hash, executed.next_validators.hash)
-        return due or sets != self._sets or registry.changes_keys(executed.changes)
+        return due or sets != self._sets or registry.changes_keys(executed.changes, Role.TLS)
 
     def _peer(self, member: bytes, key: bytes) -> Peer:
         id_ = member.hex()

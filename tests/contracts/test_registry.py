@@ -306,9 +306,11 @@ def test_every_member_that_there_ever_was_is_listed_once() -> None:
     ]
 
 
-def test_a_block_that_writes_a_key_changes_keys() -> None:
-    state, _ = founded()
-    assert registry.changes_keys(state.changes)
+def test_a_block_that_writes_a_key_changes_keys_of_its_role() -> None:
+    state = empty()
+    put_key(state, 0, None)
+    assert registry.changes_keys(state.changes, Role.TRANSACTION)
+    assert not registry.changes_keys(state.changes, Role.TLS)
     other = empty()
     registry.admit(other, OWNER, Family.OPTICIAN, b"FR", 0)
-    assert not registry.changes_keys(other.changes)
+    assert not registry.changes_keys(other.changes, Role.TRANSACTION)

@@ -121,6 +121,11 @@ def test_a_removed_validator_stays_as_long_as_its_key_is_in_force(tmp_path: Path
     desk.chain.close()
 
 
-def test_a_block_that_writes_a_key_changes_the_peers() -> None:
-    assert registry.changes_keys([b"m" + bytes(16), b"k" + bytes(48)])
-    assert not registry.changes_keys([b"m" + bytes(16)])
+def test_a_block_that_writes_a_node_key_changes_the_peers() -> None:
+    name = b"k" + bytes(24)
+    for role in (Role.TLS, Role.TRANSACTION):
+        key = Key(role, Algorithm.ED25519, key_of(ME, role).public, 0, None)
+        written = {b"m" + bytes(16): bytes(9), name: msgspec.msgpack.encode(key)}
+        assert registry.changes_keys(written, Role.TLS) == (role is Role.TLS)
+    assert not registry.changes_keys({b"m" + bytes(16): bytes(9)}, Role.TLS)
+    assert not registry.changes_keys({b"m" + bytes(16): None}, Role.TLS)
