@@ -439,7 +439,7 @@ _TEXTS: Final = {
     ),
     Refusal.EFFECT_TOO_FAR: "The change would be in force above the height given, the last.",
     Refusal.TOO_MANY_OPEN: "As many proposals are open as may be, the number given.",
-    Refusal.ALREADY_PROPOSED: "The open proposal of the number given says the same.",
+    Refusal.ALREADY_PROPOSED: "The sender's open proposal of the number given says the same.",
     Refusal.AGENDA_FULL: "As many changes as may be take effect at this height.",
     Refusal.MEMBER_UNKNOWN: "There is no member with this id.",
     Refusal.ALREADY_MEMBER: "The owner of this key is a member, or was one.",

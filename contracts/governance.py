@@ -33,8 +33,10 @@ from ledger.validators import EVERYONE, Bytes16, Bytes32
 
 SeatCall: TypeAlias = ValidatorJoin | ValidatorLeave | ValidatorReplace  # they use a proposal up
 
-MAX_OPEN: Final = 64  # proposals that one may vote on
-MAX_OPEN_OF_MEMBER: Final = 8
+MAX_OPEN: Final = (
+    128  # proposals that one may vote on: one at least for each validator there may be
+)
+MAX_OPEN_OF_MEMBER: Final = 8  # and no more than its share
 MAX_AHEAD_S: Final = 90 * 86_400  # from a proposal to its deadline
 MAX_AHEAD_BLOCKS: Final = 1 << 24  # and to its effect: half a year of a block each second
 _DOCKET: Final = b"w"  # -> Docket
@@ -141,13 +143,19 @@ def change_is_sensible(context: Context, _proposal: Proposal | None, call: Propo
 
 
 def room_is_left(context: Context, _proposal: Proposal | None, call: Propose) -> None:
-    """Require that few are open, few of the sender's, and none for the same change."""
+    """Require that few are open, few of the sender's, and none of these for the same change.
+
+    What a member proposes leaves room for every other one, and stands in nobody's way: or a few
+    could keep all from voting, and one could put off its own leaving by proposing it for never.
+    """
     slots = _open_slots(context)
     if len(slots) == MAX_OPEN:
         raise Refused(Refusal.TOO_MANY_OPEN, MAX_OPEN)
-    if sum(slot.proposer == context.sender for slot in slots) == MAX_OPEN_OF_MEMBER:
-        raise Refused(Refusal.TOO_MANY_OPEN, MAX_OPEN_OF_MEMBER)
-    for slot in slots:
+    own = [slot for slot in slots if slot.proposer == context.sender]
+    share = MAX_OPEN // len(ballot.electors(context.state, context.height))
+    if len(own) >= (most := min(share, MAX_OPEN_OF_MEMBER)):
+        raise Refused(Refusal.TOO_MANY_OPEN, most)
+    for slot in own:
         if slot.change == _change(call.subject):
             raise Refused(Refusal.ALREADY_PROPOSED, slot.number)
 

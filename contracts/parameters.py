@@ -11,6 +11,9 @@ from ledger.encoding import Struct, decode, encode
 
 _HOUR_MS: Final = 3_600_000
 _DAY_S: Final = 86_400
+# What no vote may set, because the vote that sets it right again would come too late or never.
+MAX_COST_PER_MS: Final = 1_000  # of base_timeout_ms: 12 ms of a full block; a round takes up to 64
+MAX_NOTICE_MS: Final = 30 * _DAY_S * 1_000  # a third of what a vote may last
 _PARAMETERS: Final = b"g"  # key in the state -> Parameters
 
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=3_650 * _DAY_S)]
@@ -42,6 +45,10 @@ class Parameters(Struct):
     def __post_init__(self) -> None:
         if self.base_timeout_ms <= self.min_interval_ms:
             raise ValueError("rounds would be over before a block may be made")
+        if self.max_block_cost > MAX_COST_PER_MS * self.base_timeout_ms:
+            raise ValueError("rounds would be over before a full block is executed")
+        if self.notice_blocks * self.min_interval_ms > MAX_NOTICE_MS:
+            raise ValueError("a change would wait for more than 30 days after its vote")
 
 
 DEFAULTS: Final = Parameters()

@@ -404,6 +404,12 @@ def check_parameters(found):
     """Refuse parameters that contradict one another."""
     if found.base_timeout_ms <= found.min_interval_ms:
         raise FalseFact("base_timeout_ms", f"above {found.min_interval_ms}", found.base_timeout_ms)
+    most = 1_000 * found.base_timeout_ms
+    if found.max_block_cost > most:
+        raise FalseFact("max_block_cost", f"at most {most}", found.max_block_cost)
+    notice_ms = found.notice_blocks * found.min_interval_ms
+    if notice_ms > 30 * 86_400_000:
+        raise FalseFact("notice_blocks", "at most 30 days at min_interval_ms", notice_ms)
 
 
 def call(value, path):
@@ -1333,15 +1339,17 @@ class Assembly:
 
     def propose(self, head, sender, id_, subject, deadline, effect):
         """Make a proposal."""
-        require(sender in self._electors(head.height), "the sender runs no validator")
+        electors = self._electors(head.height)
+        require(sender in electors, "the sender runs no validator")
         require(0 <= deadline - head.time <= 90 * 86_400, "the deadline is over, or too far ahead")
         earliest = head.height + self.rules["notice_blocks"]
         require(earliest <= effect <= head.height + (1 << 24), "no notice, or too far ahead")
         require(not self._obstacle(subject, head.height), "the change cannot be made")
         open_ = [one for one in self.proposals.values() if self._is_open(one, head)]
-        require(len(open_) < 64, "too many are open")
-        require(sum(one.proposer == sender for one in open_) < 8, "too many of the sender's are")
-        require(all(one.subject != subject for one in open_), "another one says the same")
+        require(len(open_) < 128, "too many are open")
+        own = [one for one in open_ if one.proposer == sender]
+        require(len(own) < min(8, 128 // len(electors)), "too many of the sender's are")
+        require(all(one.subject != subject for one in own), "another one of it says the same")
         number = len(self.proposals)
         self.proposals[id_] = Proposal(number, sender, subject, deadline, effect)
 

@@ -33,7 +33,7 @@ _HINTS = {
     Refusal.NOT_GOVERNING: "depoli validator list shows whose organisations vote",
     Refusal.EFFECT_TOO_NEAR: "too late for this one: propose it again, with more --in-blocks",
     Refusal.NOT_IN_EFFECT_YET: "wait until that block; depoli proposal show tells it",
-    Refusal.ALREADY_PROPOSED: "vote on that one: depoli proposal list",
+    Refusal.ALREADY_PROPOSED: "vote on that one, or withdraw it: depoli proposal list",
     Refusal.MEMBER_VALIDATES: "its validator leaves first: depoli proposal leave",
     Refusal.NOBODY_COULD_DECIDE: "reinstate one that is suspended first: depoli proposal reinstate",
     Refusal.FAMILY_WOULD_DECIDE: "a member of another family must join, or take the place",

@@ -49,7 +49,7 @@ from ledger.encoding import encode
 from ledger.entry import Outcome
 from ledger.errors import Malformed
 from ledger.keys import Algorithm, Role, SigningKey, key_id
-from ledger.validators import EVERYONE
+from ledger.validators import EVERYONE, MAX_VALIDATORS, MemberId
 from tests.contracts.world import TIME, VALIDATORS, World, bytes32, key_of
 
 SHOP_OF_FIVE = ("federation", "shop", "rival", "operator", "insurer")  # three opticians of five
@@ -283,11 +283,35 @@ def test_one_change_is_proposed_once_at_a_time() -> None:
     id_ = world.propose(suspend(world))
     world.propose(suspend(world, "rival"))
     again = world.proposing(suspend(world))
-    assert world.make("mutual", again) == refused(Refusal.ALREADY_PROPOSED, 0)
+    assert world.make("federation", again) == refused(Refusal.ALREADY_PROPOSED, 0)
     world.make("federation", Withdraw(id_))
-    assert world.make("mutual", again) == DONE
+    assert world.make("federation", again) == DONE
     assert governance.numbered(world.state, 0) == id_
     assert governance.numbered(world.state, 3) is None
+
+
+def test_nobody_keeps_others_from_a_change_by_proposing_it_for_never() -> None:
+    world = World()
+    never = world.proposing(LeaveValidators(world.ids["mutual"]), effect=1 << 24)
+    assert world.make("mutual", never) == DONE
+    soon = world.propose(LeaveValidators(world.ids["mutual"]), "operator")
+    assert world.vote(soon, "federation", "operator", "insurer") == said(State.PASSED, 3)
+
+
+@pytest.mark.parametrize(("voters", "most"), [(4, 8), (16, 8), (17, 7), (64, 2), (100, 1)])
+def test_there_is_room_for_proposals_of_everyone(
+    voters: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everyone = tuple(MemberId(bytes([number]) * 16) for number in range(voters - 1))
+    world = World()
+    electors = (world.ids["operator"], *everyone)
+    monkeypatch.setattr(ballot, "electors", lambda *_: electors)
+    for number in range(most):
+        world.propose(table(number), "operator", effect=999)
+    full = refused(Refusal.TOO_MANY_OPEN, most)
+    assert world.make("operator", world.proposing(table(most))) == full
+    assert most * voters <= governance.MAX_OPEN
+    assert governance.MAX_OPEN >= MAX_VALIDATORS
 
 
 def table(number: int) -> ReplaceTable:
@@ -295,7 +319,6 @@ def table(number: int) -> ReplaceTable:
 
 
 def test_few_are_open_and_what_expires_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(governance, "MAX_OPEN", 10)
     world = World()
     for number in range(8):
         world.propose(table(number), days=1, effect=999)
@@ -303,9 +326,10 @@ def test_few_are_open_and_what_expires_makes_room(monkeypatch: pytest.MonkeyPatc
     assert world.make("federation", world.proposing(table(8))) == full
     for number in (8, 9):
         world.propose(table(number), "operator", effect=999)
+    monkeypatch.setattr(governance, "MAX_OPEN", 10)  # there were fewer voters when they came
     assert world.make("operator", world.proposing(table(10))) == refused(Refusal.TOO_MANY_OPEN, 10)
     world.block(after=86_400)
-    world.propose(table(0))
+    assert world.make("federation", world.proposing(table(0))) == DONE
     assert len(governance.docket(world.state).slots) == 3
 
 
@@ -568,11 +592,38 @@ def test_every_subject_has_one_encoding(name: str) -> None:
     assert parse_call(encode_call(call)) == call
 
 
-def test_parameters_that_contradict_one_another_are_no_call() -> None:
-    fields = list(msgspec.structs.astuple(Parameters()))
-    fields[0] = fields[1] = 1_000  # no time to make a block in
-    with pytest.raises(Malformed):
-        parse_call(encode((220, (10, tuple(fields)), 1, 2)))
+@pytest.mark.parametrize(
+    ("why", "most", "more"),
+    [
+        (
+            "rounds would be over before a block may be made",
+            {"min_interval_ms": 999},
+            {"min_interval_ms": 1_000},
+        ),
+        (
+            "rounds would be over before a full block is executed",
+            {"base_timeout_ms": 100, "max_block_cost": 100_000},
+            {"base_timeout_ms": 100, "max_block_cost": 100_001},
+        ),
+        (
+            "a change would wait for more than 30 days after its vote",
+            {"min_interval_ms": 2_500, "base_timeout_ms": 3_000, "notice_blocks": 1_036_800},
+            {"min_interval_ms": 2_500, "base_timeout_ms": 3_000, "notice_blocks": 1_036_801},
+        ),
+    ],
+)
+def test_parameters_that_contradict_one_another_are_no_call(
+    why: str, most: dict[str, int], more: dict[str, int]
+) -> None:
+    """No vote sets what no later vote could set right."""
+    default = msgspec.structs.asdict(Parameters())
+    for wanted, is_known in ((most, True), (more, False)):
+        data = encode((220, (10, tuple((default | wanted).values())), 1, 2))
+        if is_known:
+            assert isinstance(parse_call(data), Propose)
+        else:
+            with pytest.raises(Malformed, match=why):
+                parse_call(data)
 
 
 def test_what_is_looked_at_again_and_again_is_paid_for() -> None:

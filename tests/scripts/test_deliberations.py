@@ -68,8 +68,9 @@ def test_both_count_families_and_thresholds_alike(agree: int, tmp_path: Path) ->
 
 def test_both_leave_enough_who_can_decide(tmp_path: Path) -> None:
     chain = few()
-    chain.block(chain.transaction("insurer-b", chain.proposing(table_of("by who was not"))))
-    assert chain.blocks[-1].outcomes == (Outcome(APPLIED),)
+    for label in ("insurer-b", "operator"):  # what another proposed is in nobody's way
+        chain.block(chain.transaction(label, chain.proposing(table_of("by who was not"))))
+        assert chain.blocks[-1].outcomes == (Outcome(APPLIED),)
     genesis = tmp_path / "g"
     genesis.write_text(signed_json(chain.genesis))
     check(tmp_path / "e", export_of(chain.genesis, chain.blocks), genesis)

@@ -213,6 +213,27 @@ def test_a_genesis_with_one_change_is_refused(genesis: Path, tmp_path: Path) -> 
         assert error.value.where.startswith("genesis")
 
 
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("base_timeout_ms", {"min_interval_ms": 1_000}),
+        ("max_block_cost", {"base_timeout_ms": 100, "max_block_cost": 100_001}),
+        (
+            "notice_blocks",
+            {"min_interval_ms": 2_500, "base_timeout_ms": 3_000, "notice_blocks": 1_036_801},
+        ),
+    ],
+)
+def test_it_refuses_parameters_that_contradict_one_another(
+    field: str, change: dict[str, int]
+) -> None:
+    fields = msgspec.structs.asdict(Parameters())
+    recheck.check_parameters(recheck.parameters_.type(**fields))
+    with pytest.raises(recheck.FalseFact) as error:
+        recheck.check_parameters(recheck.parameters_.type(**(fields | change)))
+    assert error.value.field == field
+
+
 def receipt(height: int, index: int, proved_at: int) -> Receipt:
     """Return the receipt of an entry under the header of a block."""
     nodes: dict[tuple[int, int], Hash] = {}

@@ -165,10 +165,20 @@ class Council(Members):
             both = (*self.validators(height), *self.coming)
             if any(each.member == member.id for each in both):
                 why[Refusal.MEMBER_VALIDATES] = ()
+        if isinstance(subject, SuspendMember):
+            seats = [each.member for each in self.coming]
+            others = [each for each in seats if each != member.id]
+            if member.id in seats and not self.is_enough(others, len(seats)):
+                why[Refusal.NOBODY_COULD_DECIDE] = ()
         if isinstance(subject, RekeyMember):
             key = subject.key
             why |= self._why_no_key(0, Role.TRANSACTION, key.algorithm, key.public)
         return why
+
+    def is_enough(self, voters: list[bytes], n: int) -> bool:
+        """Return whether those of these who are admitted could reinstate one of `n` in all."""
+        able = [each for each in voters if self.admitted(each) is not None]
+        return len(able) > n / 2 and (n < 4 or len(set(self.families(able))) >= 2)
 
     def _why_no_key(self, index: int, role: Role, algorithm: Algorithm, public: bytes) -> Why:
         if not is_usable(role, algorithm, public):
@@ -217,11 +227,13 @@ class Council(Members):
         if call.effect > now.height + (1 << 24):
             why[Refusal.EFFECT_TOO_FAR] = (now.height + (1 << 24),)
         open_ = [each for each in self.proposals.values() if self._is_open(now, each)]
-        if len(open_) >= 64:
-            why[Refusal.TOO_MANY_OPEN] = (64,)
-        elif sum(each.by == now.sender for each in open_) >= 8:
-            why[Refusal.TOO_MANY_OPEN] = (8,)
-        same = [each.number for each in open_ if each.subject == call.subject]
+        own = [each for each in open_ if each.by == now.sender]
+        share = min(8, 128 // len(self.voters(now.height)))
+        if len(open_) >= 128:
+            why[Refusal.TOO_MANY_OPEN] = (128,)
+        elif len(own) >= share:
+            why[Refusal.TOO_MANY_OPEN] = (share,)
+        same = [each.number for each in own if each.subject == call.subject]
         if same:
             why[Refusal.ALREADY_PROPOSED] = (same[0],)
         new = Proposed(len(self.proposals), now.sender, call.subject, call.deadline, call.effect)

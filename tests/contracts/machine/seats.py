@@ -164,7 +164,10 @@ class Seats(Council):
         families = self.families([e.member for e in after if e.member in self.members])
         n = len(families)
         ruling = [each for each in families if n >= 4 and families.count(each) >= quorum(n)]
-        return {Refusal.FAMILY_WOULD_DECIDE: (ruling[0],)} if ruling else {}
+        why: Why = {Refusal.FAMILY_WOULD_DECIDE: (ruling[0],)} if ruling else {}
+        if not self.is_enough([each.member for each in after], len(after)):
+            why[Refusal.NOBODY_COULD_DECIDE] = ()
+        return why
 
     def _new_keys(self, now: Now, keys: ValidatorKeys) -> list[bool]:
         """Return which keys are new: a node that follows keeps its own."""
