@@ -291,6 +291,14 @@ LIFE: Final[Life[Settlement]] = Life(
             State.CANCELLED,
             due=answer_is_due,
         ),
+        # A payer that never answers neither: nothing but a confirmation would free them.
+        Row(
+            State.DISPUTED,
+            SettlementCancel,
+            Party.BENEFICIARY,
+            State.CANCELLED,
+            opens=answer_is_due,
+        ),
         Row(
             State.DISPUTED,
             SettlementInsist,

@@ -139,7 +139,7 @@ class SettlementWithdraw(Struct, tag=176):
 
 
 class SettlementCancel(Struct, tag=177):
-    """The payer gives a settlement up; its claims stand as before they were in it."""
+    """A settlement is given up; its claims stand as before they were in it."""
 
     KIND: ClassVar[int] = 177
     settlement: Bytes32

@@ -127,6 +127,14 @@ TABLE: Final = {
     (State.UPHELD, "withdraw"): (SHOP, State.ANNOUNCED),
     (State.UPHELD, "cancel"): (PAYER, State.CANCELLED),
 }
+# What is possible only once the other should have done something, and by when it should.
+LATER: Final = {
+    (State.OPEN, "cancel", SHOP): "settlement_due_s",
+    (State.ANNOUNCED, "cancel", PAYER): "confirmation_due_s",
+    (State.DISPUTED, "cancel", SHOP): "answer_due_s",
+}
+# Where neither of the two can give it up; and an upheld one its payer alone can.
+OVER: Final = (State.CONFIRMED, State.CANCELLED)
 WHO: Final = {
     "add": PAYER,
     "remove": PAYER,
@@ -145,7 +153,6 @@ PATHS: Final[dict[State, tuple[str, ...]]] = {
     State.CONFIRMED: ("announce", "confirm"),
     State.CANCELLED: ("cancel",),
 }
-ENDS: Final = (State.CONFIRMED, State.CANCELLED)
 # State of the settlement -> that of a claim put into it.
 CLAIMS: Final = {
     State.OPEN: claims.State.BATCHED,
@@ -187,13 +194,10 @@ def test_who_may_do_what_in_each_state(state: State) -> None:
         if sender == who:
             assert found is None, (name, sender)
             assert load(world, id_).state is after
-        elif (state, name, sender) == (State.ANNOUNCED, "cancel", PAYER):
-            due = before.since + Parameters().confirmation_due_s
+        elif (state, name, sender) in LATER:
+            due = before.since + getattr(Parameters(), LATER[state, name, sender])
             assert found == (Refusal.TOO_EARLY, (due,))
-        elif (state, name, sender) == (State.OPEN, "cancel", SHOP):
-            due = before.since + Parameters().settlement_due_s
-            assert found == (Refusal.TOO_EARLY, (due,))
-        elif sender == WHO[name] or ((name, sender) == ("cancel", SHOP) and state in ENDS):
+        elif sender == WHO[name] or ((name, sender) == ("cancel", SHOP) and state in OVER):
             assert found == (Refusal.SETTLEMENT_IN_WRONG_STATE, (state,)), (name, sender)
         else:
             assert found == (Refusal.SETTLEMENT_NOT_YOURS, ()), (name, sender)
@@ -229,6 +233,27 @@ def test_claims_are_not_kept_in_a_settlement_that_is_never_announced() -> None:
     assert load(world, id_).state is State.CANCELLED
     assert world.call(SHOP, dispute) == 0
     assert claim_state(world, glasses) is claims.State.AMOUNT_DISPUTED
+
+
+def test_a_payer_that_never_answers_a_dispute_holds_no_claims_for_ever() -> None:
+    world = World(Parameters(answer_due_s=100))
+    glasses = accepted(world, "glasses")
+    id_ = announced(world, glasses)
+    assert world.call(SHOP, SettlementDispute(id_, Ground.PAYMENT_NOT_FOUND)) == 0
+    since = load(world, id_).since
+    cancel = SettlementCancel(id_)
+    assert answer(world, SHOP, cancel) == (Refusal.TOO_EARLY, (since + 100,))
+    assert world.call(SHOP, cancel, after=since + 100 - world.chain.header.time) == 0
+    assert claim_state(world, glasses) is claims.State.ACCEPTED
+
+
+def test_a_shop_does_not_give_up_what_its_payer_insists_on() -> None:
+    world = World(Parameters(answer_due_s=0, settlement_due_s=0))
+    id_ = announced(world, accepted(world, "glasses"))
+    assert answer(world, SHOP, SettlementCancel(id_)) == (Refusal.SETTLEMENT_NOT_YOURS, ())
+    assert world.call(SHOP, SettlementDispute(id_, Ground.PAYMENT_NOT_FOUND)) == 0
+    assert world.call(PAYER, SettlementInsist(id_)) == 0
+    assert answer(world, SHOP, SettlementCancel(id_)) == (Refusal.SETTLEMENT_NOT_YOURS, ())
 
 
 def test_deadlines_run_from_the_last_step() -> None:

@@ -124,18 +124,22 @@ class Paying(Claiming):
         return self._become(now, call.settlement, State.ANNOUNCED, states, by_payer=False)
 
     def settlement_cancel(self, now: Now, call: SettlementCancel) -> Verdict:
-        states = (State.OPEN, *TO_ANSWER)
         found = self.batches.get(call.settlement)
-        # Who is to be paid may end what is never announced.
-        is_draft = found is not None and found.state is State.OPEN
-        by_payer = found is None or not (is_draft and now.sender == found.beneficiary)
-        by_payer = by_payer or (found is not None and now.sender == found.payer)
+        parameters = self.parameters
+        by_payer, waits = True, {State.ANNOUNCED: parameters.confirmation_due_s}
+        # Its payer may; its beneficiary once it waited for the payer in vain.
+        if found is not None and now.sender == found.beneficiary != found.payer:
+            by_payer, waits = (
+                found.state is State.UPHELD or found.state is State.ANNOUNCED,
+                {
+                    State.OPEN: parameters.settlement_due_s,
+                    State.DISPUTED: parameters.answer_due_s,
+                },
+            )
+        states = (State.OPEN, *TO_ANSWER)
         verdict = self._become(now, call.settlement, State.CANCELLED, states, by_payer=by_payer)
-        if found is not None and found.state is State.ANNOUNCED:
-            opens = found.since + self.parameters.confirmation_due_s
-            verdict.why.update(in_time(now.time, opens=opens))
-        if found is not None and not by_payer:
-            opens = found.since + self.parameters.settlement_due_s
+        if found is not None and found.state in waits:
+            opens = found.since + waits[found.state]
             verdict.why.update(in_time(now.time, opens=opens))
         return verdict
 
