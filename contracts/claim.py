@@ -369,8 +369,9 @@ def replace_document(_context: Context, _id: bytes, claim: Claim, call: ClaimSup
 
 
 def enter_settlement(_context: Context, _id: bytes, claim: Claim, call: SettlementAdd) -> Claim:
-    """Name the settlement that it is in."""
-    return msgspec.structs.replace(claim, settlement=call.settlement)
+    """Name the settlement that it is in, whose payment may be disputed as none was before."""
+    rest = tuple(each for each in claim.disputed if each is not ClaimGround.PAYMENT_NOT_FOUND)
+    return msgspec.structs.replace(claim, settlement=call.settlement, disputed=rest)
 
 
 def leave_settlement(_context: Context, _id: bytes, claim: Claim, _call: SettlementRemove) -> Claim:

@@ -157,9 +157,9 @@ class Life(Generic[ThingT]):
         if not mine:
             raise Refused(self.not_yours)
         row = _first(context, thing, call, mine)
-        _require_in_time(context, row, thing)
         for guard in row.guards:
             guard(context, thing, call)
+        _require_in_time(context, row, thing)  # last: no time makes good what can never be
         return row
 
     def take(

@@ -526,6 +526,17 @@ def test_one_decision_is_disputed_once_on_each_ground(
     assert outcome == Outcome(Refusal.DISPUTED_BEFORE)
 
 
+def test_a_payment_that_is_said_to_be_late_may_be_missing_later_too() -> None:
+    stage = claim_in(S.ACCEPTED)
+    missing = ClaimDispute(stage.id, G.PAYMENT_NOT_FOUND)
+    assert stage.world.call(SHOP, missing, after=SETTLING) == 0
+    assert after(stage, PAYER, ClaimUphold(stage.id)).disputed == (G.PAYMENT_NOT_FOUND,)
+    settlement = stage.world.settle(stage.id)
+    assert loaded_claim(stage.world, stage.id).disputed == ()  # that is another payment
+    assert stage.world.call(SHOP, SettlementConfirm(settlement)) == 0
+    assert after(stage, SHOP, missing).state is S.PAYMENT_DISPUTED
+
+
 def test_an_acceptance_in_part_is_disputed_once_by_each_side() -> None:
     stage = claim_in(S.ACCEPTED_IN_PART)
     dispute = ClaimDispute(stage.id, G.ACCEPTANCE)

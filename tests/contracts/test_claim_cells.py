@@ -159,12 +159,7 @@ REFUSED: Final[dict[tuple[State, str, str], Outcome]] = {
 }
 # Only after some time, by whoever waits: (state, call, party) -> seconds.
 WAITS: Final = {
-    **{
-        (state, f"dispute {ground}", SHOP): SETTLING
-        for state in (S.ACCEPTED, S.ACCEPTED_IN_PART)
-        for ground in ("rejection", "payment", "acceptance", "recovery", "amount")
-        if (state, ground) != (S.ACCEPTED_IN_PART, "amount")
-    },
+    **{(state, "dispute payment", SHOP): SETTLING for state in (S.ACCEPTED, S.ACCEPTED_IN_PART)},
     (S.SETTLED, "close", PAYER): WINDOW,
 }
 # How the marks of a claim are held in the state after: without an end, for a time, not at all.

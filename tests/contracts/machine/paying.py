@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from contracts.batch import State
 from contracts.calls import (
+    ClaimGround,
     Direction,
     SettlementAdd,
     SettlementAnnounce,
@@ -158,6 +159,7 @@ class Paying(Claiming):
             for each in call.claims:
                 claim = self.claims[each]
                 claim.state, claim.since, claim.settlement = after, now.time, call.settlement
+                claim.disputed.discard(ClaimGround.PAYMENT_NOT_FOUND)
                 found.claims[each] = claim.due
 
         return Verdict(why, then, frozenset((found.payer, found.beneficiary)) - {now.sender})
