@@ -112,6 +112,7 @@ def explanation(
         "marks": _held(found),
         "automatic": bool(getattr(thing, "automatic", False)),
         "disputed": [_name(ground) for ground in getattr(thing, "disputed", ())],
+        "settlement": _hex(getattr(thing, "settlement", None)),
         "history": [event(entry) for entry in entries],
         "steps": [] if found is None else [step(each, time) for each in found.steps],
     }
@@ -213,6 +214,10 @@ def sync(progress: Progress | None) -> dict[str, object] | None:
         "peers": list(progress.peers),
         "avoided": progress.avoided,
     }
+
+
+def _hex(value: bytes | None) -> str | None:
+    return None if value is None else value.hex()
 
 
 def _name(value: IntEnum) -> str:

@@ -21,8 +21,9 @@ from contracts.errors import Refusal
 from contracts.questions import Kind, parse_answer, parse_question
 from ledger.encoding import decode, encode
 from node.client import documents, lots, questions
+from node.client.agreements import authorisation_of
 from node.client.client import CallOutcome, NodeClient
-from node.client.decisions import own_opening
+from node.client.decisions import offered_opening
 from node.client.errors import NotFound, Refused
 from node.client.explanations import explanation
 from node.client.questions import Asked
@@ -131,15 +132,24 @@ class Acts:
         return outcome
 
     async def overturn(self, claim: bytes, cents: int | None) -> CallOutcome:
-        """Give way in a dispute; with `cents`, accept so much."""
-        amount = None if cents is None else self._own(claim, cents).commitment()
-        return await self.make(ClaimOverturn(claim, amount))
+        """Give way in a dispute; with `cents`, accept so much, and more than before."""
+        if cents is None:
+            return await self.make(ClaimOverturn(claim, None))
+        own = self._offer(claim, cents)
+        outcome = await self.make(ClaimOverturn(claim, own.commitment()))
+        self._conclude(claim, own, (await self._node.claim(claim)).accepted_amount)
+        return outcome
 
     async def grant(self, authorisation: bytes, cents: int | None, until: int) -> CallOutcome:
         """Agree beforehand, or for `cents` only; what was disclosed must have been verified."""
         self._received(authorisation)
-        amount = None if cents is None else self._own(authorisation, cents).commitment()
-        return await self.make(AuthorisationGrant(authorisation, amount, until))
+        if cents is None:
+            return await self.make(AuthorisationGrant(authorisation, None, until))
+        own = self._offer(authorisation, cents)
+        outcome = await self.make(AuthorisationGrant(authorisation, own.commitment(), until))
+        view = await authorisation_of(self._node, authorisation)
+        self._conclude(authorisation, own, view.granted_amount)
+        return outcome
 
     async def ask(self, authorisation: bytes, kind: Kind) -> tuple[CallOutcome, Asked]:
         """Ask one of the two questions; return it for the other side, to be sealed."""
@@ -191,14 +201,23 @@ class Acts:
         opening = decode(received.accepted, Opening)
         return Statement(format_, id_, self._sender.member, received.submitter, opening)
 
-    def _own(self, id_: bytes, cents: int) -> Opening:
+    def _offer(self, id_: bytes, cents: int) -> Opening:
         """Return the opening of an amount of our own, which is kept before it is told."""
         with self._vault.changes():
             number, received = self._received(id_)
-            own = own_opening(received, cents)
-            received.accepted = encode(own)
+            own = offered_opening(received, cents)
+            received.offered = encode(own)
             update(self._vault, number, received)
         return own
+
+    def _conclude(self, id_: bytes, own: Opening, on_chain: str | None) -> None:
+        """Keep what we offered as accepted where the chain has it, and forget it where not."""
+        with self._vault.changes():
+            number, received = self._received(id_)
+            if on_chain == own.commitment().hex():
+                received.accepted = encode(own)
+            received.offered = None
+            update(self._vault, number, received)
 
     def _received(self, id_: bytes) -> tuple[int, ReceivedRecord]:
         found = find(self._vault, ReceivedRecord, id_.hex())

@@ -142,9 +142,7 @@ def require_applied(outcome: CallOutcome) -> None:
 
 def own_opening(received: ReceivedRecord, cents: int) -> Opening:
     """Return the opening of an amount of our own; the same one if it was made before."""
-    claimed = decode(received.opening, Opening).amount
-    if not 0 <= cents < claimed:
-        raise Refused("amount", f"must be less than what is claimed, {claimed} cents")
+    _require_less(received, cents)
     if received.accepted is not None:
         before = decode(received.accepted, Opening)
         if before.amount == cents:
@@ -153,4 +151,38 @@ def own_opening(received: ReceivedRecord, cents: int) -> Opening:
             f"{before.amount} cents were accepted of this claim before",
             hint="depoli claim show tells how it stands on the chain",
         )
+    return _new_opening(cents)
+
+
+def offered_opening(received: ReceivedRecord, cents: int) -> Opening:
+    """Return the opening of an amount that we may accept instead of a lesser one before."""
+    _require_less(received, cents)
+    if received.offered is not None:
+        offered = decode(received.offered, Opening)
+        if offered.amount == cents:
+            return offered
+        raise ClientError(
+            f"whether {offered.amount} cents were taken into a block is not known yet",
+            hint="run it again with that amount first",
+        )
+    if received.accepted is not None:
+        accepted = decode(received.accepted, Opening)
+        if accepted.amount == cents:
+            return accepted
+        if accepted.amount > cents:
+            raise Refused("amount", f"{accepted.amount} cents were accepted before, which is more")
+    return _new_opening(cents)
+
+
+def _require_less(received: ReceivedRecord, cents: int) -> None:
+    claimed = decode(received.opening, Opening).amount
+    if not 0 <= cents < claimed:
+        raise Refused(
+            "amount",
+            f"must be less than what is claimed, {claimed} cents",
+            hint="without --amount all of it is accepted",
+        )
+
+
+def _new_opening(cents: int) -> Opening:
     return Opening(cents, blinding_from(secrets.token_bytes(64)))

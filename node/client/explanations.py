@@ -60,6 +60,7 @@ class ExplanationView(msgspec.Struct, frozen=True):
     marks: MarksView | None = None  # None: it has none
     automatic: bool = False  # a machine decided it
     disputed: tuple[Name, ...] = ()  # grounds on which the last decision was disputed
+    settlement: Hex32 | None = None  # the last that a claim was put into
 
 
 async def explanation(node: NodeClient, kind: str, id_: bytes) -> ExplanationView:

@@ -122,6 +122,7 @@ def prepare(
     found = find(vault, type_, request.reference)
     if found is not None:
         _require_same(found[1], request, payer, reference)
+        _require_replaces(found[1], prior)
         return found[0]
     leg = Leg(request.leg)
     if before is not None:
@@ -402,6 +403,15 @@ def _require_inherits(before: ClaimRecord, payer: bytes, leg: Leg) -> None:
         raise Refused("claim", f"{before.reference} is not on the chain yet")
     if (before.payer, before.leg) != (payer, leg):
         raise Refused("claim", f"{before.reference} is of another payer or leg")
+
+
+def _require_replaces(kept: ClaimRecord, prior: ClaimRecord | None) -> None:
+    if prior is not None and kept.prior != prior.claim:
+        raise Refused(
+            "claim.reference",
+            f"another claim was made under {kept.reference}",
+            hint=f"what takes the place of {prior.reference} has a reference of its own",
+        )
 
 
 def _require_same(

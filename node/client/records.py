@@ -155,6 +155,7 @@ class ReceivedRecord(Record):
     disclosure: bytes  # the file, as it came
     opening: bytes  # encoded Opening of the amount claimed
     accepted: bytes | None = None  # encoded Opening of our own amount, if we accept in part
+    offered: bytes | None = None  # the same, of a call of which we have not heard yet
 
 
 R = TypeVar("R", bound=Record)

@@ -461,7 +461,7 @@ def known_opening(vault: Vault, claim: ClaimView) -> Opening | None:
     encoded: list[bytes | None] = []
     openings: list[Opening] = []
     if (received := find(vault, ReceivedRecord, claim.id)) is not None:
-        encoded += [received[1].opening, received[1].accepted]
+        encoded += [received[1].opening, received[1].accepted, received[1].offered]
     if (own := find(vault, ClaimRecord, claim.id)) is not None:
         openings.append(lots.opening_of(own[1]))
         encoded.append(own[1].accepted)

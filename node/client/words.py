@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from contracts.questions import KINDS
 from ledger.transaction import created_id
 from node.client.explanations import EventView, ExplanationView, MarksView, StepView
 from node.client.refusals import explain, moment
@@ -74,10 +75,14 @@ DEEDS: Final = {
     ),
     "AuthorisationRequest": Deed("asked for it", "ask for it", "depoli authorisation request FILE"),
     "AuthorisationAsk": Deed(
-        "asked a question", "ask a question", "depoli authorisation ask {name} --question QUESTION"
+        "asked a question",
+        "ask a question",
+        "depoli authorisation ask {name} --question QUESTION --output FILE",
     ),
     "AuthorisationAnswer": Deed(
-        "answered", "answer the question", "depoli authorisation answer {name} QUESTION-FILE"
+        "answered",
+        "answer the question",
+        "depoli authorisation answer QUESTION-FILE --answer ANSWER --output FILE",
     ),
     "AuthorisationGrant": Deed("granted it", "grant it", "depoli authorisation grant {name}"),
     "AuthorisationRefuse": Deed(
@@ -132,14 +137,16 @@ DEEDS: Final = {
     "SettlementCancel": Deed("gave it up", "give it up", "depoli settlement cancel {name}"),
 }
 # What a call is for another thing than the one that it is about.
-_FOR: Final = {
+FOR_OTHERS: Final = {
     ("claim", "ClaimSubmit"): Deed(
         "submitted another in its place",
         "submit another in its place",
         "depoli claim resubmit {name} FILE",
     ),
     ("claim", "SettlementAdd"): Deed(
-        "put it into a settlement", "settle it", "depoli settlement create"
+        "put it into a settlement",
+        "settle it",
+        "depoli settlement create --beneficiary MEMBER --claims {id} --output FILE",
     ),
     ("claim", "SettlementRemove"): Deed(
         "took it out of the settlement", "take it out of the settlement"
@@ -173,6 +180,7 @@ _GROUNDS: Final = {
     "ground_is_recovery": "recovery",
 }
 _PERSON: Final = {"person_answers", "person_decides"}
+_IN_A_SETTLEMENT: Final = {"batched", "repaying"}
 _IN_PART: Final = {"ClaimAccept", "ClaimOverturn", "AuthorisationGrant"}
 
 
@@ -204,7 +212,9 @@ def _happened(event: EventView, view: ExplanationView, who: Who) -> str:
     deed = _deed(event.call, "" if made == view.id else view.kind)
     if event.outcome.code:
         why = explain(event.outcome)
-        return f"{who(event.sender)} tried to {deed.do}: {why} ({event.outcome.name})"
+        ground = event.says.get("ground")
+        do = f"{deed.do} ({_plain(ground)})" if isinstance(ground, str) else deed.do
+        return f"{who(event.sender)} tried to {do}: {why} ({event.outcome.name})"
     said = f"{who(event.sender)} {deed.done}"
     if event.call in _IN_PART and "amount" in event.gives:
         said += " in part"
@@ -220,10 +230,16 @@ def _next(view: ExplanationView, who: Who, name: str) -> Iterator[Next]:
     def order(step: StepView) -> tuple[bool, bool, bool]:
         return step.phase == "over", step.due is None, who(step.member) != "you"
 
+    if view.state in _IN_A_SETTLEMENT and view.settlement is not None:
+        yield Next(
+            "what it waits for is said of its settlement",
+            (f"depoli explain settlement {view.settlement}",),
+            is_overdue=False,
+        )
     done = {ground.lower().replace("_", "-") for ground in view.disputed}
     groups: dict[object, list[StepView]] = {}
     for step in sorted(view.steps, key=order):
-        if _ground(step) in done:
+        if _ground(step) in done or _is_barred(view, step):
             continue  # no decision is disputed twice on one ground
         is_one_of = step.due is not None and step.phase == "open"
         what = None if is_one_of else (step.call, _ground(step))
@@ -239,6 +255,21 @@ def _next(view: ExplanationView, who: Who, name: str) -> Iterator[Next]:
         yield Next(sentence, tuple(filter(None, commands)), group[0].overdue)
 
 
+def _is_barred(view: ExplanationView, step: StepView) -> bool:
+    """Return whether a guard refuses a step for good, as what is told of the thing shows."""
+    applied = [event.call for event in view.history if event.outcome.code == 0]
+    match step.call:
+        case "AuthorisationReview":
+            return not view.automatic
+        case "AuthorisationAsk":
+            return applied.count("AuthorisationAsk") >= KINDS
+        case "SettlementRemove":  # its settlement was announced since, and is not open any more
+            turns = [call for call in applied if call in {"SettlementAdd", "SettlementAnnounce"}]
+            return view.kind == "claim" and turns[-1:] == ["SettlementAnnounce"]
+        case _:
+            return False
+
+
 def _do(view: ExplanationView, step: StepView) -> str:
     do, ground = _deed(step.call, view.kind).do, _ground(step)
     return do if ground is None else f"{do} ({_plain(ground)})"
@@ -248,9 +279,11 @@ def _command(view: ExplanationView, step: StepView, name: str) -> str:
     """Return the command with what the table says of it: the ground, and who must sign."""
     command = (
         _deed(step.call, view.kind)
-        .command.format(name=name)
+        .command.format(name=name, id=view.id)
         .replace("GROUND", _ground(step) or "GROUND")
     )
+    if view.state == "reversed" and step.call == "SettlementAdd":
+        command += " --repayment"
     by_person = view.automatic and not _PERSON.isdisjoint(step.guards)
     return f"{command} --human" if by_person else command
 
@@ -293,7 +326,7 @@ def _then(view: ExplanationView, steps: Sequence[StepView]) -> str:
 def _deed(call: str, kind: str) -> Deed:
     """Return the words for a call on a thing of this kind."""
     unknown = Deed(f"made the call {call}", f"make the call {call}")
-    return _FOR.get((kind, call)) or DEEDS.get(call, unknown)
+    return FOR_OTHERS.get((kind, call)) or DEEDS.get(call, unknown)
 
 
 def _plain(name: str) -> str:

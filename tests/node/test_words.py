@@ -12,7 +12,7 @@ from node.cli.main import main
 from node.client.client import CallOutcome
 from node.client.explanations import EventView, ExplanationView, MarksView, StepView
 from node.client.refusals import moment
-from node.client.words import DEEDS, tell
+from node.client.words import DEEDS, FOR_OTHERS, tell
 
 SHOP, PAYER = "aa" * 16, "bb" * 16
 DAY: Final = 1_790_000_000
@@ -184,9 +184,55 @@ def test_every_call_of_every_life_has_words() -> None:
     assert wanted - DEEDS.keys() == set()
 
 
-@pytest.mark.parametrize("name", [n for n, deed in DEEDS.items() if deed.command])
-def test_every_command_that_is_named_exists(name: str) -> None:
-    _, noun, verb, *_ = DEEDS[name].command.split()
+@pytest.mark.parametrize(
+    "command",
+    sorted({deed.command for deed in (*DEEDS.values(), *FOR_OTHERS.values())} - {""}),
+)
+def test_every_command_that_is_named_can_be_typed_so(command: str) -> None:
+    _, noun, verb, *words = command.format(name="F-1", id="0" * 64).replace("yes|no", "yes").split()
     group = main.get_command(click.Context(main), noun)
     assert isinstance(group, click.Group), noun
-    assert group.get_command(click.Context(group), verb) is not None, DEEDS[name].command
+    found = group.get_command(click.Context(group), verb)
+    assert found is not None, command
+    found.make_context(verb, words)  # raises where an argument lacks, or is one too many
+
+
+def test_what_a_guard_refuses_for_good_is_not_offered() -> None:
+    review = view(step("AuthorisationReview", SHOP, "under_review"))
+    assert sentences(review) == []  # a person refused it
+    assert len(sentences(msgspec.structs.replace(review, automatic=True))) == 1
+    ask = step("AuthorisationAsk", PAYER, "info_requested")
+    asked = (event("AuthorisationAsk", PAYER), event("AuthorisationAsk", PAYER))
+    again = CallOutcome(103, "TOO_MANY_QUESTIONS")
+    assert len(sentences(view(ask, history=asked[:1]))) == 1
+    refused = event("AuthorisationAsk", PAYER, again)
+    assert len(sentences(view(ask, history=(*asked[:1], refused)))) == 1
+    assert sentences(view(ask, history=asked)) == []
+
+
+def test_a_claim_in_a_settlement_waits_for_what_becomes_of_that() -> None:
+    remove = step("SettlementRemove", PAYER, "accepted")
+    what = msgspec.structs.replace(
+        view(remove, history=(event("SettlementAdd", PAYER),)),
+        state="batched",
+        settlement="5" * 64,
+    )
+    waits, takes_out = tell(what, bytes.fromhex(SHOP), label_of, "F-1").next
+    assert waits.commands == (f"depoli explain settlement {'5' * 64}",)
+    assert takes_out.sentence.startswith("insurer-a may take it out of the settlement")
+    announced = (event("SettlementAdd", PAYER), event("SettlementAnnounce", PAYER))
+    what = msgspec.structs.replace(what, history=announced)
+    assert sentences(what) == [waits.sentence]  # it is not open any more
+
+
+def test_what_is_reversed_is_settled_the_other_way_round() -> None:
+    settle = step("SettlementAdd", SHOP, "repaying", due=DAY)
+    what = msgspec.structs.replace(view(settle), state="reversed")
+    (only,) = tell(what, bytes.fromhex(SHOP), label_of, "F-1").next
+    assert only.commands[0].endswith(" --repayment")
+
+
+def test_a_refused_dispute_says_on_which_ground() -> None:
+    outcome = CallOutcome(132, "DISPUTED_BEFORE", (), "")
+    (said,) = past(event("ClaimDispute", SHOP, outcome, ground="amount"))
+    assert said.startswith("you tried to dispute it (amount): ")

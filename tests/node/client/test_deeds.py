@@ -124,6 +124,45 @@ def test_a_dispute_over_a_rejection_ends_in_a_part_that_only_the_two_know(town: 
     town.does("insurer", "claim", "uphold", id_)
 
 
+def test_a_payer_that_gives_way_over_an_amount_accepts_more_and_both_can_settle_it(
+    town: Town,
+) -> None:
+    id_ = claimed(town)
+    shown, part, more = (town.folder / f"{name}.json" for name in ("d", "part", "more"))
+    town.once("shop", "disclosure", "make", id_, "--output", shown)
+    town.does("insurer", "disclosure", "verify", shown)
+    town.once("insurer", "claim", "accept", id_, "--amount", "700", "--output", part)
+    town.does("shop", "disclosure", "verify", part)
+    town.does("shop", "claim", "dispute", id_, "--ground", "amount")
+    overturn = ("claim", "overturn", id_, "--amount")
+    said = town.refuses(Exit.REJECTED, "insurer", *overturn, "600", "--output", more)
+    assert "700 cents were accepted before" in said
+    town.once("insurer", *overturn, "900", "--output", more)
+    assert town.does("shop", "disclosure", "verify", more)[0]["cents"] == 900
+    statement = town.folder / "statement.json"
+    pay = ("--beneficiary", "shop", "--all", "--output", statement)
+    town.once("insurer", "settlement", "create", *pay)
+    assert town.does("shop", "settlement", "confirm", statement)["cents"] == 900
+
+
+def test_an_amount_that_the_chain_refused_does_not_bind(town: Town) -> None:
+    id_ = requested(town)
+    agreed = town.folder / "agreed.json"
+    grant = ("authorisation", "grant", id_, "--output", agreed, "--amount")
+    said = town.refuses(Exit.REJECTED, "insurer", *grant, "5000", "--days", "3000")
+    assert "VALIDITY_NOT_POSSIBLE" in said
+    town.once("insurer", *grant, "4000")
+    assert town.does("shop", "disclosure", "verify", agreed)[0]["cents"] == 4_000
+
+
+def test_what_replaces_a_claim_has_a_reference_of_its_own(town: Town) -> None:
+    id_ = claimed(town)
+    town.once("insurer", "claim", "reject", id_, "--reason", "insured-unknown")
+    same = town.file("c.json", example() | {"prescription_reference": "ORD-1"})
+    said = town.refuses(Exit.REJECTED, "shop", "claim", "resubmit", "F2025-0003", same)
+    assert "a reference of its own" in said
+
+
 def test_a_prescription_is_rectified_and_revoked_and_claims_stand(town: Town) -> None:
     id_ = claimed(town)
     other = example()["prescription"]
