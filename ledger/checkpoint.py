@@ -174,7 +174,7 @@ def parse_verifier_key(text: str) -> NoteKey:
     name, _, rest = text.partition("+")
     id_, _, encoded = rest.partition("+")
     data = _base64(encoded, "verifier key")
-    if data[:1] != _ED25519 or len(data) != 1 + PUBLIC_KEY_BYTES or not _is_name(name):
+    if data[:1] != _ED25519 or len(data) != 1 + PUBLIC_KEY_BYTES or not is_name(name):
         raise Malformed("verifier key", "not a name and an Ed25519 key")
     key = NoteKey(name, parse_public_key(Algorithm.ED25519, data[1:]))
     if key.id.hex() != id_:
@@ -184,7 +184,7 @@ def parse_verifier_key(text: str) -> NoteKey:
 
 def _parse_line(line: str) -> NoteSignature:
     name, space, encoded = line.removeprefix(_DASH).partition(" ")
-    if not line.startswith(_DASH) or not space or not _is_name(name):
+    if not line.startswith(_DASH) or not space or not is_name(name):
         raise Malformed("note", "a signature line without dash, name and signature")
     data = _base64(encoded, "note")
     if len(data) <= KEY_ID_BYTES:
@@ -192,7 +192,8 @@ def _parse_line(line: str) -> NoteSignature:
     return NoteSignature(name, data[:KEY_ID_BYTES], data[KEY_ID_BYTES:])
 
 
-def _is_name(name: str) -> bool:
+def is_name(name: str) -> bool:
+    """Return whether a key may go by this name in notes."""
     return name != "" and "+" not in name and not any(character.isspace() for character in name)
 
 

@@ -1,11 +1,20 @@
 """A web server that knows nothing but files: what an export of the log is made for."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from ledger.checkpoint import Checkpoint, Note
+from ledger.decided import Decided, to_json
+from ledger.hashing import Hash
+from ledger.keys import Role
+from ledger.merkle import Frontier
+from ledger.tiles import tile_bytes, tiles
+from tests.chainmaker import Chain, key_of
 
 
 class _Files(SimpleHTTPRequestHandler):
@@ -28,3 +37,24 @@ def serving(directory: Path) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def publish(chain: Chain, folder: Path, label: str | None = None) -> Path:
+    """Write what a node would serve under /tlog of a chain, signed by one of its validators."""
+    nodes: dict[tuple[int, int], Hash] = {}
+    leaves = [entry.leaf() for executed in chain.executed for entry in executed.entries]
+    Frontier().append(leaves, lambda level, index, node: nodes.update({(level, index): node}))
+    header = chain.state.header
+    assert header.log_size == len(leaves)
+    shutil.rmtree(folder, ignore_errors=True)
+    for tile in tiles(header.log_size):
+        path = folder / tile.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(tile_bytes(tile, lambda level, index: nodes[level, index]))
+    (folder / "commit").mkdir(parents=True)
+    decided = Decided(header, chain.blocks[-1].certificate, ())
+    (folder / "commit" / str(header.height)).write_text(to_json(decided))
+    checkpoint = Checkpoint.of(header)
+    line = checkpoint.sign(key_of(label or chain.labels[0], Role.CHECKPOINT))
+    (folder / "checkpoint").write_bytes(Note(checkpoint.encode(), (line,)).encode())
+    return folder
