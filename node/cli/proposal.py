@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -39,7 +38,7 @@ from node import card as cards
 from node import files
 from node.cli.output import Verbs, emit, fields, json_option, moment, table
 from node.cli.person import Person, at_home, run, wait_option
-from node.client import voting
+from node.client import voting, x509
 from node.client.client import GovernanceView, NodeClient, ProposalView
 from node.client.errors import NotFound
 from node.client.validators import Registrar
@@ -180,7 +179,9 @@ def withdraw(context: click.Context, person: Person, name: str) -> None:
 
 @proposal.command()
 @click.argument("card", type=_CARD)
-@click.option("--certificate", type=_FILE, help="X.509 certificate of the organisation, DER.")
+@click.option(
+    "--certificate", type=_FILE, help="X.509 certificate of the organisation, PEM or DER."
+)
 @proposing
 @click.pass_context
 def admit(
@@ -193,7 +194,7 @@ def admit(
         found.country.encode(),
         _new_key(found),
         found.keys[Role.SEALING],
-        None if certificate is None else _hash_of(certificate, MAX_CERTIFICATE_BYTES),
+        None if certificate is None else _fingerprint(certificate),
     )
     _propose(context, person, subject, terms)
 
@@ -399,8 +400,10 @@ def _new_key(found: cards.Card) -> NewKey:
     return NewKey(algorithm_of(public), public)
 
 
-def _hash_of(path: Path, limit: int) -> bytes:
-    return sha256(files.read_public(path, limit=limit, hint="name a file that is there")).digest()
+def _fingerprint(path: Path) -> bytes:
+    """Return the hash by which the chain knows the first certificate in a file."""
+    data = files.read_public(path, limit=MAX_CERTIFICATE_BYTES, hint="name a file that is there")
+    return x509.fingerprint(x509.parse_certificates(data, path.name)[0])
 
 
 def _count(shown: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from contracts import registry
 from contracts.calls import SuspendMember
@@ -17,6 +18,7 @@ from ledger.keys import Role
 from node.cli.main import main
 from node.cli.person import Person
 from node.errors import Exit
+from tests.authority import anchor, private, text
 from tests.contracts.world import VALIDATORS, id_of
 from tests.node.client.desk import MemoryNode
 from tests.node.client.test_commands import Town
@@ -123,11 +125,13 @@ def test_a_newcomer_is_admitted_by_its_card_and_gets_other_keys(town: Council) -
         town.alone(
             "keys", "new", card, "--label", "newcomer", "--family", "optician", "--country", "BE"
         )
-    certificate = town.folder / "organisation.der"
-    certificate.write_bytes(b"a certificate")
+    certificate = town.folder / "organisation.pem"
+    authority = anchor()
+    issued = authority.issue("Newcomer", private("newcomer"))
+    certificate.write_bytes(text(issued, authority.certificate))
     number = town.propose("admit", cards[0], "--certificate", certificate)
     words = town.call("insurer", "proposal", "show", number).stdout
-    assert sha256(b"a certificate").hexdigest() in words
+    assert sha256(issued.public_bytes(Encoding.DER)).hexdigest() in words
     assert "becomes a member: optician, BE" in words
     town.passes(number)
     id_ = json.loads((cards[0] / "member.json").read_text())["keys"][0]["public"]
