@@ -39,6 +39,7 @@ from contracts.calls import (
     Withdraw,
     encode_call,
     parse_call,
+    parse_subject,
 )
 from contracts.errors import Inadmissible, Refusal, SenderNotAdmitted
 from contracts.governance import State
@@ -136,6 +137,20 @@ def test_whoever_proposed_may_withdraw_until_it_is_decided() -> None:
     assert world.make("operator", Withdraw(passed)) == refused(
         Refusal.PROPOSAL_IN_WRONG_STATE, State.PASSED
     )
+
+
+def test_everybody_sees_what_each_voted_and_when() -> None:
+    world = World()
+    id_, other = world.propose(suspend(world)), world.propose(suspend(world, "rival"))
+    world.vote(other, "federation")
+    world.vote(id_, "operator", agrees=False)
+    world.vote(id_, "federation")
+    last = world.chain.header.height
+    assert ballot.ballots(world.state, id_) == {
+        world.ids["operator"]: ballot.Ballot(agrees=False, height=last - 1),
+        world.ids["federation"]: ballot.Ballot(agrees=True, height=last),
+    }
+    assert ballot.ballots(world.state, bytes(32)) == {}
 
 
 def test_a_vote_stands_and_its_proposal_must() -> None:
@@ -590,6 +605,9 @@ def test_who_runs_a_validator_by_then_is_not_removed() -> None:
 def test_every_subject_has_one_encoding(name: str) -> None:
     call = Propose(WANTED[name][0], 1, 2)
     assert parse_call(encode_call(call)) == call
+    assert parse_subject(encode(call.subject)) == call.subject
+    with pytest.raises(Malformed):
+        parse_subject(encode(call.subject) + b"\0")
 
 
 @pytest.mark.parametrize(

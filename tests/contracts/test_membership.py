@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts import eras, membership, registry
+from contracts import dispatch, eras, membership, registry
 from contracts.calls import (
     Call,
     Change,
@@ -167,6 +167,7 @@ def test_one_replaces_another_at_its_place() -> None:
     assert world.voters() == ["rival", *VALIDATORS[1:]]
     concerned = (world.ids["rival"], world.ids["federation"], EVERYONE)
     assert executed.concerned == (concerned,)
+    assert dispatch.concerned(world.state, executed.entries[0]) == concerned
 
 
 @pytest.mark.parametrize("keeps_node", [True, False])
@@ -179,7 +180,9 @@ def test_by_a_vote_keys_change_again_on_the_same_day(*, keeps_node: bool) -> Non
         world.transaction("insurer", world.replacing("insurer", "insurer", keys))
     )
     assert executed.outcomes == (DONE,)
-    assert executed.concerned == ((world.ids["insurer"], EVERYONE),)
+    concerned = (world.ids["insurer"], EVERYONE)
+    assert executed.concerned == (concerned,)
+    assert dispatch.concerned(world.state, executed.entries[0]) == concerned
     assert list_of(world.chain.next_validators.members[2]) == tuple(key.public for key in keys)
     held = registry.holds(world.state, world.ids["insurer"], Role.TLS, before.node_key)
     assert held is keeps_node
@@ -225,9 +228,9 @@ def test_what_concerns_the_validators_concerns_everyone() -> None:
         ("insurer", lambda: world.rotating("insurer")),
         ("shop", lambda: world.joining("insurer")),  # refused
     ]
-    concerned = [
-        world.block(world.transaction(sender, call())).concerned[0] for sender, call in calls
-    ]
+    made = [world.block(world.transaction(sender, call())) for sender, call in calls]
+    concerned = [executed.concerned[0] for executed in made]
+    assert concerned == [dispatch.concerned(world.state, each.entries[0]) for each in made]
     shop, insurer = world.ids["shop"], world.ids["insurer"]
     assert concerned == [(shop, EVERYONE), (shop, EVERYONE), (insurer, EVERYONE), (shop,)]
     assert world.chain.heads.get(EVERYONE).count == 3  # type: ignore[union-attr]
