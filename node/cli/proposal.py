@@ -179,9 +179,7 @@ def withdraw(context: click.Context, person: Person, name: str) -> None:
 
 @proposal.command()
 @click.argument("card", type=_CARD)
-@click.option(
-    "--certificate", type=_FILE, help="X.509 certificate of the organisation, PEM or DER."
-)
+@click.option("--certificate", type=_FILE, help="X.509 certificate of the organisation.")
 @proposing
 @click.pass_context
 def admit(

@@ -185,7 +185,7 @@ def test_what_the_rules_refuse_is_told(town: Council) -> None:
     again = town.refuses(Exit.REJECTED, "mutual", "proposal", "vote", number, "no")
     assert "ALREADY_VOTED" in again
     assert "NOT_GOVERNING" in town.refuses(Exit.REJECTED, "shop", "proposal", "vote", number, "yes")
-    said = town.refuses(Exit.REJECTED, "operator", "proposal", "suspend", "shop", *SOON)
+    said = town.refuses(Exit.REJECTED, "federation", "proposal", "suspend", "shop", *SOON)
     assert "depoli proposal list" in said
     for _ in range(9):
         town.node.world.block()
