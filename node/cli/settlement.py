@@ -398,3 +398,5 @@ def _reference(payment: str | None) -> str | None:
 def _require_new(output: Path) -> None:
     if output.exists():
         raise Usage(f"{output} exists and is not overwritten", hint="name another file")
+    if not output.parent.is_dir():
+        raise Usage(f"there is no folder {output.parent}", hint="make it, or name another file")

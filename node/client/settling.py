@@ -120,11 +120,17 @@ class Settlements:
             for outcome in await self._send(number, record, calls[start : start + _CALLS]):
                 if outcome.code:
                     raise refusal(outcome)
+        record.count = (await self._node.settlement(settlement)).count
+        with self._vault.changes():
+            update(self._vault, number, record)
         return record
 
     async def announce(self, settlement: bytes, reference: str | None) -> SettlementRecord:
-        """Seal an open settlement of ours."""
-        number, record = await self._open(settlement)
+        """Seal an open settlement of ours, or find it sealed by a run that was interrupted."""
+        number, record = await self._ours(settlement)
+        if record.stage is Stage.ANNOUNCED and record.reference == reference:
+            return record
+        _require_open(record)
         await self._announce(number, record, reference)
         return record
 
@@ -134,10 +140,15 @@ class Settlements:
         if found is None or not found[1].is_ours:
             raise NotFound(f"the vault holds no settlement {settlement.hex()} of ours")
         record = found[1]
-        if record.cents is None:
-            raise NotFound(f"{settlement.hex()} is not announced yet: it has no total")
-        if record.blinding is None:
+        if record.stage is Stage.CLOSED:
             raise NotFound(f"{settlement.hex()} is closed: what opened its sum was deleted")
+        # One that is open may have a total all the same: that of an announcement that failed.
+        announced = record.stage in {Stage.ANNOUNCED, Stage.TOLD}
+        if not announced or record.cents is None or record.blinding is None:
+            raise NotFound(
+                f"{settlement.hex()} is not announced yet: it has no total",
+                hint="depoli settlement announce, also where that was interrupted",
+            )
         return Statement(
             SETTLEMENT,
             settlement,
@@ -266,6 +277,12 @@ class Settlements:
 
     async def _open(self, settlement: bytes) -> tuple[int, SettlementRecord]:
         """Return an open settlement of ours, nothing of it under way any more."""
+        number, record = await self._ours(settlement)
+        _require_open(record)
+        return number, record
+
+    async def _ours(self, settlement: bytes) -> tuple[int, SettlementRecord]:
+        """Return a settlement that we pay, nothing of it under way any more."""
         found = find(self._vault, SettlementRecord, settlement.hex())
         if found is None or not found[1].is_ours:
             raise NotFound(f"the vault holds no settlement {settlement.hex()} of ours")
@@ -273,8 +290,6 @@ class Settlements:
         if not await self._opened(number, record):
             raise NotFound(f"{settlement.hex()} was never opened: its time was over")
         await self._resend(number, record)
-        if record.stage is not Stage.OPEN:
-            raise Refused("settlement", f"it is {record.stage.value}, and no more open")
         return found
 
     async def _resend(self, number: int, record: SettlementRecord) -> None:
@@ -428,6 +443,12 @@ async def check(
     it; `sum_only` where the vault does not know them all. Raises `NotVerified` naming the fact.
     """
     view = await node.settlement(statement.id)
+    if view.state == "open":
+        raise NotVerified(
+            "settlement",
+            "it is not announced yet: what is in it may still be changed",
+            hint="look again once it is: depoli settlement list",
+        )
     if (view.payer, view.beneficiary) != (statement.payer.hex(), statement.beneficiary.hex()):
         raise NotVerified("parties", "the settlement on the chain is of two others")
     commitment = bytes.fromhex(view.sum)
@@ -467,6 +488,12 @@ def known_opening(vault: Vault, claim: ClaimView) -> Opening | None:
         encoded.append(own[1].accepted)
     openings += [decode(each, Opening) for each in encoded if each is not None]
     return next((each for each in openings if each.commitment() == due), None)
+
+
+def _require_open(record: SettlementRecord) -> None:
+    if record.stage is not Stage.OPEN:
+        stage = Stage.ANNOUNCED if record.stage is Stage.TOLD else record.stage
+        raise Refused("settlement", f"it is {stage.value}, and no more open")
 
 
 def _parts(claims: Sequence[bytes]) -> list[tuple[bytes, ...]]:

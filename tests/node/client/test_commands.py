@@ -127,6 +127,8 @@ def test_a_settlement_is_built_disputed_given_up_and_told_again(town: Town) -> N
     id_ = opened["settlement"]
     town.once("insurer", "settlement", "remove", id_, "--claims", claim)
     town.refuses(Exit.REJECTED, "insurer", "settlement", "announce", id_, "--output", told)
+    nowhere = ("--output", str(Path(told).parent / "none" / "told.json"))
+    town.refuses(Exit.USAGE, "insurer", "settlement", "announce", id_, *nowhere)
     assert town.once("insurer", "settlement", "add", id_, "--all")["claims"] == 1
     announce = ("settlement", "announce", id_, "--payment", "VIR 7", "--output", told)
     assert town.once("insurer", *announce)["cents"] == 13_000

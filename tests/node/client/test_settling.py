@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from contracts import batch, calls
 from contracts import claim as claims
 from contracts.calls import Call, ClaimCancel, Direction, Ground
-from contracts.commitment import Opening, blinding_from, commit
+from contracts.commitment import Opening, blinding_from, commit, sum_openings
 from contracts.parameters import Parameters
 from ledger.transaction import Transaction, parse
 from node.client import settling
@@ -171,6 +171,24 @@ def test_a_wrong_total_is_not_confirmed(street: Street) -> None:
     with pytest.raises(NotVerified) as refusal:
         street.confirm(wrong)
     assert refusal.value.fact == "sum"
+    assert len(street.node.sent) == sent
+
+
+def test_what_is_not_announced_yet_is_not_confirmed(street: Street) -> None:
+    """Or the payer could announce another sum between the check and the confirmation."""
+    street.accept(*street.claims)
+    ours = street.settlements("insurer")
+    record = run(ours.create(Order(SHOP, announce=False)))
+    openings = [
+        found
+        for claim in street.claims
+        if (found := settling.known_opening(street.payer_vault, run(street.node.claim(claim))))
+    ]
+    early = Statement(SETTLEMENT, record.id, id_of("insurer"), SHOP, sum_openings(openings))
+    early.verify(on_chain(street, record).sum)
+    sent = len(street.node.sent)
+    with pytest.raises(NotVerified, match="not announced yet"):
+        street.confirm(early)
     assert len(street.node.sent) == sent
 
 
@@ -393,6 +411,36 @@ def test_a_statement_that_was_not_written_is_written_again_by_the_same_command(
     assert told(street, again).opening.amount == street.cents(*street.claims)
     with pytest.raises(Refused, match="none of this member's is accepted"):
         create(street)
+
+
+def test_an_announcement_that_was_interrupted_is_made_once_by_the_same_command(
+    street: Street,
+) -> None:
+    street.accept(*street.claims)
+    ours = street.settlements("insurer")
+    record = run(ours.create(Order(SHOP, announce=False)))
+    street.node.lose_answers = 1
+    with pytest.raises(Unreachable):
+        run(ours.announce(record.id, REFERENCE))
+    with pytest.raises(NotFound, match="not announced yet"):
+        ours.statement(record.id)  # as far as is known here
+    with pytest.raises(Refused, match="it is announced, and no more open"):
+        run(ours.announce(record.id, "VIR 8"))
+    again = run(ours.announce(record.id, REFERENCE))
+    street.confirm(told(street, again))
+
+
+def test_an_announcement_that_was_not_taken_leaves_no_statement(street: Street) -> None:
+    street.accept(*street.claims)
+    ours = street.settlements("insurer")
+    record = run(ours.create(Order(SHOP, announce=False)))
+    street.node.let_lapse = 2  # and it stays too late when it is sent again
+    with pytest.raises(Undecided):
+        run(ours.announce(record.id, REFERENCE))
+    run(ours.remove(record.id, street.claims[:1]))
+    assert kept(street, "insurer", record.id).count == 2
+    with pytest.raises(NotFound, match="not announced yet"):
+        ours.statement(record.id)
 
 
 def test_what_was_cancelled_elsewhere_is_found_closed(street: Street) -> None:
