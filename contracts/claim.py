@@ -276,6 +276,12 @@ def person_answers(context: Context, claim: Claim | None, _call: object) -> None
         require_person(context, claim.decided_by)
 
 
+def another_person_answers(context: Context, claim: Claim | None, _call: object) -> None:
+    """Require that a person answers, with another key: no acceptance says who made it."""
+    assert claim is not None  # the row has a state before
+    require_person(context, claim.decided_by)
+
+
 # --- effects --------------------------------------------------------------------------------------
 
 

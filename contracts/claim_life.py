@@ -26,6 +26,7 @@ from contracts.claim import (
     Party,
     State,
     accepted_in_part,
+    another_person_answers,
     answer_is_due,
     authorisation_allows,
     consume_authorisation,
@@ -235,7 +236,7 @@ LIFE: Final[Life[Claim]] = Life(
             State.REJECTED,
             effects=(open_window, hold_marks_in_window),
         ),
-        # Accepted in part: the amount is disputed.
+        # Accepted in part, which may be of next to nothing: a person answers, as for a rejection.
         Row(
             State.ACCEPTED_IN_PART,
             ClaimDispute,
@@ -251,9 +252,10 @@ LIFE: Final[Life[Claim]] = Life(
             ClaimUphold,
             Party.PAYER,
             State.ACCEPTED_IN_PART,
+            guards=(another_person_answers,),
             due=answer_is_due,
         ),
-        *_acceptances(State.AMOUNT_DISPUTED, ClaimOverturn),
+        *_acceptances(State.AMOUNT_DISPUTED, ClaimOverturn, another_person_answers),
         Row(
             State.AMOUNT_DISPUTED,
             ClaimWithdraw,

@@ -392,8 +392,8 @@ _TEXTS: Final = {
     Refusal.TOO_MANY_QUESTIONS: "As many questions were asked as may be: the number given.",
     Refusal.VALIDITY_NOT_POSSIBLE: "It may be valid from the first to the second time given.",
     Refusal.DECIDED_BY_A_PERSON: "A person decided this; only what a machine refused is reviewed.",
-    Refusal.PERSON_NEEDED: "A machine refused this: a person must decide now.",
-    Refusal.OTHER_PERSON_NEEDED: "The key that refused this may not decide on it again.",
+    Refusal.PERSON_NEEDED: "A person must decide this.",
+    Refusal.OTHER_PERSON_NEEDED: "The key that decided this may not decide on it again.",
     Refusal.PRIOR_CLAIM_IN_WRONG_STATE: (
         "The state of the earlier claim, whose number is given, does not allow to replace it."
     ),

@@ -52,7 +52,7 @@ def human_option(command: F) -> F:
     return click.option(
         "--human",
         is_flag=True,
-        help="Sign as a person, with human_key_file; needed where a machine decided before.",
+        help="Sign as a person, with human_key_file; needed where a machine decided, or may have.",
     )(command)
 
 
@@ -161,7 +161,10 @@ def dispute(context: click.Context, person: Person, name: str, ground: str) -> N
 @json_option
 @click.pass_context
 def uphold(context: click.Context, person: Person, name: str, *, human: bool) -> None:
-    """Stand by what is disputed of CLAIM; where a machine rejected it, a person does: --human."""
+    """Stand by what is disputed of CLAIM.
+
+    What a machine rejected, and every amount, a person decides, with a key of its own: --human.
+    """
     call = lambda acts, id_: acts.make(ClaimUphold(id_))  # noqa: E731
     acted(context, person, name, "upheld", call, human=human)
 
@@ -190,7 +193,7 @@ def overturn(
 ) -> None:
     """Give way in the dispute over CLAIM: what was rejected is accepted, what was refused is due.
 
-    Where a machine rejected it, a person gives way, with a key of its own: --human.
+    What a machine rejected, and every amount, a person decides, with a key of its own: --human.
     """
     if (amount is None) != (output is None):
         raise Usage("--amount needs --output, for what the shop must be told")

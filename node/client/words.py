@@ -179,7 +179,8 @@ _GROUNDS: Final = {
     "ground_is_acceptance": "acceptance",
     "ground_is_recovery": "recovery",
 }
-_PERSON: Final = {"person_answers", "person_decides"}
+_PERSON_AFTER_MACHINE: Final = {"person_answers", "person_decides"}
+_PERSON: Final = "another_person_answers"
 _IN_A_SETTLEMENT: Final = {"batched", "repaying"}
 _IN_PART: Final = {"ClaimAccept", "ClaimOverturn", "AuthorisationGrant"}
 
@@ -284,7 +285,8 @@ def _command(view: ExplanationView, step: StepView, name: str) -> str:
     )
     if view.state == "reversed" and step.call == "SettlementAdd":
         command += " --repayment"
-    by_person = view.automatic and not _PERSON.isdisjoint(step.guards)
+    after_machine = view.automatic and not _PERSON_AFTER_MACHINE.isdisjoint(step.guards)
+    by_person = after_machine or _PERSON in step.guards
     return f"{command} --human" if by_person else command
 
 

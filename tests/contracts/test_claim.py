@@ -1,5 +1,6 @@
 """Claims: what is required of one, what its calls do to it, and what becomes of its marks."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -439,7 +440,7 @@ def test_a_rejection_is_kept_with_its_reason_its_key_and_its_window() -> None:
 def test_an_accepted_amount_must_be_a_point(state: State) -> None:
     stage = staged_claim(state)
     call = ClaimAccept if state is S.SUBMITTED else ClaimOverturn
-    outcome, _ = tried(stage, PAYER, call(stage.id, b"\xff" * 32), 1)
+    outcome, _ = tried(stage, PERSON, call(stage.id, b"\xff" * 32), 1)
     assert outcome == Outcome(Refusal.AMOUNT_NOT_A_POINT)
 
 
@@ -479,6 +480,22 @@ def test_what_a_machine_rejected_a_person_decides_with_another_key(
         assert (found.automatic, found.decided_by) == (False, identity(OTHER_PERSON))
 
 
+@pytest.mark.parametrize("call", [ClaimUphold, lambda id_: ClaimOverturn(id_, MORE)])
+def test_a_part_that_a_machine_may_have_accepted_a_person_decides_with_another_key(
+    call: Callable[[bytes], Call],
+) -> None:
+    for accepter in (PAYER, PERSON):
+        stage = claim_in(S.SUBMITTED)
+        nothing = opening(0, "nothing").commitment()  # as good as a refusal, without a reason
+        assert stage.world.call(accepter, ClaimAccept(stage.id, nothing)) == 0
+        assert stage.world.call(SHOP, ClaimDispute(stage.id, G.AMOUNT)) == 0
+        assert stage.world.make(PAYER, call(stage.id)) == Outcome(Refusal.PERSON_NEEDED)
+        if accepter == PERSON:
+            again = stage.world.make(PERSON, call(stage.id))
+            assert again == Outcome(Refusal.OTHER_PERSON_NEEDED)
+        assert after(stage, OTHER_PERSON, call(stage.id)).state is S.ACCEPTED_IN_PART
+
+
 def test_what_a_person_rejected_any_key_of_the_payer_answers_for() -> None:
     stage = claim_in(S.REJECTION_DISPUTED)
     found = after(stage, PAYER, ClaimUphold(stage.id))
@@ -493,7 +510,7 @@ def test_an_overturned_rejection_is_an_acceptance_that_may_be_disputed_itself() 
     assert (found.due, found.reason, found.disputed) == (LESS, None, ())
     assert found.until == stage.time + WINDOW
     found = after(stage, SHOP, ClaimDispute(stage.id, G.AMOUNT))
-    found = after(stage, PAYER, ClaimOverturn(stage.id, MORE))
+    found = after(stage, PERSON, ClaimOverturn(stage.id, MORE))
     assert (found.due, found.disputed, found.until) == (MORE, (), stage.time + WINDOW)
 
 
@@ -502,7 +519,7 @@ def test_an_overturned_rejection_is_an_acceptance_that_may_be_disputed_itself() 
     [
         (S.REJECTION_DISPUTED, ClaimUphold, PAYER, SHOP, G.REJECTION),
         (S.REJECTION_DISPUTED, ClaimWithdraw, SHOP, SHOP, G.REJECTION),
-        (S.AMOUNT_DISPUTED, ClaimUphold, PAYER, SHOP, G.AMOUNT),
+        (S.AMOUNT_DISPUTED, ClaimUphold, PERSON, SHOP, G.AMOUNT),
         (S.AMOUNT_DISPUTED, ClaimWithdraw, SHOP, SHOP, G.AMOUNT),
         (S.ACCEPTANCE_DISPUTED, ClaimUphold, SHOP, PAYER, G.ACCEPTANCE),
         (S.ACCEPTANCE_DISPUTED, ClaimWithdraw, PAYER, PAYER, G.ACCEPTANCE),
@@ -544,7 +561,7 @@ def test_an_acceptance_in_part_is_disputed_once_by_each_side() -> None:
         (PAYER, dispute),
         (SHOP, ClaimUphold(stage.id)),
         (SHOP, ClaimDispute(stage.id, G.AMOUNT)),
-        (PAYER, ClaimUphold(stage.id)),
+        (PERSON, ClaimUphold(stage.id)),
     ):
         after(stage, sender, call)
     found = loaded_claim(stage.world, stage.id)

@@ -49,6 +49,7 @@ from tests.contracts.world import bytes32
 
 S = State
 G = ClaimGround
+PERSON = "anne"  # at the payer
 CALLS: Final[dict[str, Callable[[bytes], Call]]] = {
     "accept": lambda id_: ClaimAccept(id_, None),
     "accept in part": lambda id_: ClaimAccept(id_, LESS),
@@ -112,9 +113,9 @@ APPLIED: Final = {
     (S.REJECTION_DISPUTED, "overturn"): (PAYER, S.ACCEPTED),
     (S.REJECTION_DISPUTED, "overturn in part"): (PAYER, S.ACCEPTED_IN_PART),
     (S.REJECTION_DISPUTED, "withdraw"): (SHOP, S.REJECTED),
-    (S.AMOUNT_DISPUTED, "uphold"): (PAYER, S.ACCEPTED_IN_PART),
-    (S.AMOUNT_DISPUTED, "overturn"): (PAYER, S.ACCEPTED),
-    (S.AMOUNT_DISPUTED, "overturn in part"): (PAYER, S.ACCEPTED_IN_PART),
+    (S.AMOUNT_DISPUTED, "uphold"): (PERSON, S.ACCEPTED_IN_PART),
+    (S.AMOUNT_DISPUTED, "overturn"): (PERSON, S.ACCEPTED),
+    (S.AMOUNT_DISPUTED, "overturn in part"): (PERSON, S.ACCEPTED_IN_PART),
     (S.AMOUNT_DISPUTED, "withdraw"): (SHOP, S.ACCEPTED_IN_PART),
     (S.ACCEPTANCE_DISPUTED, "uphold"): (SHOP, S.ACCEPTED),
     (S.ACCEPTANCE_DISPUTED, "overturn"): (SHOP, S.CANCELLED),
@@ -148,6 +149,10 @@ REFUSED: Final[dict[tuple[State, str, str], Outcome]] = {
             (S.RECOVERY_ASKED, SHOP, 5, (G.REJECTION, G.AMOUNT, G.ACCEPTANCE)),
         )
         for ground in grounds
+    },
+    **{
+        (S.AMOUNT_DISPUTED, name, PAYER): Outcome(106)  # a person must
+        for name in ("uphold", "overturn", "overturn in part")
     },
     (S.ACCEPTED, "dispute payment", PAYER): Outcome(133, (4,)),
     (S.ACCEPTED_IN_PART, "dispute payment", PAYER): Outcome(133, (4,)),
@@ -208,7 +213,8 @@ def test_who_may_do_what_in_each_state(state: State, name: str) -> None:
     stage = staged_claim(state)
     before = claim.load(stage.world.state, stage.id)
     assert before is not None
-    for sender in (SHOP, PAYER, STRANGER):
+    who, to = APPLIED.get((state, name), (PAYER, state))
+    for sender in dict.fromkeys((SHOP, PAYER, STRANGER, who)):
         after = WAITS.get((state, name, sender), 1)
         outcome, overlay = tried(stage, sender, CALLS[name](stage.id), after)
         assert outcome == expected(state, name, sender), sender
@@ -216,7 +222,6 @@ def test_who_may_do_what_in_each_state(state: State, name: str) -> None:
         if outcome.code:
             assert found == before
             continue
-        _, to = APPLIED[state, name]
         assert claim.state_of(overlay, found, stage.time + after) is to
         assert found.since == (before.since if to is state else stage.time + after)
         for each in MARKS:

@@ -140,6 +140,10 @@ def test_what_a_machine_decided_is_answered_with_a_persons_key() -> None:
     for what, command in (
         (by_hand, "depoli claim overturn F-1"),
         (msgspec.structs.replace(by_hand, automatic=True), "depoli claim overturn F-1 --human"),
+        (
+            view(msgspec.structs.replace(asked, guards=("another_person_answers",))),
+            "depoli claim overturn F-1 --human",
+        ),
     ):
         (only,) = tell(what, bytes.fromhex(SHOP), label_of, "F-1").next
         assert only.commands == (command,)

@@ -99,6 +99,12 @@ class Claimed:
     def accepted_state(self) -> State:
         return S.ACCEPTED if self.accepted is None else S.ACCEPTED_IN_PART
 
+    @property
+    def awaits_person(self) -> bool:
+        if self.state is S.REJECTION_DISPUTED:
+            return self.is_automatic
+        return self.state is S.AMOUNT_DISPUTED
+
     def marks(self) -> list[bytes]:
         return [each.mark for each in self.call.marks]
 
@@ -349,7 +355,7 @@ class Claiming(Agreeing):
         if found is None:
             return Verdict({Refusal.CLAIM_UNKNOWN: ()}, lambda: None)
         claim, _, state, why = found
-        if not why and state is S.REJECTION_DISPUTED and claim.is_automatic:
+        if not why and claim.awaits_person:
             why |= self.why_no_person(now, claim.decided_by)
 
         def then() -> None:
@@ -370,7 +376,7 @@ class Claiming(Agreeing):
             return Verdict({Refusal.CLAIM_UNKNOWN: ()}, lambda: None)
         claim, _, state, why = found
         if not why:
-            if state is S.REJECTION_DISPUTED and claim.is_automatic:
+            if claim.awaits_person:
                 why |= self.why_no_person(now, claim.decided_by)
             if state in (S.REJECTION_DISPUTED, S.AMOUNT_DISPUTED):
                 why |= self.why_no_point(call.amount)

@@ -132,9 +132,7 @@ class ClaimingMoves(AgreeingMoves):
 
     def _must_be_person(self, draw: Draw, id_: bytes) -> bool:
         found = self.model.claims.get(id_)
-        is_one = (
-            found is not None and found.state is State.REJECTION_DISPUTED and found.is_automatic
-        )
+        is_one = found is not None and found.awaits_person
         return draw.value(is_one, not is_one)
 
     def claim_uphold(self, draw: Draw) -> Intent:

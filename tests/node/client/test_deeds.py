@@ -1,11 +1,13 @@
 """The commands of what follows decisions, and what they say where something is wrong."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ledger.keys import Role
 from node.cli.person import Person
 from node.errors import Exit
 from tests.node.client.desk import MemoryNode, example
@@ -40,6 +42,15 @@ def requested(town: Town) -> str:
     (seen,) = town.does("insurer", "disclosure", "verify", shown)
     assert seen["cents"] == 13_000
     return str(asked["authorisation"])
+
+
+def employ(town: Town) -> None:
+    """Give the payer's home the key of a person."""
+    home = town.folder / "insurer"
+    (home / "human").touch(0o600)
+    (home / "human").write_text(sha256(f"anne/{Role.HUMAN.name}".encode()).hexdigest())
+    with (home / "client.toml").open("a") as config:
+        config.write('human_key_file = "human"\n')
 
 
 def claimed(town: Town, **changes: Any) -> str:  # noqa: ANN401
@@ -121,7 +132,9 @@ def test_a_dispute_over_a_rejection_ends_in_a_part_that_only_the_two_know(town: 
     assert town.does("shop", "disclosure", "verify", part)[0]["cents"] == 700
     assert town.does("shop", "claim", "show", id_)["chain"]["state"] == "accepted_in_part"
     town.does("shop", "claim", "dispute", id_, "--ground", "amount")
-    town.does("insurer", "claim", "uphold", id_)
+    assert "PERSON_NEEDED" in town.refuses(Exit.REJECTED, "insurer", "claim", "uphold", id_)
+    employ(town)
+    town.does("insurer", "claim", "uphold", id_, "--human")
 
 
 def test_a_payer_that_gives_way_over_an_amount_accepts_more_and_both_can_settle_it(
@@ -134,7 +147,8 @@ def test_a_payer_that_gives_way_over_an_amount_accepts_more_and_both_can_settle_
     town.once("insurer", "claim", "accept", id_, "--amount", "700", "--output", part)
     town.does("shop", "disclosure", "verify", part)
     town.does("shop", "claim", "dispute", id_, "--ground", "amount")
-    overturn = ("claim", "overturn", id_, "--amount")
+    employ(town)
+    overturn = ("claim", "overturn", id_, "--human", "--amount")
     said = town.refuses(Exit.REJECTED, "insurer", *overturn, "600", "--output", more)
     assert "700 cents were accepted before" in said
     town.once("insurer", *overturn, "900", "--output", more)
