@@ -18,6 +18,7 @@ from contracts.claim import State
 from contracts.commitment import Opening, blinding_from
 from contracts.errors import Refusal
 from ledger.encoding import decode, encode
+from node.client import disclosure
 from node.client.client import CallOutcome, NodeClient
 from node.client.errors import ClientError, NotFound, Refused, Undecided
 from node.client.lots import release
@@ -46,9 +47,11 @@ class Office:
     async def accept(self, claims: Sequence[bytes], cents: int | None = None) -> list[CallOutcome]:
         """Accept claims, or the one claim for `cents` only; return what became of each.
 
-        Raises `Refused` where one was not verified here, or where `cents` are not less than what
-        is claimed.
+        Raises `Refused` where one was not verified here as it is now, or where `cents` are not less
+        than what is claimed.
         """
+        for claim in claims:
+            await self._require_seen(claim)
         with self._vault.changes():
             calls: list[Call] = []
             for claim in claims:
@@ -65,6 +68,17 @@ class Office:
         if cents is not None and outcomes[0].code:
             await self._forget_unless_accepted(claims[0])
         return outcomes
+
+    async def _require_seen(self, claim: bytes) -> None:
+        """Raise `Refused` unless the document that we verified is the one that stands now."""
+        received = self._received(claim)[1]
+        document = bytes.fromhex((await self._node.claim(claim)).document)
+        if not disclosure.is_of(received.disclosure, document):
+            raise Refused(
+                "claim",
+                f"{claim.hex()} was rectified since its disclosure was verified",
+                hint="ask the shop for a new one, and: depoli disclosure verify FILE",
+            )
 
     async def _forget_unless_accepted(self, claim: bytes) -> None:
         """Forget our own amount, unless an earlier run of ours had it accepted: only we open it."""

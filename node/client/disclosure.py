@@ -137,6 +137,12 @@ def parse_disclosure(data: bytes, name: str) -> Disclosure:
     )
 
 
+def is_of(plain: bytes, document: bytes) -> bool:
+    """Return whether a disclosure that was verified shows this document, by its commitment."""
+    shown = parse_disclosure(plain, "what was disclosed").claim_document
+    return documents.parse(shown, CLAIM)[0].commitment == document
+
+
 def verify(
     disclosure: Disclosure, claim: Asked, submitter: MemberView, *, recipient: bytes, now: int
 ) -> Disclosed:

@@ -116,8 +116,8 @@ def test_every_token_opens_it_and_nothing_else_does(tmp_path: Path) -> None:
             for path, status in (("/v1/governance", 200), (f"/v1/proposals/{ID}", 404)):
                 for token in ("reader", "sender", "anyone", "auditor", "operator"):
                     assert (await door.get(path, token)).status == status
-                for token in (None, "wrong"):
-                    assert (await door.get(path, token)).status == 401
+                for nobody in (None, "wrong"):
+                    assert (await door.get(path, nobody)).status == 401
 
     run(ask())
 

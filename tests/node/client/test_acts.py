@@ -25,6 +25,7 @@ from node.client import disclosure as disclosures
 from node.client import inbox, lots, questions
 from node.client.acts import Acts
 from node.client.agreements import authorisation_of, authorisations_of
+from node.client.decisions import Office
 from node.client.errors import NotReadable, NotVerified, Refused, Unreachable
 from node.client.records import (
     AuthorisationRecord,
@@ -57,6 +58,10 @@ class Quarter:
     def acts(self, name: str) -> Acts:
         sender = desk.sender(name, self.node)
         return Acts(self.vaults[name], self.node, sender, wait_s=5, say=desk.silent)
+
+    def office(self, name: str) -> Office:
+        sender = desk.sender(name, self.node)
+        return Office(self.vaults[name], self.node, sender, wait_s=5, say=desk.silent)
 
     def bring(
         self,
@@ -347,10 +352,14 @@ def test_a_rectified_document_takes_the_place_of_the_first(quarter: Quarter) -> 
     shop = quarter.acts("shop")
     rectified = claiming(claim=example(insured="ADH-9")["claim"])
     before = claim.document
+    quarter.disclose(claim)
     assert run(shop.supersede(claim.reference, rectified, claim.payer)).code == 0
+    with pytest.raises(Refused, match="was rectified since its disclosure was verified"):
+        run(quarter.office("insurer").accept([of(claim)]))
     kept = lots.load(quarter.vaults["shop"], claim.reference)[1]
     assert kept.insured == "ADH-9"
     quarter.disclose(kept)
+    assert run(quarter.office("insurer").accept([of(kept)]))[0].code == 0
     claim.document = before
     with pytest.raises(NotVerified, match="claim document"):
         quarter.disclose(claim)
