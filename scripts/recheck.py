@@ -1482,18 +1482,19 @@ class Assembly:
 
 
 class Sums:
-    """What is due of each claim, and which claims are in each settlement."""
+    """What is due of each claim, and which claims are in each settlement: in one, each way."""
 
     def __init__(self):
-        self.claimed, self.due, self.batches = (
-            {},
-            {},
-            {},
-        )  # claim -> commitment; settlement -> claims
+        self.claimed, self.due = {}, {}  # claim -> commitment
+        self.batches = {}  # settlement -> (0, or 1 for a repayment; claims)
+        self.closed = set()  # settlements that were confirmed or cancelled
+        self.inside = set()  # (0 or 1, claim): in a settlement that was not cancelled
         self.grounds = {}  # claim -> of its last dispute
 
     def apply(self, made, number, subject, *fields):
-        """Follow an applied call; refuse one that announces another sum than that of the claims."""
+        """Follow an applied call; refuse one that pays a claim twice, or announces another sum."""
+        if subject in self.closed and number in (41, 171, 172, 173, 174, 175, 176, 177):
+            raise FalseFact("outcome", "a refusal: that settlement is closed", "applied")
         if number == 30:
             self.claimed[made] = self.due[made] = fields[3]
         elif number == 31 and fields[0] is not None:
@@ -1503,16 +1504,24 @@ class Sums:
         elif number == 136 and self.grounds.get(subject) in (1, 2):  # the rejection, the amount
             self.due[subject] = fields[0] or self.claimed[subject]
         elif number == 170:
-            self.batches[made] = set()
+            self.batches[made] = fields[0], set()
         elif number in (171, 172):
-            inside = self.batches[subject]
+            way, claims = self.batches[subject]
             for claim in fields[0]:
-                if claim not in self.due or (claim in inside) is (number == 171):
+                is_free = (way, claim) not in self.inside
+                fits = claim in self.due and (not way or (0, claim) in self.inside)
+                if not (is_free and fits if number == 171 else claim in claims):
                     raise FalseFact("outcome", "a refusal: that claim cannot be moved", "applied")
-                inside ^= {claim}
+                claims ^= {claim}
+                self.inside ^= {(way, claim)}
+        elif number in (41, 177):
+            self.closed.add(subject)
+            if number == 177:
+                way, claims = self.batches[subject]
+                self.inside -= {(way, claim) for claim in claims}
         elif number == 173:
             total = PointEdwards(CURVE, 0, 1, 1, 0)
-            for claim in self.batches[subject]:
+            for claim in self.batches[subject][1]:
                 total += PointEdwards.from_bytes(CURVE, self.due[claim])
             need("sum of the settlement", bytes(total.to_bytes()), fields[0])
 

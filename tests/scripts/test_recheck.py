@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -673,3 +674,29 @@ def test_a_claim_that_is_said_to_be_put_in_twice_is_named() -> None:
     for number, listed in ((171, claim), (172, some_bytes("another"))):
         with pytest.raises(recheck.FalseFact, match="cannot be moved"):
             sums.apply(bytes(32), number, batch, (listed,))
+
+
+def test_a_claim_that_is_said_to_be_paid_twice_is_named() -> None:
+    """By two settlements at once, or by one that ended: nobody may say that this was applied."""
+    sums, claim = recheck.Sums(), some_bytes("claim")
+    first, second, back = (some_bytes("settlement", n) for n in range(3))
+    sums.apply(claim, 30, bytes(16), 1, bytes(32), bytes(32), IDENTITY, (), None, None)
+    for batch, way in ((first, 0), (second, 0), (back, 1)):
+        sums.apply(batch, 170, bytes(16), way)
+    with pytest.raises(recheck.FalseFact, match="cannot be moved"):
+        sums.apply(bytes(32), 171, back, (claim,))  # it was never paid
+    sums.apply(bytes(32), 171, first, (claim,))
+    with pytest.raises(recheck.FalseFact, match="cannot be moved"):
+        sums.apply(bytes(32), 171, second, (claim,))
+    sums.apply(bytes(32), 177, first)
+    sums.apply(bytes(32), 171, second, (claim,))  # it was given up, and may be paid
+    sums.apply(bytes(32), 41, second)
+    for batch, number in product((first, second), (41, 177)):
+        with pytest.raises(recheck.FalseFact, match="is closed"):
+            sums.apply(bytes(32), number, batch)
+    sums.apply(bytes(32), 171, back, (claim,))
+    sums.apply(bytes(32), 41, back)
+    again = some_bytes("settlement", 3)
+    sums.apply(again, 170, bytes(16), 1)
+    with pytest.raises(recheck.FalseFact, match="cannot be moved"):
+        sums.apply(bytes(32), 171, again, (claim,))
