@@ -29,6 +29,7 @@ from contracts.calls import (
     Vote,
     Withdraw,
 )
+from contracts.errors import BadTable
 from contracts.governance import MAX_AHEAD_S
 from contracts.parameters import Parameters
 from contracts.reference import MAX_TABLE_BYTES, TableKind, table_hash
@@ -38,9 +39,10 @@ from node import card as cards
 from node import files
 from node.cli.output import Verbs, emit, fields, json_option, moment, table
 from node.cli.person import Person, at_home, run, wait_option
-from node.client import voting, x509
+from node.client import nomenclature, voting, x509
 from node.client.client import GovernanceView, NodeClient, ProposalView
 from node.client.errors import NotFound
+from node.client.refusals import PROPOSAL
 from node.client.validators import Registrar
 from node.errors import Usage
 
@@ -49,6 +51,7 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _DAY_S: Final = 86_400
 _MARGIN_S: Final = 60  # a little less than the most: clocks differ
 MAX_CERTIFICATE_BYTES: Final = 64 << 10
+_INDEX: Final = re.compile(r"`\$\[(\d+)\]`")  # as msgspec says which
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -280,6 +283,13 @@ def replace_table(
     """Propose that the reference table in FILE is the one in force, by its SHA-256."""
     wanted = next(each for each in TableKind if each.subject == kind)
     content = files.read_public(file, limit=MAX_TABLE_BYTES, hint="name the file of the table")
+    try:
+        nomenclature.require_table(wanted, content)
+    except BadTable as error:
+        raise Usage(
+            f"{file} is no table {kind}: {error.reason}",
+            hint="vote on a file that everybody can read; those in force are in contracts/tables",
+        ) from None
     _propose(context, person, ReplaceTable(wanted, table_hash(content)), terms)
 
 
@@ -310,7 +320,10 @@ def set_parameters(
             Parameters,
         )
     except msgspec.ValidationError as error:
-        raise Usage(f"these parameters cannot be: {error}") from None
+        raise Usage(
+            f"these parameters cannot be: {_named(str(error))}",
+            hint="docs/format.md, section 14, says what each may be",
+        ) from None
     _propose(context, person, SetParameters(wanted), terms)
 
 
@@ -337,7 +350,7 @@ def _propose(context: click.Context, person: Person, subject: Subject, terms: Te
             hint=f"--in-blocks {now.notice_blocks + 100}, say: until then one can vote",
         )
     until = max(int(time.time()), view.time) + terms.days * _DAY_S - _MARGIN_S
-    _, id_ = _make(person, Propose(subject, until, view.height + terms.blocks), "the proposal")
+    _, id_ = _make(person, Propose(subject, until, view.height + terms.blocks), PROPOSAL)
     made, now = _ask(person, id_.hex())
     emit(context, voting.as_json(made, person.members, now), lambda: _words(person, made, now))
 
@@ -402,6 +415,12 @@ def _fingerprint(path: Path) -> bytes:
     """Return the hash by which the chain knows the first certificate in a file."""
     data = files.read_public(path, limit=MAX_CERTIFICATE_BYTES, hint="name a file that is there")
     return x509.fingerprint(x509.parse_certificates(data, path.name)[0])
+
+
+def _named(reason: str) -> str:
+    """Return why parameters cannot be, with the name of the one in place of its index."""
+    names = Parameters.__struct_fields__
+    return _INDEX.sub(lambda found: names[int(found[1])], reason)
 
 
 def _count(shown: dict[str, Any]) -> str:

@@ -25,6 +25,14 @@ from node.client.reading import as_date
 _SHOWN: Final = 12  # characters of a code that there is not
 
 
+_TYPES: Final[dict[TableKind, type[Table]]] = {
+    TableKind.OPTICS_CODES: CodeTable,
+    TableKind.OPTICS_CATEGORIES: CategoryTable,
+    TableKind.OPTICS_RENEWAL: RenewalTable,
+    TableKind.OPTICS_PRESCRIPTIONS: PrescriptionTable,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Tables:
     """One table of each kind."""
@@ -48,6 +56,11 @@ def current() -> Tables:
         parse_table(table_file(TableKind.OPTICS_RENEWAL), RenewalTable),
         parse_table(table_file(TableKind.OPTICS_PRESCRIPTIONS), PrescriptionTable),
     )
+
+
+def require_table(kind: TableKind, content: bytes) -> None:
+    """Raise `contracts.errors.BadTable` unless these are the bytes of a table of this kind."""
+    parse_table(content, _TYPES[kind])
 
 
 def require_valid(

@@ -165,6 +165,9 @@ def test_what_cannot_be_meant_is_told_before_anything_is_sent(town: Council) -> 
         ("sets no parameter", "parameters", "gas=1"),
         ("sets no parameter", "parameters", "min_interval_ms=soon"),
         ("cannot be", "parameters", "min_interval_ms=5000"),
+        ("<= 1048576 - at notice_blocks", "parameters", "notice_blocks=2000000"),
+        ("is no table optics-codes", "table", "optics-codes", TABLES / "optics-renewal.json"),
+        ("is no table optics-codes", "table", "optics-codes", Path(__file__)),
         ("no member of this network", "suspend", "nobody"),
     ):
         result = town.call("operator", "proposal", *args, *SOON)
@@ -187,6 +190,19 @@ def test_what_the_rules_refuse_is_told(town: Council) -> None:
     assert "NOT_GOVERNING" in town.refuses(Exit.REJECTED, "shop", "proposal", "vote", number, "yes")
     said = town.refuses(Exit.REJECTED, "federation", "proposal", "suspend", "shop", *SOON)
     assert "depoli proposal list" in said
+    unfit = town.refuses(Exit.REJECTED, "operator", "proposal", "reinstate", "shop", *SOON)
+    assert "the member is admitted, and does not allow this" in unfit
+    never = ("suspend", "rival", "--in-blocks", str(1 << 25))
+    assert "is the last that it may" in town.refuses(Exit.REJECTED, "operator", "proposal", *never)
+    town.once("federation", "proposal", "withdraw", number)
+    closed = town.refuses(Exit.REJECTED, "operator", "proposal", "vote", number, "yes")
+    assert "the proposal is withdrawn, and does not allow this" in closed
+    card = town.folder / "known"
+    town.alone("keys", "new", card, "--label", "known", "--family", "optician", "--country", "BE")
+    town.agree("admit", card)
+    taken = town.refuses(Exit.REJECTED, "operator", "proposal", "rekey", "shop", card, *SOON)
+    assert "the transaction key was registered before" in taken
+    number = town.propose("suspend", "shop")
     for _ in range(9):
         town.node.world.block()
     late = town.refuses(Exit.REJECTED, "federation", "proposal", "vote", number, "yes")
