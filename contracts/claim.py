@@ -412,3 +412,8 @@ def window_closes(_state: Reader, claim: Claim, _parameters: Parameters) -> int:
 def payment_window_closes(state: Reader, claim: Claim, parameters: Parameters) -> int:
     """Return when the window for disputes of the settlement closes."""
     return batch_of(state, claim).since + parameters.dispute_window_s
+
+
+def payment_window_is_over(state: Reader, claim: Claim, parameters: Parameters) -> int:
+    """Return when the window for disputes of the settlement is over: the second after its last."""
+    return payment_window_closes(state, claim, parameters) + 1

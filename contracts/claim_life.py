@@ -57,6 +57,7 @@ from contracts.claim import (
     not_disputed_before,
     open_window,
     payment_window_closes,
+    payment_window_is_over,
     person_answers,
     prior_is_open,
     replace_document,
@@ -419,6 +420,6 @@ LIFE: Final[Life[Claim]] = Life(
             due=answer_is_due,
         ),
         Row(State.RECOVERY_DISPUTED, ClaimWithdraw, Party.SUBMITTER, State.RECOVERY_ASKED),
-        Row(State.SETTLED, ClaimClose, Party.PAYER, State.CLOSED, opens=payment_window_closes),
+        Row(State.SETTLED, ClaimClose, Party.PAYER, State.CLOSED, opens=payment_window_is_over),
     ),
 )

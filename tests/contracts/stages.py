@@ -160,7 +160,7 @@ CLAIM: Final[dict[claim.State, tuple[claim.State, Step]]] = {
     C.ACCEPTANCE_DISPUTED: (C.ACCEPTED, _disputes(PAYER, ClaimGround.ACCEPTANCE)),
     C.RECOVERY_ASKED: (C.SETTLED, _does(PAYER, lambda _, id_: ClaimRecover(id_, Reason.OTHER))),
     C.RECOVERY_DISPUTED: (C.RECOVERY_ASKED, _disputes(SHOP, ClaimGround.RECOVERY)),
-    C.CLOSED: (C.SETTLED, _does(PAYER, lambda _, id_: ClaimClose(id_), after=WINDOW)),
+    C.CLOSED: (C.SETTLED, _does(PAYER, lambda _, id_: ClaimClose(id_), after=WINDOW + 1)),
 }
 
 

@@ -165,7 +165,7 @@ REFUSED: Final[dict[tuple[State, str, str], Outcome]] = {
 # Only after some time, by whoever waits: (state, call, party) -> seconds.
 WAITS: Final = {
     **{(state, "dispute payment", SHOP): SETTLING for state in (S.ACCEPTED, S.ACCEPTED_IN_PART)},
-    (S.SETTLED, "close", PAYER): WINDOW,
+    (S.SETTLED, "close", PAYER): WINDOW + 1,
 }
 # How the marks of a claim are held in the state after: without an end, for a time, not at all.
 HELD: Final = {
@@ -266,7 +266,7 @@ TIMES: Final[dict[tuple[State, type, str], tuple[int | None, int | None, int | N
     (S.ACCEPTANCE_DISPUTED, ClaimUphold, SHOP): (None, None, ANSWER),
     (S.ACCEPTANCE_DISPUTED, ClaimOverturn, SHOP): (None, None, ANSWER),
     (S.SETTLED, ClaimDispute, SHOP): (None, WINDOW, None),
-    (S.SETTLED, ClaimClose, PAYER): (WINDOW, None, None),
+    (S.SETTLED, ClaimClose, PAYER): (WINDOW + 1, None, None),
     (S.PAYMENT_DISPUTED, ClaimUphold, PAYER): (None, None, ANSWER),
     (S.PAYMENT_DISPUTED, ClaimOverturn, PAYER): (None, None, ANSWER),
     (S.RECOVERY_ASKED, ClaimConcede, SHOP): (None, None, ANSWER),
@@ -334,8 +334,8 @@ def test_a_dispute_is_open_from_its_first_second_to_its_last(
 
 def test_a_claim_is_closed_once_its_payment_can_be_disputed_no_more() -> None:
     stage = staged_claim(S.SETTLED)
-    outcome, _ = tried(stage, PAYER, ClaimClose(stage.id), WINDOW - 1)
-    assert outcome == Outcome(Refusal.TOO_EARLY, (stage.time + WINDOW,))
+    outcome, _ = tried(stage, PAYER, ClaimClose(stage.id), WINDOW)  # the shop's last second
+    assert outcome == Outcome(Refusal.TOO_EARLY, (stage.time + WINDOW + 1,))
 
 
 def test_a_rejection_is_open_to_its_last_second_and_lapses_after_it() -> None:

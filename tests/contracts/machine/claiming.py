@@ -296,7 +296,7 @@ class Claiming(Agreeing):
             return Verdict({Refusal.CLAIM_UNKNOWN: ()}, lambda: None)
         claim, _, state, why = found
         if state is S.SETTLED:
-            why |= in_time(now.time, opens=self.payment_window(claim))
+            why |= in_time(now.time, opens=self.payment_window(claim) + 1)
         return self._both(why, lambda: self._move(now, claim, S.CLOSED), now, claim)
 
     def claim_supersede(self, now: Now, call: ClaimSupersede) -> Verdict:
