@@ -24,7 +24,7 @@ from ledger.certificate import CommitCertificate
 from ledger.decided import Decided
 from ledger.encoding import decode, encode
 from ledger.entry import Entry, Outcome
-from ledger.errors import Mismatch
+from ledger.errors import StoreDamaged
 from ledger.hashing import Hash
 from ledger.receipt import Change, Receipt
 from ledger.segments import SEGMENT_BYTES, Segments, TornTail
@@ -36,7 +36,7 @@ from node.index import OFFENCE, Index, entries_in, entries_of
 
 SEGMENTS: Final = "segments"  # folder of the blocks in the node's data
 STATE: Final = "state"  # folder of the store
-REBUILT: Final = "state.new"  # of one that is built anew, and takes its place when it is whole
+REBUILT: Final = "state.made"  # of one that was made anew and is whole, to take its place
 
 
 @dataclass(frozen=True)
@@ -261,8 +261,8 @@ class Chain(Applied):
         """Apply the blocks that the store has not applied."""
         last = self._segments.last_height
         if self.height > last:  # blocks that were durable are gone
-            where = f"{directory / SEGMENTS}: last block"
-            raise Mismatch(where, f"at least {self.height}", last)
+            gone = f"blocks {last + 1} to {self.height} are gone that were there"
+            raise StoreDamaged(str(directory / SEGMENTS), 0, gone, height=last + 1)
         for height in range(self.height + 1, last + 1):
             committed = self.block(height)
             executed = self.execute(committed.block.body, committed.block.header, signatures)

@@ -27,6 +27,7 @@ from node.survey import Damage, Part, survey
 from node.sync import Diverged, verified_block
 
 SCRATCH: Final = "state.verify"  # a store that is compared and removed
+BUILDING: Final = "state.new"  # a store that is not whole yet
 REPLACED: Final = "state.old"
 
 Source = Callable[[int, int], Iterator[bytes]]  # first, last height -> encoded committed blocks
@@ -97,7 +98,7 @@ class Rebuild:
             for folder in (self._data, self._data / SEGMENTS):
                 locks.callback(DirectoryLock(folder).release)
             state_folder(self._data)  # what an interrupted command made is in its place
-            for name in (REBUILT, REPLACED, SCRATCH):
+            for name in (BUILDING, REBUILT, REPLACED, SCRATCH):
                 shutil.rmtree(self._data / name, ignore_errors=True)
             self._locks = locks.pop_all()
         return self
@@ -146,12 +147,12 @@ class Rebuild:
                 return self._rebuilt(self._survey(tip), source, false)
             except _FalseBlock as found:
                 false.add(found.damage.height)
-                shutil.rmtree(self._data / REBUILT)
+                shutil.rmtree(self._data / BUILDING)
 
     def _rebuilt(
         self, parts: list[Part], source: Source | None = None, false: set[int] | None = None
     ) -> Rebuilt:
-        with self._run(REBUILT, parts) as run:
+        with self._run(BUILDING, parts) as run:
             run.source, run.false = source, false or set()
             for _ in run.heights():
                 pass
@@ -179,11 +180,15 @@ class Rebuild:
             return 0, str(error)
 
     def _put_in_place(self) -> None:
+        """Let the new store take the place of the old one; a start may find any step of it."""
+        building, rebuilt = self._data / BUILDING, self._data / REBUILT
         state, replaced = self._data / STATE, self._data / REPLACED
-        sync_tree(self._data / REBUILT)
+        sync_tree(building)
+        building.rename(rebuilt)
+        sync_folder(self._data)
         if state.exists():
             state.rename(replaced)
-        (self._data / REBUILT).rename(state)
+        state_folder(self._data)
         sync_folder(self._data)
         shutil.rmtree(replaced, ignore_errors=True)
 

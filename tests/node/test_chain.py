@@ -10,7 +10,7 @@ from contracts.execute import DirectSignatures
 from ledger.block import CommittedBlock
 from ledger.certificate import CommitCertificate, Seal
 from ledger.encoding import decode, encode
-from ledger.errors import BadSignature, LedgerError, Mismatch, NoQuorum, StoreLocked
+from ledger.errors import BadSignature, LedgerError, Mismatch, NoQuorum, StoreDamaged, StoreLocked
 from ledger.keys import Role
 from ledger.receipt import parse_json, to_json
 from ledger.store import open_store
@@ -97,7 +97,7 @@ def test_a_store_that_is_behind_follows(tmp_path: Path, behind: int) -> None:
 def test_a_store_that_is_ahead_of_the_blocks_is_refused(tmp_path: Path) -> None:
     grown(tmp_path).close()
     shutil.rmtree(tmp_path / "segments")
-    with pytest.raises(Mismatch, match="last block: expected at least 8, found 0"):
+    with pytest.raises(StoreDamaged, match=r"\(block 1\): blocks 1 to 8 are gone that were there"):
         opened(tmp_path)
     shutil.rmtree(tmp_path / "state")  # and nothing is left locked
     opened(tmp_path).close()
