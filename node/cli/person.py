@@ -164,7 +164,7 @@ def parse_id(text: str) -> bytes:
     if not _ID.fullmatch(text):
         raise Usage(
             f"{text[:80]} is no id: 64 hexadecimal digits, lower case",
-            hint="depoli claim list shows the ids",
+            hint="depoli claim list, settlement list and proposal list show ids",
         )
     return bytes.fromhex(text)
 

@@ -98,6 +98,9 @@ class Settlements:
         if not await self._opened(number, record):
             return await self.create(order)
         await self._resend(number, record)
+        if record.stage is Stage.CLOSED:
+            self._say("it was closed meanwhile; another is begun")
+            return await self.create(order)
         if record.stage is Stage.OPEN:
             await self._fill(number, record, order)
             if order.announce:

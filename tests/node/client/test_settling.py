@@ -443,14 +443,15 @@ def test_an_announcement_that_was_not_taken_leaves_no_statement(street: Street) 
         ours.statement(record.id)
 
 
-def test_what_was_cancelled_elsewhere_is_found_closed(street: Street) -> None:
+def test_what_was_cancelled_elsewhere_is_not_gone_on_with(street: Street) -> None:
     street.accept(*street.claims)
     record = run(street.settlements("insurer").create(Order(SHOP, announce=False)))
     call = calls.SettlementCancel(record.id)
     street.node.include(desk.sender("insurer", street.node).sign([call], now=desk.now()).raw)
-    assert create(street).stage is Stage.CLOSED
     again = create(street)
     assert again.id != record.id
+    assert kept(street, "insurer", record.id).stage is Stage.CLOSED
+    assert told(street, again).opening.amount == street.cents(*street.claims)
 
 
 def test_the_chain_says_why_an_opening_is_refused(street: Street) -> None:
