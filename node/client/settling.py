@@ -27,7 +27,7 @@ from contracts.calls import (
 )
 from contracts.commitment import SALT_BYTES, Opening, payment_commitment, sum_openings
 from contracts.errors import Refusal
-from ledger.encoding import decode
+from ledger.encoding import decode, encode
 from ledger.transaction import created_id
 from node.client import lots
 from node.client.client import CallOutcome, ClaimView, NodeClient, SettlementView
@@ -483,13 +483,11 @@ def known_opening(vault: Vault, claim: ClaimView) -> Opening | None:
     """Return what opens the commitment to what is due of a claim, where it is kept here."""
     due = bytes.fromhex(claim.due)
     encoded: list[bytes | None] = []
-    openings: list[Opening] = []
     if (received := find(vault, ReceivedRecord, claim.id)) is not None:
         encoded += [received[1].opening, received[1].accepted, received[1].offered]
     if (own := find(vault, ClaimRecord, claim.id)) is not None:
-        openings.append(lots.opening_of(own[1]))
-        encoded.append(own[1].accepted)
-    openings += [decode(each, Opening) for each in encoded if each is not None]
+        encoded += [encode(lots.opening_of(own[1])), own[1].accepted]
+    openings = (decode(each, Opening) for each in encoded if each is not None)
     return next((each for each in openings if each.commitment() == due), None)
 
 
