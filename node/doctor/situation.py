@@ -172,6 +172,11 @@ class Situation:
             return f"Block {self.height} is being decided. None came {since}."
         if self.able >= facts.quorum:
             return f"There is no block {since}: round after round fails."
+        if self.reached < facts.quorum and self.here.index is None:
+            return (
+                f"This node reaches {self.reached} of {facts.validators} validators, too few to"
+                f" know whether blocks are made: {facts.quorum} make one. None came {since}."
+            )
         few, how = (
             (self.reached, "are reached")
             if self.reached < facts.quorum

@@ -402,6 +402,18 @@ def test_a_node_that_would_vote_but_is_no_validator_is_told_so() -> None:
     assert diagnose(change(facts, 0, is_validator=False)).findings == ()
 
 
+def test_a_node_that_follows_and_reaches_few_does_not_say_that_the_chain_stands() -> None:
+    facts = network()
+    watcher = Seen("watcher", None, said=health(None, is_validator=False), heard_ms=NOW_MS)
+    others = (replace(each, is_linked=True) for each in facts.nodes)
+    facts = replace(facts, nodes=(watcher, *others), node_key_of="watcher")
+    found = diagnose(unlink(facts, 3, 4, trouble="its address is not known here"))
+    assert found.summary == (
+        "This node reaches 2 of 4 validators, too few to know whether blocks are made: 3 make one."
+        " None came since block 41, 1 h ago."
+    )
+
+
 @pytest.mark.parametrize(("label", "whose"), [(None, "federation"), ("operator", "operator")])
 def test_twins_are_named_with_where_they_are(label: str | None, whose: str) -> None:
     pair = Pair(label, ("10.0.0.1:5", "10.0.0.2:6"), "insurer-b" if label is None else None)
