@@ -321,7 +321,7 @@ def _build(
         "file": None if output is None else str(output),
     }
     last = (
-        f"open: depoli settlement announce {record.id.hex()} seals it"
+        f"open: depoli settlement announce {record.id.hex()} --output FILE seals it"
         if output is None
         else f"hand {output} to {label}: {euros(record.cents)}"
     )
