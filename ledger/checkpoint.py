@@ -7,6 +7,8 @@ c2sp.org/signed-note and c2sp.org/tlog-checkpoint. The text of ours is four line
 
 import binascii
 from base64 import b64decode, b64encode
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -86,6 +88,14 @@ class Note:
         for signature in found:
             verify(key.public, self.text.encode(), signature, what=f"note by {key.name}")
 
+    def verify_any(self, keys: Iterable[NoteKey]) -> None:
+        """Raise `BadSignature` unless one of `keys` signed this text."""
+        for key in keys:
+            with suppress(BadSignature):
+                self.verify(key)
+                return
+        raise BadSignature("a note that none of the known keys signed")
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -159,9 +169,9 @@ def parse_checkpoint(text: str) -> Checkpoint:
         raise Malformed("checkpoint", "not of a depoli chain")
     checkpoint = Checkpoint(
         _hash_in_hex(name.removeprefix(_CHAIN_PREFIX)),
-        _number(size),
-        Hash(_base64(root, "checkpoint")),
-        _number(height),
+        parse_number(size),
+        Hash(parse_base64(root, "checkpoint")),
+        parse_number(height),
         Hash(_hash_in_hex(header_hash)),
     )
     if len(checkpoint.root) != HASH_BYTES or checkpoint.encode() != text:
@@ -173,7 +183,7 @@ def parse_verifier_key(text: str) -> NoteKey:
     """Return the key that `NoteKey.encode` wrote, or raise `Malformed` or `BadKey`."""
     name, _, rest = text.partition("+")
     id_, _, encoded = rest.partition("+")
-    data = _base64(encoded, "verifier key")
+    data = parse_base64(encoded, "verifier key")
     if data[:1] != _ED25519 or len(data) != 1 + PUBLIC_KEY_BYTES or not is_name(name):
         raise Malformed("verifier key", "not a name and an Ed25519 key")
     key = NoteKey(name, parse_public_key(Algorithm.ED25519, data[1:]))
@@ -186,7 +196,7 @@ def _parse_line(line: str) -> NoteSignature:
     name, space, encoded = line.removeprefix(_DASH).partition(" ")
     if not line.startswith(_DASH) or not space or not is_name(name):
         raise Malformed("note", "a signature line without dash, name and signature")
-    data = _base64(encoded, "note")
+    data = parse_base64(encoded, "note")
     if len(data) <= KEY_ID_BYTES:
         raise Malformed("note", "a signature line without a signature")
     return NoteSignature(name, data[:KEY_ID_BYTES], data[KEY_ID_BYTES:])
@@ -197,7 +207,8 @@ def is_name(name: str) -> bool:
     return name != "" and "+" not in name and not any(character.isspace() for character in name)
 
 
-def _base64(text: str, kind: str) -> bytes:
+def parse_base64(text: str, kind: str) -> bytes:
+    """Return the bytes that a text is, in the one base64 of theirs, or raise `Malformed`."""
     try:
         data = b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -217,8 +228,9 @@ def _hash_in_hex(text: str) -> bytes:
     return data
 
 
-def _number(text: str) -> int:
+def parse_number(text: str, kind: str = "checkpoint") -> int:
+    """Return the number that a text is, written as it is in checkpoints, or raise `Malformed`."""
     digits = text.isascii() and text.isdigit() and len(text) <= len(str(U63_MAX))
     if not digits or int(text) > U63_MAX:
-        raise Malformed("checkpoint", "not a number within 63 bits")
+        raise Malformed(kind, "not a number within 63 bits")
     return int(text)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from ledger.checkpoint import KEY_ID_BYTES, Note, NoteSignature
+from ledger.checkpoint import KEY_ID_BYTES, Note, NoteSignature, is_name, parse_base64
 from ledger.encoding import U63_MAX
-from ledger.errors import BadSignature
-from ledger.keys import PublicKey, SigningKey, verify
+from ledger.errors import BadSignature, Malformed
+from ledger.keys import Algorithm, PublicKey, SigningKey, parse_public_key, verify
 
 _TYPE: Final = b"\x04"  # of Ed25519 cosignatures in the note format
 _TIME_BYTES: Final = 8
@@ -52,6 +52,18 @@ class Cosigner:
         what = f"cosignature by {self.name}"
         verify(self.public, _message(text, time), signature[_TIME_BYTES:], what=what)
         return time
+
+
+def parse_cosigner(text: str) -> Cosigner:
+    """Return the witness whose verifier key `Cosigner.encode` wrote, or raise `LedgerError`."""
+    name, _, rest = text.partition("+")
+    data = parse_base64(rest.partition("+")[2], "verifier key")
+    if data[:1] != _TYPE or not is_name(name):
+        raise Malformed("verifier key", "not a name and a key of Ed25519 cosignatures")
+    cosigner = Cosigner(name, parse_public_key(Algorithm.ED25519, data[1:]))
+    if cosigner.encode() != text:
+        raise Malformed("verifier key", "its id is not that of its name and key")
+    return cosigner
 
 
 def cosign(text: str, name: str, key: SigningKey, *, time: int) -> NoteSignature:

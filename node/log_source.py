@@ -1,11 +1,13 @@
 """A log in the C2SP formats, read over HTTP from a node or from wherever an export of it lies.
 
-Nothing that it says is believed here, but its length is bounded. No redirect is followed.
+Its checkpoint is verified from the genesis; its tiles are not, but their length is bounded. No
+redirect is followed.
 """
 
 import contextlib
 import http.client
 import json
+from dataclasses import dataclass
 from typing import Final, Self
 from urllib.parse import urlsplit
 
@@ -19,7 +21,7 @@ from ledger.checkpoint import (
     parse_note,
 )
 from ledger.decided import Decided, parse_json
-from ledger.errors import BadSignature, Malformed, Mismatch
+from ledger.errors import Malformed, Mismatch
 from ledger.hashing import HASH_BYTES
 from ledger.keys import PublicKey
 from ledger.receipt import MAX_JSON_LENGTH
@@ -30,6 +32,15 @@ from node.errors import Usage
 
 _SILENT_S: Final = 30.0  # a node that says nothing for so long is gone
 _MAX_PROBLEM_BYTES: Final = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A checkpoint that a quorum committed."""
+
+    checkpoint: Checkpoint
+    note: Note  # as one of those who voted on it signed it
+    decided: Decided
 
 
 class LogSource:
@@ -55,17 +66,26 @@ class LogSource:
     def __exit__(self, *exc: object) -> None:
         self._http.close()
 
-    def note(self) -> Note:
-        """Return the checkpoint as it is served, signed by whomever."""
-        return parse_note(self._read("checkpoint", MAX_NOTE_BYTES))
+    def committed(self, chain_id: bytes, validators: ValidatorSet) -> Committed:
+        """Return the checkpoint that is shown now; raise `LedgerError` naming the first false fact.
 
-    def decided(self, height: int) -> Decided:
-        """Return how to come to trust the block of a checkpoint."""
+        A quorum committed its block, and one of those who voted there signed it. `validators` are
+        those of height 1.
+        """
+        note = parse_note(self._read("checkpoint", MAX_NOTE_BYTES))
+        checkpoint = parse_checkpoint(note.text)
         try:
-            text = self._read(f"commit/{height}", MAX_JSON_LENGTH).decode()
+            text = self._read(f"commit/{checkpoint.height}", MAX_JSON_LENGTH).decode()
         except UnicodeDecodeError:
             raise Malformed("decided block", "not UTF-8") from None
-        return parse_json(text)
+        decided = parse_json(text)
+        voters = decided.verify(chain_id, validators)
+        expected = Checkpoint.of(decided.header)
+        if checkpoint != expected:
+            raise Mismatch("checkpoint", " ".join(expected.encode().split("\n")), note.text)
+        name = origin(chain_id)
+        note.verify_any(NoteKey(name, PublicKey(each.checkpoint_key)) for each in voters.members)
+        return Committed(checkpoint, note, decided)
 
     def tile(self, tile: Tile) -> bytes:
         """Return what a tile or a bundle is said to hold."""
@@ -100,23 +120,6 @@ class LogSource:
         if not response.isclosed():
             self._http.close()  # more than we take
         return response.status, body
-
-
-def verified(note: Note, decided: Decided, chain_id: bytes, validators: ValidatorSet) -> Checkpoint:
-    """Return the checkpoint in a note; raise `LedgerError` naming the first false fact.
-
-    It is that of `decided`, which a quorum committed, and one of those who voted there signed it.
-    `validators` are those of height 1.
-    """
-    voters = decided.verify(chain_id, validators)
-    checkpoint, expected = parse_checkpoint(note.text), Checkpoint.of(decided.header)
-    if checkpoint != expected:
-        raise Mismatch("checkpoint", " ".join(expected.encode().split("\n")), note.text)
-    for voter in voters.members:
-        with contextlib.suppress(BadSignature):
-            note.verify(NoteKey(origin(chain_id), PublicKey(voter.checkpoint_key)))
-            return checkpoint
-    raise BadSignature("a checkpoint that no validator of its block signed")
 
 
 def _words(problem: bytes) -> str:

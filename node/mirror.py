@@ -29,7 +29,7 @@ from ledger.tiles import (
     tiles,
 )
 from node import files
-from node.log_source import LogSource, verified
+from node.log_source import LogSource
 
 Show = Callable[[int, int], None]  # files that are right, of how many
 
@@ -51,10 +51,8 @@ def mirror(
     Raises `LedgerError` naming what is false, and what `source` raises; the copy is then whole at
     its last checkpoint.
     """
-    note = source.note()
-    decided = source.decided(parse_checkpoint(note.text).height)
-    validators = genesis.genesis.validator_set
-    checkpoint = verified(note, decided, genesis.chain_id, validators)
+    found = source.committed(genesis.chain_id, genesis.genesis.validator_set)
+    checkpoint = found.checkpoint
     size = checkpoint.size
     if size < (kept := _kept_size(directory)):
         raise Mismatch("entries in the log", f"{kept} at least, which the copy has", size)
@@ -65,8 +63,8 @@ def mirror(
     for number, tile in enumerate(wanted, 1):
         written += copy.keep(tile)
         show(number, len(wanted))
-    _write(directory / "commit" / str(checkpoint.height), to_json(decided).encode())
-    files.replace(directory / "checkpoint", note.encode())
+    _write(directory / "commit" / str(checkpoint.height), to_json(found.decided).encode())
+    files.replace(directory / "checkpoint", found.note.encode())
     return Mirrored(checkpoint, len(wanted), written)
 
 

@@ -28,7 +28,7 @@ from ledger.split_view import SplitView, to_json
 from ledger.tiles import node_reader
 from node import files, keystore
 from node.errors import Usage, VerificationFailed
-from node.log_source import LogSource, verified
+from node.log_source import LogSource
 
 FORMAT: Final = "depoli/witness/1"
 STATE_FILE: Final = "witness.json"
@@ -108,18 +108,15 @@ class Witness:
         """
         if kept := _split_views(self._directory):
             raise SplitViewKept(kept[0])
-        note = source.note()
-        height = parse_checkpoint(note.text).height
-        decided, seen = source.decided(height), self._seen.decided
-        validators = self._genesis.validator_set
-        verified(note, decided, self._genesis.chain_id, validators)
+        shown = source.committed(self._genesis.chain_id, self._genesis.validator_set)
+        decided, seen = shown.decided, self._seen.decided
         if seen is not None:
-            if height < seen.header.height:
+            if decided.header.height < seen.header.height:
                 return Sight.BEHIND
             self._require_continued(source, seen, decided)
             if decided.header == seen.header and self._published.exists():
                 return Sight.UNCHANGED
-        self._cosign(note, decided, max(time, self._seen.time))
+        self._cosign(shown.note, decided, max(time, self._seen.time))
         return Sight.COSIGNED
 
     @property

@@ -36,7 +36,7 @@ _NOUNS: Final = {
     "settlement": "Settle a batch of accepted claims, and confirm it.",
     "receipt": "Export and verify the proof that an entry is on the chain.",
     "audit": "Export the chain and verify it from genesis.",
-    "tlog": "Take the log away as static files, in the formats of transparency logs.",
+    "tlog": "Take the log, or the proof of an entry, away in the formats of transparency logs.",
     "witness": "Follow a chain without a vote in it, and cosign what it shows.",
     "evidence": "List, export and verify what convicts a validator of contradicting itself.",
     "upgrade": "See which rules are to come, try them on an export, and say that we are ready.",

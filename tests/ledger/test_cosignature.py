@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.checkpoint import Checkpoint, Note, parse_note
-from ledger.cosignature import Cosigner, cosign
+from ledger.cosignature import Cosigner, cosign, parse_cosigner
 from ledger.encoding import U63_MAX
-from ledger.errors import BadSignature
+from ledger.errors import BadSignature, LedgerError
 from ledger.keys import PublicKey, verify
 from tests.ledger.examples import header, key
 
@@ -29,6 +29,24 @@ def test_the_key_of_a_public_witness_has_the_id_that_it_publishes() -> None:
     cosigner = Cosigner(name, PublicKey(b64decode(encoded)[1:]))
     assert cosigner.encode() == published
     assert cosigner.id.hex() == id_
+    assert parse_cosigner(published) == cosigner
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "name",
+        "a b+" + COSIGNER.encode().partition("+")[2],
+        COSIGNER.encode().replace("+B", "+A"),
+        COSIGNER.encode().replace("w1", "w2"),
+        COSIGNER.encode() + "=",
+        COSIGNER.encode()[:-4],
+    ],
+)
+def test_what_is_no_key_of_a_witness_is_refused(text: str) -> None:
+    with pytest.raises(LedgerError):
+        parse_cosigner(text)
 
 
 def test_it_signs_the_message_of_the_specification() -> None:

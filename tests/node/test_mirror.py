@@ -183,7 +183,7 @@ def test_a_checkpoint_that_nobody_decided_or_signed_is_refused(made: Made, tmp_p
     height = parse_checkpoint(parse_note(true).text).height
     commit = (large / "commit" / str(height)).read_bytes()
     cases: tuple[tuple[bytes, bytes, type[LedgerError], str], ...] = (
-        (_resigned(large, "shop-b"), commit, BadSignature, "no validator"),
+        (_resigned(large, "shop-b"), commit, BadSignature, "none of the known"),
         (true.replace(b"\n590\n", b"\n591\n"), commit, Mismatch, "checkpoint"),
         (true.replace(b"\n590\n", b"\n590 \n"), commit, Malformed, "checkpoint"),
         (b"x" * (70 << 10), commit, Malformed, "more than"),
@@ -212,4 +212,4 @@ def test_who_answers_nothing_or_nothing_of_use_is_named(made: Made, tmp_path: Pa
     with serving(tmp_path) as url:
         pass
     with LogSource(url) as gone, pytest.raises(Unreachable):
-        gone.note()
+        gone.committed(b"", load_genesis(genesis).genesis.validator_set)
