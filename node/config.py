@@ -22,6 +22,7 @@ from node.mempool import Limits
 FILE_NAME: Final = "config.toml"
 MAX_CONFIG_BYTES: Final = 1 << 20
 MAX_PEERS: Final = 1000
+LEAST_FREE_BYTES: Final = 256 << 20  # four segments: an hour of a busy network, to make room in
 ENGINES: Final = ("auto", "leveldb", "sqlite")
 
 T = TypeVar("T")
@@ -74,6 +75,7 @@ class Config:
     mempool: Limits
     store_engine: str | None  # None: the best there is
     store_cache_bytes: int
+    least_free_bytes: int  # on the disk of the data: with less it takes no more work
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,8 @@ KEYS: Final = (
     Key("store.engine", _one_of(*ENGINES), '"auto"',
         "leveldb, sqlite, or auto: leveldb where plyvel is installed"),
     Key("store.cache_mb", _between(1, 65_536), "16", "memory for the state's cache, in MiB"),
+    Key("store.least_free_mb", _between(0, 1 << 20), str(LEAST_FREE_BYTES >> 20),
+        "MiB that must be free on the disk of the data: with less the node says it is not ready"),
     Key("peers", _peers, "{}", "member label or id = where its node listens"),
 )  # fmt: skip
 
@@ -215,6 +219,7 @@ def parse_config(text: bytes, path: Path) -> Config:
         mempool=Limits(values["mempool.transactions"], values["mempool.bytes"]),
         store_engine=None if engine == "auto" else engine,
         store_cache_bytes=values["store.cache_mb"] << 20,
+        least_free_bytes=values["store.least_free_mb"] << 20,
     )
 
 

@@ -17,7 +17,6 @@ from ledger.encoding import U63_MAX, Struct
 
 MAX_VERSION_BYTES: Final = 32
 MAX_SILENCE_BYTES: Final = 200
-LEAST_FREE_BYTES: Final = 256 << 20  # four segments: an hour of a busy network, to make room in
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]
 
@@ -57,14 +56,23 @@ def software_version() -> bytes:
 def free_bytes(folder: Path) -> int:
     """Return how much this user can still write on the disk of `folder`.
 
-    Nothing where no file can be made any more: a disk can be out of names before it is full.
+    Nothing where no file can be made any more: a disk can be read-only, or out of names before it
+    is full.
     """
     if not hasattr(os, "statvfs"):  # Windows
         return shutil.disk_usage(folder).free
     found = os.statvfs(folder)
-    if found.f_files and not found.f_favail:
+    if found.f_flag & os.ST_RDONLY or (found.f_files and not found.f_favail):
         return 0
     return found.f_bavail * found.f_frsize
+
+
+def shortage(folder: Path, least_bytes: int) -> str:
+    """Return that the disk of `folder` is nearly full, "" where so much is free."""
+    free = free_bytes(folder)
+    if free >= least_bytes:
+        return ""
+    return f"{free >> 20} MiB free on the disk of {folder}, {least_bytes >> 20} needed"
 
 
 def is_set(bitmap: bytes, index: int) -> bool:

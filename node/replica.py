@@ -101,10 +101,11 @@ class Replica:
         metrics: Metrics,
         log: Log,
         worker: Executor,
+        shortage: Callable[[], str],  # of room on the disk, in words
     ) -> None:
         self._chain, self._pledges = chain, pledges
         self._mempool, self._evidence, self._signatures = mempool, evidence, signatures
-        self._metrics, self._log, self._worker = metrics, log, worker
+        self._metrics, self._log, self._worker, self._shortage = metrics, log, worker, shortage
         self.standing = Standing(chain, pledges, metrics, log)
         self._lookout = Lookout(metrics, log)
         self._events: deque[Event | Held | _Review | _Foreign] = deque()
@@ -183,16 +184,15 @@ class Replica:
         own = self._pledges.index is not None
         linked = own + sum(v.node_key in links for v in validators.members)
         if linked < validators.quorum:
-            reasons.append(
-                f"{linked} of {len(validators)} validators linked, {validators.quorum} needed"
-            )
+            links_said = f"{linked} of {len(validators)} validators linked"
+            reasons.append(f"{links_said}, {validators.quorum} needed")
         known = self.exchange.heights()
         heights = sorted(known.get(v.node_key, 0) for v in validators.members)
         # f of them may say anything: one more is ahead of us in truth.
         ahead = heights[-1 - faulty(len(validators))] - self._chain.height - 1
         if ahead > 1:
             reasons.append(f"{ahead} blocks behind")
-        return reasons
+        return [*reasons, *filter(None, [self._shortage()])]
 
     def transactions_added(self, added: Sequence[Transaction]) -> None:
         """Learn of transactions that came into the mempool."""

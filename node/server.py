@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import importlib.metadata
 import secrets
@@ -26,6 +27,7 @@ from node.doctor.checkup import Checkup
 from node.evidence import FILE_NAME as EVIDENCE_FILE
 from node.evidence import EvidencePool
 from node.exchange import Exchange
+from node.health import shortage
 from node.journal import UNKNOWN_FENCE, Journal
 from node.kept import KeptFile
 from node.keystore import NodeKeys
@@ -127,6 +129,7 @@ def _assemble(
         metrics=metrics,
         log=log,
         worker=worker,
+        shortage=functools.partial(shortage, config.data, config.least_free_bytes),
     )
     admission = Admission(
         mempool=mempool,
@@ -151,7 +154,7 @@ def _assemble(
     )
     network = _network(config, keys, chain, roster, exchange, log)
     known = (chain, mempool, pledges, evidence, replica, network)
-    checkup = Checkup(config.data, keys.node.public, *known)
+    checkup = Checkup(config.data, config.least_free_bytes, keys.node.public, *known)
     replica.connect(exchange, admission)
     evidence.added = lambda: replica.transactions_added(())
     admission.network, exchange.network, exchange.checkup = network, network, checkup

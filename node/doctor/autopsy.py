@@ -19,7 +19,7 @@ from node.config import Config, Mode
 from node.doctor.findings import Diagnosis, Finding, Gravity, Verdict, by_gravity
 from node.doctor.phrases import printable, sentence_of, size
 from node.errors import NodeError
-from node.health import LEAST_FREE_BYTES, free_bytes
+from node.health import free_bytes
 from node.initialise import JOURNAL_FOLDER, NotInGenesis, find_ours
 from node.journal import Journal
 from node.keystore import NodeKeys, load_node_keys
@@ -112,11 +112,11 @@ def _rules(config: Config) -> Iterator[Finding]:
 def _disk(config: Config) -> Iterator[Finding]:
     folder = config.data if config.data.is_dir() else config.home
     free = free_bytes(folder)
-    if free < LEAST_FREE_BYTES:
+    if free < config.least_free_bytes:
         yield _finding(
             "disk",
             f"The disk of {folder} is nearly full: {size(free)} free.",
-            [f"{size(LEAST_FREE_BYTES)} should be: a node whose disk is full stops"],
+            [f"{size(config.least_free_bytes)} should be: a node whose disk is full stops"],
             "free some space, or give it a larger disk; what was written so far is whole",
         )
 

@@ -15,7 +15,6 @@ from node.config import Address
 from node.doctor.situation import Facts, Pair, Seen
 from node.evidence import EvidencePool
 from node.health import (
-    LEAST_FREE_BYTES,
     MAX_SILENCE_BYTES,
     Health,
     PullHealth,
@@ -62,6 +61,7 @@ class Checkup:
     def __init__(
         self,
         data: Path,
+        least_bytes: int,
         node_key: bytes,
         chain: Chain,
         mempool: Mempool,
@@ -70,7 +70,7 @@ class Checkup:
         replica: Replica,
         network: Network,
     ) -> None:
-        self._data, self._node_key = data, node_key
+        self._data, self._least_bytes, self._node_key = data, least_bytes, node_key
         self._chain, self._mempool = chain, mempool
         self._pledges, self._evidence = pledges, evidence
         self._replica, self._network = replica, network
@@ -86,7 +86,7 @@ class Checkup:
             clock_ms=clock.now_ms(),
             up_ms=round((clock.monotonic() - self._began) * 1000),
             free_bytes=free_bytes(self._data),
-            least_bytes=LEAST_FREE_BYTES,
+            least_bytes=self._least_bytes,
             is_validator=self._pledges.is_validator,
             signs_as=self._pledges.index,
             silence=self._pledges.silence.encode()[:MAX_SILENCE_BYTES],

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from node import testnet
+from node import health, testnet
 from node.admin import admin_application
 from node.errors import CannotListen
 from node.listener import serve_http
@@ -73,6 +74,24 @@ def test_a_network_that_runs_is_alive_and_ready(tmp_path: Path) -> None:
             status, _ = await ask(session, "/version")
             assert status == 200
             assert (await ask(session, "/"))[0] == 404
+
+    run(look())
+
+
+def test_a_node_whose_disk_is_nearly_full_says_so_and_takes_no_more_work(tmp_path: Path) -> None:
+    async def look() -> None:
+        async with (
+            running(tmp_path, ALONE) as cluster,
+            door_of(cluster[ALONE[0]]) as (_, session),
+        ):
+            replica = cluster[ALONE[0]].running.replica
+            replica._shortage = lambda: health.shortage(tmp_path, 1 << 60)
+            status, text = await ask(session, "/readyz")
+            assert status == 503
+            needed = f"MiB free on the disk of {tmp_path}, {1 << 40} needed\n"
+            assert re.fullmatch(rf"\d+ {re.escape(needed)}", text)
+            replica._shortage = lambda: health.shortage(tmp_path, 1)
+            assert await ask(session, "/readyz") == (200, "ready\n")
 
     run(look())
 

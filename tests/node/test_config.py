@@ -63,6 +63,7 @@ def test_every_key_can_be_set() -> None:
         [store]
         engine = "sqlite"
         cache_mb = 3
+        least_free_mb = 7
         [peers]
         insurer-a = "a.example:7600"
         """
@@ -73,6 +74,7 @@ def test_every_key_can_be_set() -> None:
     assert config.mempool.transactions == 5
     assert config.store_engine == "sqlite"
     assert config.store_cache_bytes == 3 << 20
+    assert config.least_free_bytes == 7 << 20
     assert config.peers == {"insurer-a": Address("a.example", 7600)}
 
 

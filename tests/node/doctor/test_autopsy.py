@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -194,8 +195,8 @@ def test_a_journal_that_is_lost_is_told_with_what_will_happen(config: Config) ->
     assert found.findings[0].remedy.startswith("Start it")
 
 
-def test_a_disk_with_little_room_is_named(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(autopsy, "LEAST_FREE_BYTES", 1 << 60)
+def test_a_disk_with_little_room_is_named(config: Config) -> None:
+    config = replace(config, least_free_bytes=1 << 60)
     assert causes(config) == ["not-running", "disk"]
 
 

@@ -12,6 +12,7 @@ from consensus.messages import Held, Status
 from contracts.versions import Scheduled
 from ledger.hashing import NO_HASH
 from ledger.validators import quorum
+from node.config import LEAST_FREE_BYTES
 from node.doctor.diagnosis import CHECKS, diagnose
 from node.doctor.findings import (
     Diagnosis,
@@ -23,7 +24,7 @@ from node.doctor.findings import (
     to_json,
 )
 from node.doctor.situation import Facts, Pair, Seen, Situation
-from node.health import LEAST_FREE_BYTES, Health, bitmap_of, is_set
+from node.health import Health, bitmap_of, is_set
 from node.upgrade import Outlook
 
 LABELS = ("federation", "operator", "insurer-a", "insurer-b", "e", "f", "g")
