@@ -23,6 +23,7 @@ _HINTS = {
     Refusal.OTHER_PERSON_NEEDED: "another person decides: with a human_key_file of his own",
     Refusal.DECIDED_BY_A_PERSON: "what a person decided is disputed: depoli claim dispute",
     Refusal.PRESCRIPTION_NOT_IN_FORCE: "depoli prescription show tells which document stands",
+    Refusal.GROUND_NOT_FITTING: "depoli explain says on which grounds, and with which command",
     Refusal.TOO_EARLY: "depoli explain says from when on it may be done",
     Refusal.TOO_LATE: (
         "depoli explain says until when it could be done, and what may be done now; a proposal that"
@@ -101,6 +102,8 @@ def explain(outcome: CallOutcome, keys: Sequence[str] = _KEYS) -> str:
     match outcome.name:
         case Refusal.MARK_ALREADY_USED.name:
             return "this item of the prescription is claimed already, here or in another shop"
+        case Refusal.GROUND_NOT_FITTING.name:
+            return "as it stands it cannot be disputed on this ground"
         case name if name in _STATES and evidence in set(_STATES[name][1]):
             what, states = _STATES[name]
             state = states(evidence).name.lower().replace("_", " ")

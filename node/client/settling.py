@@ -454,8 +454,7 @@ async def check(
         )
     if (view.payer, view.beneficiary) != (statement.payer.hex(), statement.beneficiary.hex()):
         raise NotVerified("parties", "the settlement on the chain is of two others")
-    commitment = bytes.fromhex(view.sum)
-    statement.verify(commitment)
+    statement.verify(bytes.fromhex(view.sum))
     statement.verify_payment(None if view.payment is None else bytes.fromhex(view.payment))
     if sum_only:
         return view
@@ -481,14 +480,13 @@ async def check(
 
 def known_opening(vault: Vault, claim: ClaimView) -> Opening | None:
     """Return what opens the commitment to what is due of a claim, where it is kept here."""
-    due = bytes.fromhex(claim.due)
     encoded: list[bytes | None] = []
     if (received := find(vault, ReceivedRecord, claim.id)) is not None:
         encoded += [received[1].opening, received[1].accepted, received[1].offered]
     if (own := find(vault, ClaimRecord, claim.id)) is not None:
         encoded += [encode(lots.opening_of(own[1])), own[1].accepted]
     openings = (decode(each, Opening) for each in encoded if each is not None)
-    return next((each for each in openings if each.commitment() == due), None)
+    return next((each for each in openings if each.commitment().hex() == claim.due), None)
 
 
 def _require_open(record: SettlementRecord) -> None:

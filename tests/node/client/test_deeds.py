@@ -146,6 +146,9 @@ def test_a_payer_that_gives_way_over_an_amount_accepts_more_and_both_can_settle_
     town.does("insurer", "disclosure", "verify", shown)
     town.once("insurer", "claim", "accept", id_, "--amount", "700", "--output", part)
     town.does("shop", "disclosure", "verify", part)
+    said = town.refuses(Exit.REJECTED, "shop", "claim", "dispute", id_, "--ground", "rejection")
+    assert "cannot be disputed on this ground" in said
+    assert "depoli explain" in said
     town.does("shop", "claim", "dispute", id_, "--ground", "amount")
     employ(town)
     overturn = ("claim", "overturn", id_, "--human", "--amount")
