@@ -4,6 +4,7 @@ Its checkpoint is verified from the genesis; its tiles are not, but their length
 redirect is followed.
 """
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -28,9 +29,11 @@ from ledger.receipt import MAX_JSON_LENGTH
 from ledger.tiles import ENTRIES, MAX_BUNDLE_BYTES, Tile
 from ledger.validators import ValidatorSet
 from node.audit.errors import Refused, Unreachable
+from node.client.connection import Connection
 from node.errors import Usage
 
-_SILENT_S: Final = 30.0  # a node that says nothing for so long is gone
+_CONNECT_S: Final = 10.0
+ANSWER_S: Final = 60.0  # all of an answer: who sends a byte now and then keeps nobody waiting
 _MAX_PROBLEM_BYTES: Final = 2048
 
 
@@ -51,20 +54,23 @@ class LogSource:
 
     def __init__(self, url: str, token: str = "") -> None:
         parts = urlsplit(url)
-        kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
         try:
-            kind, host, port = kinds[parts.scheme], parts.hostname or "", parts.port
-            self._http = kind(host, port, timeout=_SILENT_S)
-        except (KeyError, ValueError, http.client.InvalidURL):
-            raise Usage(f"{url} is no address like http://127.0.0.1:7680/tlog") from None
-        self.url, self._path = url, parts.path.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+            is_address = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:  # a port that is no number
+            is_address = False
+        if not is_address:
+            raise Usage(f"{url} is no address like http://127.0.0.1:7680/tlog")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.url = url.rstrip("/")
+        self._connection = Connection(self.url, headers, connect_s=_CONNECT_S)
+        self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._http.close()
+        self._connection.close()
+        self._runner.close()
 
     def committed(self, chain_id: bytes, validators: ValidatorSet) -> Committed:
         """Return the checkpoint that is shown now; raise `LedgerError` naming the first false fact.
@@ -93,33 +99,20 @@ class LogSource:
         return self._read(tile.path, limit)
 
     def _read(self, path: str, limit: int) -> bytes:
+        asked = self._connection.exchange(
+            "GET", f"/{path}", {}, data=None, headers={}, seconds=ANSWER_S, limit=limit
+        )
         try:
-            status, body = self._exchange(f"{self._path}/{path}", limit)
+            status, body = self._runner.run(asked)
+        except TimeoutError:
+            raise Unreachable(self.url, f"{path} did not come within {ANSWER_S} s") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            self._http.close()
             raise Unreachable(self.url, str(error) or type(error).__name__) from None
         if status != http.client.OK:
-            raise Refused(status, f"{path}: {_words(body)}")
+            raise Refused(status, f"{path}: {_words(body[:_MAX_PROBLEM_BYTES])}")
         if len(body) > limit:
             raise Malformed(path, f"more than {limit} bytes")
         return body
-
-    def _exchange(self, target: str, limit: int) -> tuple[int, bytes]:
-        was_open = self._http.sock is not None
-        try:
-            self._http.request("GET", target, headers=self._headers)
-            response = self._http.getresponse()
-        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-            self._http.close()
-            if not was_open:  # else it had rested too long
-                raise
-            self._http.request("GET", target, headers=self._headers)
-            response = self._http.getresponse()
-        is_good = response.status == http.client.OK
-        body = response.read((limit if is_good else _MAX_PROBLEM_BYTES) + 1)
-        if not response.isclosed():
-            self._http.close()  # more than we take
-        return response.status, body
 
 
 def _words(problem: bytes) -> str:

@@ -16,7 +16,7 @@ from ledger.errors import BadProof, BadSignature, LedgerError, Malformed, Mismat
 from ledger.keys import Role
 from ledger.merkle import root_of_leaves
 from ledger.tiles import Tile, bundles, parse_tile, tiles
-from node import files
+from node import files, log_source
 from node.audit.errors import Refused, Unreachable
 from node.cli.auditor import load_genesis
 from node.cli.main import main
@@ -25,7 +25,7 @@ from node.log_source import LogSource
 from node.mirror import Mirrored, mirror
 from tests.chainmaker import key_of, some_bytes
 from tests.node.cluster import run, transaction_of
-from tests.node.statics import serving
+from tests.node.statics import dripping, serving
 from tests.node.test_api import Door, served
 
 
@@ -204,7 +204,7 @@ def test_a_checkpoint_that_nobody_decided_or_signed_is_refused(made: Made, tmp_p
 
 def test_who_answers_nothing_or_nothing_of_use_is_named(made: Made, tmp_path: Path) -> None:
     genesis, _, _ = made
-    for url in ("ftp://localhost/", "here", "http://localhost:port/"):
+    for url in ("ftp://localhost/", "here", "http://localhost:port/", "http:///tlog"):
         with pytest.raises(Usage, match="no address"):
             LogSource(url)
     with pytest.raises(Refused, match="404"):
@@ -213,3 +213,17 @@ def test_who_answers_nothing_or_nothing_of_use_is_named(made: Made, tmp_path: Pa
         pass
     with LogSource(url) as gone, pytest.raises(Unreachable):
         gone.committed(b"", load_genesis(genesis).genesis.validator_set)
+
+
+def test_who_sends_a_byte_now_and_then_keeps_nobody_waiting(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genesis, _, _ = made
+    known = load_genesis(genesis)
+    monkeypatch.setattr(log_source, "ANSWER_S", 0.3)
+    with (
+        dripping() as url,
+        LogSource(url) as source,
+        pytest.raises(Unreachable, match="did not come within"),
+    ):
+        source.committed(known.chain_id, known.genesis.validator_set)
