@@ -159,6 +159,46 @@ def test_a_store_is_open_once(tmp_path: Path, engine: str) -> None:
     open_store(tmp_path).close()
 
 
+OPENED: Final = """
+import sys
+from pathlib import Path
+import plyvel
+from ledger.errors import StoreLocked
+from ledger.store import open_store
+path = Path(sys.argv[1])
+try:
+    open_store(path)
+    print("ours opened")
+except StoreLocked:
+    print("ours refused")
+try:
+    plyvel.DB(str(path / "leveldb"))
+    print("LevelDB opened")
+except plyvel.IOError:
+    print("LevelDB refused")
+"""
+
+
+def test_our_lock_holds_where_that_of_leveldb_fails_open(tmp_path: Path) -> None:
+    """It locks by fcntl: a second open that fails closes the file, and the lock is gone with it."""
+
+    def another_process() -> list[str]:
+        command = [sys.executable, "-c", OPENED, str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    plyvel = pytest.importorskip("plyvel")
+    kept = open_store(tmp_path, "leveldb")
+    assert another_process() == ["ours refused", "LevelDB refused"]
+    with pytest.raises(plyvel.IOError, match="lock"):
+        plyvel.DB(str(tmp_path / "leveldb"))
+    assert another_process() == ["ours refused", "LevelDB opened"]
+    with pytest.raises(StoreLocked):
+        open_store(tmp_path)
+    assert another_process()[0] == "ours refused"  # a failed second open of ours changes nothing
+    kept.close()
+
+
 @needs_plyvel
 def test_the_engine_that_is_there_is_taken_and_another_refused(tmp_path: Path) -> None:
     for engine, other in (("leveldb", "sqlite"), ("sqlite", "leveldb")):

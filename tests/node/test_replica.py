@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import errno
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -364,7 +366,11 @@ def test_a_validator_that_cannot_follow_a_quorum_stops(tmp_path: Path) -> None:
     run(diverge())
 
 
-def test_a_validator_that_cannot_write_stops_and_says_nothing(tmp_path: Path) -> None:
+DISK_ERRORS = [errno.ENOSPC, errno.EROFS, errno.EIO]
+
+
+@pytest.mark.parametrize("number", DISK_ERRORS)
+def test_a_validator_that_cannot_write_stops_and_says_nothing(tmp_path: Path, number: int) -> None:
     async def fill() -> None:
         async with running(tmp_path, ALONE) as cluster:
             node = cluster[ALONE[0]]
@@ -372,16 +378,46 @@ def test_a_validator_that_cannot_write_stops_and_says_nothing(tmp_path: Path) ->
             said = overheard(node)
 
             def refuse(_: object) -> None:
-                raise OSError(28, "No space left on device")
+                raise OSError(number, os.strerror(number))
 
             journal.append = refuse  # type: ignore[union-attr,method-assign]
             raw = prescription(cluster.genesis, 1).raw
             await node.running.admission.submit([raw], gossip=True)
             error = await node.ended()
             assert isinstance(error, OSError)
+            assert error.errno == number
             assert not said
 
     run(fill())
+
+
+@pytest.mark.parametrize("number", DISK_ERRORS)
+def test_a_block_that_the_disk_refuses_stops_the_node_which_has_it_after_a_start(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was decided; what was promised for it is in the journal, and binds after the start."""
+
+    async def refuse_once() -> None:
+        async with running(tmp_path, ALONE) as cluster:
+            node = cluster[ALONE[0]]
+
+            def refuse(_: int) -> None:
+                raise OSError(number, os.strerror(number))
+
+            transaction = prescription(cluster.genesis, 1)
+            with monkeypatch.context() as patch:
+                patch.setattr("ledger.segments._sync_data", refuse)
+                await node.running.admission.submit([transaction.raw], gossip=True)
+                error = await node.ended()
+            assert isinstance(error, OSError)
+            assert error.errno == number
+            await node.stop()
+            node.start()
+            assert node.height == 0
+            await node.commit(transaction)
+            assert node.height >= 1
+
+    run(refuse_once())
 
 
 def test_a_round_whose_leader_is_not_linked_is_given_up_sooner(tmp_path: Path) -> None:
