@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from consensus.evidence import judge
-from contracts import accusations, dispatch, eras
+from contracts import accusations, dispatch, eras, registry
 from contracts.eras import Era
 from contracts.errors import Inadmissible
 from contracts.execute import Executed, Signatures, execute
@@ -32,7 +32,7 @@ from ledger.store import Store, open_store
 from ledger.transaction import Transaction
 from ledger.validators import MemberId, ValidatorSet
 from node.applied import Applied
-from node.index import OFFENCE, Index, entries_in, entries_of
+from node.index import OFFENCE, Index, entries_in, entries_of, transaction_in
 
 SEGMENTS: Final = "segments"  # folder of the blocks in the node's data
 STATE: Final = "state"  # folder of the store
@@ -232,6 +232,21 @@ class Chain(Applied):
             certificate=committed.certificate,
             changes=self.changes(header.height),
         )
+
+    def signed_by(self, transaction_id: bytes) -> bytes | None:
+        """Return the public key that signed a transaction, None where it is not in the chain.
+
+        It is one of its sender, or of whom the sender lets act for him.
+        """
+        place = self.index.place(transaction_id)
+        if place is None:
+            return None
+        id_ = transaction_in(self.block(place.height), transaction_id).body.key_id
+        owner = registry.owner_of(self._reader, id_)
+        assert owner is not None  # or it would be in no block
+        found = registry.key(self._reader, owner, id_)
+        assert found is not None  # no key is ever removed
+        return found.public
 
     def decided(self, height: int) -> Decided:
         """Return the header at `height`, which must be there, and how to come to trust it."""

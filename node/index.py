@@ -109,11 +109,22 @@ def rows(executed: Executed, first: int) -> dict[bytes, bytes]:
 
 def entries_of(committed: CommittedBlock, transaction_id: bytes) -> list[Entry]:
     """Return the entries of one transaction, made again from its block."""
+    first, transaction = _found(committed, transaction_id)
+    return _entries(committed, transaction, first)
+
+
+def transaction_in(committed: CommittedBlock, transaction_id: bytes) -> Transaction:
+    """Return one transaction of a block."""
+    return _found(committed, transaction_id)[1]
+
+
+def _found(committed: CommittedBlock, transaction_id: bytes) -> tuple[int, Transaction]:
+    """Return a transaction of a block, and how many entries of the block come before its own."""
     first = 0
     for raw in committed.block.body.transactions:
         transaction = parse(raw)
         if transaction.id == transaction_id:
-            return _entries(committed, transaction, first)
+            return first, transaction
         first += len(transaction.body.calls)
     raise AssertionError("the store names a transaction that its block does not hold")
 

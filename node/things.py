@@ -117,13 +117,14 @@ class Things:
 
     async def claim(self, request: web.Request) -> web.Response:
         """Tell the state of a claim to those whom it concerns."""
-        return self._shown(request, "claim", self._claim, ("submitter", "payer"))
+        return await self._shown(request, "claim", self._claim, ("submitter", "payer"))
 
     async def authorisation(self, request: web.Request) -> web.Response:
         """Tell the state of an authorisation to its two parties."""
-        return self._shown(request, "authorisation", self._authorisation, ("optician", "payer"))
+        parties = ("optician", "payer")
+        return await self._shown(request, "authorisation", self._authorisation, parties)
 
-    def _shown(
+    async def _shown(
         self,
         request: web.Request,
         kind: str,
@@ -135,7 +136,9 @@ class Things:
         shown = view(id_)
         if shown is None or not may_read(grant, *(bytes.fromhex(shown[each]) for each in parties)):
             raise not_found(kind, id_)
-        return web.json_response(shown)
+        made = bytes.fromhex(shown["transaction"])
+        key = await self._in_reader(self._chain.signed_by, made)
+        return web.json_response(shown | {"signed_by": None if key is None else key.hex()})
 
     async def settlement(self, request: web.Request) -> web.Response:
         """Tell the state of a settlement to its two parties."""

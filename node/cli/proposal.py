@@ -40,8 +40,9 @@ from node import files
 from node.cli.output import Verbs, emit, fields, json_option, moment, table
 from node.cli.person import Person, at_home, run, wait_option
 from node.client import nomenclature, voting, x509
-from node.client.client import GovernanceView, NodeClient, ProposalView
+from node.client.client import NodeClient
 from node.client.errors import NotFound
+from node.client.proposals import GovernanceView, ProposalView, governance_of, proposal_of
 from node.client.refusals import PROPOSAL
 from node.client.validators import Registrar
 from node.errors import Usage
@@ -113,10 +114,10 @@ def show_list(context: click.Context, person: Person, *, everything: bool) -> No
 
     async def ask() -> tuple[GovernanceView, list[ProposalView]]:
         async with person.node() as node:
-            view = await node.governance()
+            view = await governance_of(node)
             found, page = list(view.proposals), view
             while page.next is not None:
-                page = await node.governance(page.next)
+                page = await governance_of(node, page.next)
                 found += page.proposals
             return view, found
 
@@ -367,7 +368,7 @@ def _make(person: Person, call: Propose | Vote | Withdraw, what: str) -> tuple[i
 def _governance(person: Person) -> GovernanceView:
     async def ask() -> GovernanceView:
         async with person.node() as node:
-            return await node.governance()
+            return await governance_of(node)
 
     return run(ask())
 
@@ -377,7 +378,7 @@ def _ask(person: Person, name: str) -> tuple[ProposalView, Parameters]:
 
     async def ask() -> tuple[ProposalView, GovernanceView]:
         async with person.node() as node:
-            return await find(node, name), await node.governance()
+            return await find(node, name), await governance_of(node)
 
     view, now = run(ask())
     return view, _parameters(now)
@@ -386,13 +387,13 @@ def _ask(person: Person, name: str) -> tuple[ProposalView, Parameters]:
 async def find(node: NodeClient, name: str) -> ProposalView:
     """Return the proposal of this id or number; raise `Usage`, `NotFound`."""
     if _ID.fullmatch(name):
-        return await node.proposal(bytes.fromhex(name))
+        return await proposal_of(node, bytes.fromhex(name))
     if not (name.isdecimal() and len(name) < 10):  # noqa: PLR2004 - digits of a u32
         raise Usage(
             f"{name[:80]} names no proposal: its number, or its id of 64 hexadecimal digits",
             hint="depoli proposal list shows both",
         )
-    page = (await node.governance(int(name))).proposals
+    page = (await governance_of(node, int(name))).proposals
     if not page or page[0].number != int(name):
         raise NotFound(f"there is no proposal {name}", hint="depoli proposal list --all")
     return page[0]

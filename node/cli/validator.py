@@ -21,7 +21,8 @@ from node.cli.output import Verbs, emit, fields, json_option, note, table
 from node.cli.person import Person, at_home, run, wait_option
 from node.cli.proposal import find
 from node.client import validators, voting
-from node.client.client import EraView, ProposalView, ValidatorsView
+from node.client.client import EraView, ValidatorsView
+from node.client.proposals import ProposalView
 from node.client.validators import ROLES, Keys, Registrar
 from node.errors import Usage
 

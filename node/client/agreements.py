@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from node.client.client import PAGE, Hex16, Hex32, MarkView, NodeClient
+from node.client.client import PAGE, Hex16, Hex32, HexKey, MarkView, NodeClient
 from node.client.explanations import Name
 
 
@@ -27,6 +27,7 @@ class AuthorisationView(msgspec.Struct, frozen=True):
     reason: Name | None = None
     until: int | None = None
     claim: Hex32 | None = None
+    signed_by: HexKey | None = None  # key that signed its request; in a list it is not told
 
     @property
     def submitter(self) -> str:

@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 Hex16 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 Hex32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+HexKey = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}([0-9a-f]{2})?$")]
 
 
 class BadAnswer(ClientError):
@@ -100,6 +101,7 @@ class ClaimView(msgspec.Struct, frozen=True):
     time: int | None = None
     transaction: Hex32 | None = None
     position: int | None = None
+    signed_by: HexKey | None = None  # key that signed its submission; in a list it is not told
 
     @property
     def due(self) -> str:
@@ -247,48 +249,6 @@ class MemberView(msgspec.Struct, frozen=True):
         return None if newest is None else bytes.fromhex(newest.public)
 
 
-class BallotView(msgspec.Struct, frozen=True):
-    """What a member voted, nulls where it has not yet."""
-
-    member: Hex16
-    agrees: bool | None
-    height: int | None
-    is_elector: bool
-
-
-class ProposalView(msgspec.Struct, frozen=True):
-    """A proposal, and how the vote on it stands."""
-
-    id: Hex32
-    number: int
-    proposer: Hex16
-    kind: str
-    encoded: str  # the subject, in hexadecimal
-    state: str
-    deadline: int
-    effect: int
-    last_vote: int  # the last height at which a vote counts
-    height: int
-    decided: int
-    agree: int
-    decline: int
-    needed: int
-    votes: tuple[BallotView, ...]
-
-
-class GovernanceView(msgspec.Struct, frozen=True):
-    """What is in force in the next block, and some of the proposals."""
-
-    height: int
-    time: int
-    version: int
-    parameters: dict[str, int]
-    tables: dict[str, Hex32]
-    electors: tuple[Hex16, ...]
-    proposals: tuple[ProposalView, ...]
-    next: int | None  # the number from which on there are more
-
-
 class Head(msgspec.Struct, frozen=True):
     """A node's newest block."""
 
@@ -404,14 +364,6 @@ class NodeClient:
     async def member(self, id_: bytes) -> MemberView:
         """Return a member with its keys and delegations; raise `NotFound`."""
         return await self.get(f"/members/{id_.hex()}", MemberView)
-
-    async def governance(self, first: int = 0) -> GovernanceView:
-        """Return what is in force, and the proposals from this number on, fifty at most."""
-        return await self.get("/governance", GovernanceView, {"from": str(first)})
-
-    async def proposal(self, id_: bytes) -> ProposalView:
-        """Return a proposal, and how the vote on it stands; raise `NotFound`."""
-        return await self.get(f"/proposals/{id_.hex()}", ProposalView)
 
     async def head(self) -> Head:
         """Return the newest block that the node has."""

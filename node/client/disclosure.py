@@ -164,15 +164,16 @@ def verify(
         raise NotVerified("payer", "the claim is addressed to another payer")
     if submitter.id != claim.submitter:
         raise NotVerified("submitter", "these are the keys of another member than the submitter")
+    signers = _signers(claim, submitter)
     values = _verify_document(
-        "claim document", disclosure.claim_document, CLAIM, claim.document, submitter
+        "claim document", disclosure.claim_document, CLAIM, claim.document, signers
     )
     marks = _verify_document(
         "prescription",
         disclosure.prescription_document,
         PRESCRIPTION,
         claim.prescription,
-        submitter,
+        signers,
     )
     if missing := sorted(CLAIM.fields.keys() - values.keys()):
         raise NotVerified("claim document", f"the field {missing[0]} is not disclosed")
@@ -200,27 +201,37 @@ def verify(
     )
 
 
+def _signers(claim: Asked, submitter: MemberView) -> dict[str, bytes]:
+    """Return by whose keys, by id, the documents of a claim may be signed.
+
+    Those of the submitter, and the one that signed the claim itself: the chain took it for him.
+    """
+    keys = [(Role[key.role.upper()], bytes.fromhex(key.public)) for key in submitter.keys]
+    if claim.signed_by is not None:
+        keys.append((Role.TRANSACTION, bytes.fromhex(claim.signed_by)))
+    return {
+        key_id(role, algorithm_of(public), public).hex(): public
+        for role, public in keys
+        if role.signs_transactions
+    }
+
+
 def _verify_document(
-    what: str, text: str, type_: DocumentType, commitment: str, submitter: MemberView
+    what: str, text: str, type_: DocumentType, commitment: str, signers: Mapping[str, bytes]
 ) -> Mapping[str, Value]:
-    """Return the disclosed fields of a document of the submitter that stands on the chain."""
+    """Return the disclosed fields of a document that stands on the chain, signed by one of them."""
     try:
-        signer = documents.parse(text, type_)[0].key_id
-        for key in submitter.keys:
-            role = Role[key.role.upper()]
-            public = bytes.fromhex(key.public)
-            known = key_id(role, algorithm_of(public), public).hex()
-            if role.signs_transactions and known == signer:
-                return documents.verify(
-                    text, type_, public=public, commitment=bytes.fromhex(commitment)
-                )
+        public = signers.get(documents.parse(text, type_)[0].key_id)
+        if public is not None:
+            return documents.verify(
+                text, type_, public=public, commitment=bytes.fromhex(commitment)
+            )
     except BadDocument as error:
         raise NotVerified(what, str(error)) from None
-    name = submitter.label or submitter.id
     raise NotVerified(
         what,
-        f"signed by a key that {name} never had",
-        hint="not even a delegate's is taken: the shop makes its documents with a key of its own",
+        "signed by a key that the submitter never had, and that did not sign the claim",
+        hint="who acts for a shop signs the claim and its documents with one key",
     )
 
 

@@ -490,8 +490,8 @@ def known_opening(vault: Vault, claim: ClaimView) -> Opening | None:
 
 
 def _require_open(record: SettlementRecord) -> None:
-    if record.stage is not Stage.OPEN:
-        stage = Stage.ANNOUNCED if record.stage is Stage.TOLD else record.stage
+    stage = Stage.ANNOUNCED if record.stage is Stage.TOLD else record.stage
+    if stage is not Stage.OPEN:
         raise Refused("settlement", f"it is {stage.value}, and no more open")
 
 

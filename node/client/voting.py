@@ -23,8 +23,9 @@ from contracts.calls import (
 from contracts.parameters import Parameters
 from contracts.registry import FAMILY_RULE_FROM, member_id
 from ledger.errors import Malformed
-from node.client.client import BadAnswer, ProposalView
+from node.client.client import BadAnswer
 from node.client.members import Members
+from node.client.proposals import ProposalView
 
 
 def subject_of(view: ProposalView) -> Subject:

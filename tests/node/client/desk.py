@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from contracts import authorisation as authorisations
-from contracts import batch, eras, governance
+from contracts import batch, eras, governance, registry
 from contracts import claim as claims
 from contracts import settlement as settlements
 from contracts.calls import parse_call
@@ -27,11 +27,9 @@ from node import organisations, views, voting
 from node.client.client import (
     CallOutcome,
     ClaimView,
-    GovernanceView,
     Head,
     MemberView,
     NodeClient,
-    ProposalView,
     Sent,
     SettlementView,
     Trouble,
@@ -92,7 +90,17 @@ class MemoryNode(NodeClient):
         if found is None:
             raise NotFound("no such claim")
         time = self.world.chain.header.time
-        return _through_json(views.claim(self.world.state, id_, found, time=time), ClaimView)
+        shown = views.claim(self.world.state, id_, found, time=time)
+        return _through_json(shown | self._signed_by(found.transaction), ClaimView)
+
+    def _signed_by(self, transaction: bytes) -> dict[str, str]:
+        """Return what the API says of who signed a transaction."""
+        id_ = parse(self.raws[transaction]).body.key_id
+        owner = registry.owner_of(self.world.state, id_)
+        assert owner is not None
+        key = registry.key(self.world.state, owner, id_)
+        assert key is not None
+        return {"signed_by": key.public.hex()}
 
     async def claims(self, state: str | None = None) -> AsyncIterator[ClaimView]:
         for key in sorted(self.world.state.pairs):
@@ -133,7 +141,17 @@ class MemoryNode(NodeClient):
                 record = authorisations.load(state, id_)
                 if record is None:
                     raise NotFound("no such prior agreement")
-                return _through_json(views.authorisation(state, id_, record, time=time), type_)
+                seen = views.authorisation(state, id_, record, time=time)
+                return _through_json(seen | self._signed_by(record.transaction), type_)
+            case ["governance"]:
+                first = int((query or {}).get("from", "0"))
+                return _through_json(voting.in_force(self.world.chain, first), type_)
+            case ["proposals", text]:
+                proposal = governance.load(state, bytes.fromhex(text))
+                if proposal is None:
+                    raise NotFound("no such proposal")
+                standing = voting.view(self.world.chain, bytes.fromhex(text), proposal)
+                return _through_json(standing, type_)
             case [kinds, text, "explanation"]:
                 (life,) = (each for each in LIVES if f"{each.name}s" == kinds)
                 return _through_json(self._explained(life, bytes.fromhex(text), time), type_)
@@ -176,15 +194,6 @@ class MemoryNode(NodeClient):
         if shown is None:
             raise NotFound("no such member")
         return _through_json(shown, MemberView)
-
-    async def governance(self, first: int = 0) -> GovernanceView:
-        return _through_json(voting.in_force(self.world.chain, first), GovernanceView)
-
-    async def proposal(self, id_: bytes) -> ProposalView:
-        found = governance.load(self.world.state, id_)
-        if found is None:
-            raise NotFound("no such proposal")
-        return _through_json(voting.view(self.world.chain, id_, found), ProposalView)
 
     async def head(self) -> Head:
         header = self.world.chain.header

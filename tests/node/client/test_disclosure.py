@@ -193,7 +193,7 @@ def test_a_document_under_another_key_is_noticed(case: Case) -> None:
     forged = issue_claim(as_request(example(10)), case.prescription.commitment, key_of("rival"))
     with pytest.raises(NotVerified) as refusal:
         case.verify(case.changed(claim_document=str(forged)), document=forged.commitment.hex())
-    assert "signed by a key that shop never had" in str(refusal.value)
+    assert "signed by a key that the submitter never had" in str(refusal.value)
 
 
 def test_two_documents_of_one_prescription_have_nothing_in_common(case: Case) -> None:
