@@ -26,7 +26,7 @@ from ledger.errors import Malformed, Mismatch
 from ledger.hashing import HASH_BYTES
 from ledger.keys import PublicKey
 from ledger.receipt import MAX_JSON_LENGTH
-from ledger.tiles import ENTRIES, MAX_BUNDLE_BYTES, Tile
+from ledger.tiles import ENTRIES, MAX_BUNDLE_BYTES, WIDTH, Tile
 from ledger.validators import ValidatorSet
 from node.audit.errors import Refused, Unreachable
 from node.client.connection import Connection
@@ -94,9 +94,20 @@ class LogSource:
         return Committed(checkpoint, note, decided)
 
     def tile(self, tile: Tile) -> bytes:
-        """Return what a tile or a bundle is said to hold."""
-        limit = MAX_BUNDLE_BYTES if tile.level == ENTRIES else tile.width * HASH_BYTES
-        return self._read(tile.path, limit)
+        """Return what a tile or a bundle is said to hold.
+
+        A partial tile may have been dropped for the full one, whose beginning it is.
+        """
+        if tile.level == ENTRIES:
+            return self._read(tile.path, MAX_BUNDLE_BYTES)
+        limit = tile.width * HASH_BYTES
+        try:
+            return self._read(tile.path, limit)
+        except Refused:
+            if tile.is_full:
+                raise
+        full = Tile(tile.level, tile.index)
+        return self._read(full.path, WIDTH * HASH_BYTES)[:limit]
 
     def _read(self, path: str, limit: int) -> bytes:
         asked = self._connection.exchange(

@@ -87,6 +87,7 @@ class Witness:
         if not is_name(name):
             raise Usage(f"{name!r} is no name of a witness: no space, no plus sign")
         self._directory, self._name, self._genesis = directory, name, genesis
+        self._reference: str | None = None  # who has the tiles of what was cosigned last
         self._lock = DirectoryLock(directory)
         try:
             self._seen, self._key = self._open()
@@ -112,11 +113,14 @@ class Witness:
         decided, seen = shown.decided, self._seen.decided
         if seen is not None:
             if decided.header.height < seen.header.height:
+                self._require_begun(decided, seen)
                 return Sight.BEHIND
             self._require_continued(source, seen, decided)
             if decided.header == seen.header and self._published.exists():
+                self._reference = source.url
                 return Sight.UNCHANGED
         self._cosign(shown.note, decided, max(time, self._seen.time))
+        self._reference = source.url
         return Sight.COSIGNED
 
     @property
@@ -132,8 +136,20 @@ class Witness:
         self._published.parent.mkdir(parents=True, exist_ok=True)
         files.replace(self._published, Note(note.text, (*note.signatures, line)).encode())
 
+    def _require_begun(self, shown: Decided, seen: Decided) -> None:
+        """Raise where what is behind is no beginning of what was cosigned: another log, in hiding.
+
+        Nothing is known of that before this process has found the tiles of what was cosigned.
+        """
+        if self._reference is not None:
+            with LogSource(self._reference) as reference:
+                self._require_continued(reference, shown, seen)
+
     def _require_continued(self, source: LogSource, seen: Decided, shown: Decided) -> None:
-        """Raise unless the log of `shown` continues that of `seen`, which is not later."""
+        """Raise unless the log of `shown`, whose tiles `source` has, continues that of `seen`.
+
+        `seen` is not the later of the two.
+        """
         old, new = seen.header, shown.header
         if old.hash == new.hash:
             return

@@ -202,6 +202,17 @@ def test_a_checkpoint_that_nobody_decided_or_signed_is_refused(made: Made, tmp_p
     assert small.exists()
 
 
+def test_a_part_of_a_tile_is_taken_from_the_full_one_where_it_was_dropped(made: Made) -> None:
+    _, _, large = made
+    with serving(large) as url, LogSource(url) as source:
+        full = source.tile(Tile(0, 0))
+        assert not (large / Tile(0, 0, 7).path).exists()
+        assert source.tile(Tile(0, 0, 7)) == full[: 7 * 32]
+        for absent in (Tile(0, 9), Tile(0, 9, 7)):
+            with pytest.raises(Refused, match=absent.path.partition(".p")[0]):
+                source.tile(absent)
+
+
 def test_who_answers_nothing_or_nothing_of_use_is_named(made: Made, tmp_path: Path) -> None:
     genesis, _, _ = made
     for url in ("ftp://localhost/", "here", "http://localhost:port/", "http:///tlog"):

@@ -114,6 +114,47 @@ def test_what_is_behind_is_not_cosigned(post: Post) -> None:
     assert post.cosigned()[0] == Checkpoint.of(LATER.state.header)
 
 
+def test_another_log_does_not_hide_by_staying_behind(post: Post, tmp_path: Path) -> None:
+    post.show(grown(("five", 1), on=LATER))
+    behind = tmp_path / "behind"
+    publish(FIRST, behind)
+    with (
+        serving(behind) as url,
+        Witness(post.data, NAME, GENESIS.genesis) as witness,
+        LogSource(post.url) as source,
+    ):
+
+        def look_behind(chain: Chain) -> Sight:
+            publish(chain, behind)
+            with LogSource(url) as other:
+                return witness.look(other, time=NOW)
+
+        assert witness.look(source, time=NOW) is Sight.COSIGNED
+        assert look_behind(FIRST) is Sight.BEHIND
+        assert look_behind(LATER) is Sight.BEHIND
+        with pytest.raises(SplitViewKept):
+            look_behind(OTHER)
+    kept = post.evidence()
+    kept.verify(GENESIS.chain_id, GENESIS.genesis.validator_set)
+    assert kept.first.header == OTHER.state.header
+
+
+def test_it_finds_whom_to_compare_with_after_a_restart(post: Post, tmp_path: Path) -> None:
+    post.show(grown(("five", 1), on=LATER))
+    post.look()
+    publish(OTHER, tmp_path / "behind")
+    with (
+        serving(tmp_path / "behind") as url,
+        Witness(post.data, NAME, GENESIS.genesis) as witness,
+        LogSource(post.url) as source,
+        LogSource(url) as other,
+    ):
+        assert witness.look(other, time=NOW) is Sight.BEHIND  # it has nobody's tiles yet
+        assert witness.look(source, time=NOW) is Sight.UNCHANGED
+        with pytest.raises(SplitViewKept):
+            witness.look(other, time=NOW)
+
+
 def split(post: Post) -> SplitView:
     """Look at what contradicts; return the evidence, which a stranger verifies."""
     before = post.public.read_bytes()
