@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 from typing import Final, Protocol
 
 from ledger.encoding import encode
+from ledger.errors import StoreDamaged
 from ledger.transaction import Transaction
 from node import budget, clock
 from node.budget import Budget, Budgets
@@ -83,13 +84,16 @@ class Answers:
         task.add_done_callback(self._under_way.pop)
 
     async def reply_blocks(self, link: Link, first: int, last: int) -> None:
-        """Read decided blocks and send them; where the first is not here, say so."""
+        """Read decided blocks and send them; where the first is not here, or not whole, say so."""
         loop = asyncio.get_running_loop()
         records: list[bytes] = []
         size, first = 0, max(first, 1)
         top = min(last, self._chain.height, first + MAX_BLOCKS - 1)
         for height in range(first, top + 1):
-            record = await loop.run_in_executor(self._reader, self._chain.record, height)
+            try:
+                record = await loop.run_in_executor(self._reader, self._chain.record, height)
+            except StoreDamaged:
+                break  # the operator is told by the chain, and the peer asks another
             size += len(record)
             if records and size > BULK_BYTES:
                 break

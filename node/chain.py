@@ -73,6 +73,7 @@ class Chain(Applied):
         super().__init__(genesis, store)
         self._segments = segments
         self.index = Index(store, self.block)
+        self.damage = ""  # of a block that was read and is not whole, and what to do
         self._known_changes: dict[int, Change] = {}  # of validators, by number: they never change
 
     @classmethod
@@ -168,13 +169,20 @@ class Chain(Applied):
         self._segments.close()
 
     def record(self, height: int) -> bytes:
-        """Return the encoded `CommittedBlock` at `height`, which must be there."""
-        return self._segments.read(height)
+        """Return the encoded `CommittedBlock` at `height`, which must be there.
+
+        Raises `StoreDamaged`, which `damage` tells from then on.
+        """
+        try:
+            return self._segments.read(height)
+        except StoreDamaged as error:
+            self.damage = f"{error}; stop the node and run: depoli db heal"
+            raise
 
     def records(self, first: int) -> Iterator[bytes]:
         """Yield the encoded `CommittedBlock`s from height `first` to what was last when asked."""
         for height in range(first, self.height + 1):
-            yield self._segments.read(height)
+            yield self.record(height)
 
     def block(self, height: int) -> CommittedBlock:
         """Return the block at `height`, which must be there."""

@@ -9,6 +9,7 @@ import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
 
@@ -212,6 +213,10 @@ class _Run:
     def height(self) -> int:
         return self.applied.height
 
+    @cached_property
+    def _total(self) -> int:
+        return sum(part.size for part in self.parts)
+
     def heights(self) -> Iterator[int]:
         """Yield the height after each block, 0 at first; end at what cannot be healed."""
         yield 0
@@ -273,8 +278,7 @@ class _Run:
             raise Diverged(self.height + 1, "it is a block of a lower height")
         self.applied.apply(*taken)
         self._done += len(record)
-        total = sum(part.size for part in self.parts)
-        self.show(Progress(self.height, self._done, max(total, self._done)))
+        self.show(Progress(self.height, self._done, max(self._total, self._done)))
 
 
 def _differs(made: Store, held: Store) -> str:

@@ -192,7 +192,7 @@ class Replica:
         ahead = heights[-1 - faulty(len(validators))] - self._chain.height - 1
         if ahead > 1:
             reasons.append(f"{ahead} blocks behind")
-        return [*reasons, *filter(None, [self._shortage()])]
+        return [*reasons, *filter(None, [self._chain.damage, self._shortage()])]
 
     def transactions_added(self, added: Sequence[Transaction]) -> None:
         """Learn of transactions that came into the mempool."""

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -22,6 +23,7 @@ from node.candidates import Untimely, require_timely
 from node.journal import UNKNOWN_FENCE, Journal
 from node.pledges import QUIET_HEIGHTS, SAFE_HEIGHTS
 from node.replica import UNREACHABLE_SHARE, Halted
+from node.sync import Blocks
 from tests.chainmaker import key_of, member_of, some_bytes
 from tests.node.cluster import ALONE, LABELS, Cluster, Node, prescription, run, running, until
 
@@ -364,6 +366,32 @@ def test_a_validator_that_cannot_follow_a_quorum_stops(tmp_path: Path) -> None:
             assert "not valid here" in str(error) or "invalid block" in str(error)
 
     run(diverge())
+
+
+def test_a_damaged_block_is_given_to_nobody_and_named_to_the_operator(tmp_path: Path) -> None:
+    async def damage() -> None:
+        async with running(tmp_path) as cluster:
+            node, other = cluster[LABELS[0]], cluster[LABELS[1]]
+            await node.commit(prescription(cluster.genesis, 1))
+            await until(lambda: other.height >= 1, "the other does not follow")
+            path = next((node.data / "segments").glob("*.seg"))
+            content = bytearray(path.read_bytes())
+            content[100] ^= 1
+            path.write_bytes(content)
+            assert node.running.chain.damage == ""
+            link = next(iter(node.running.network.links.values()))
+            sent: list[object] = []
+            answers = node.running.replica.exchange.answers
+            with patch.object(answers, "send", lambda _, reply: sent.append(reply)):
+                await answers.reply_blocks(link, 1, 1)
+            assert sent == [Blocks(1, ())]
+            (reason,) = node.running.replica.not_ready()
+            assert f"{path}: damaged at byte 60 (block 1)" in reason
+            assert reason.endswith("stop the node and run: depoli db heal")
+            await other.commit(prescription(cluster.genesis, 2))  # and it goes on
+            await until(lambda: node.height >= 2, "the damaged one does not follow")
+
+    run(damage())
 
 
 DISK_ERRORS = [errno.ENOSPC, errno.EROFS, errno.EIO]
