@@ -101,6 +101,7 @@ class Claim(Struct):
     disputed: Annotated[tuple[ClaimGround, ...], msgspec.Meta(max_length=len(ClaimGround))] = ()
     settlement: Bytes32 | None = None  # the last that it was put into
     superseded: Bytes32 | None = None  # the document before the present one: it proves nothing
+    owed: Time | None = None  # since when: accepted, or taken back after it was paid
 
     @property
     def due(self) -> bytes:
@@ -336,6 +337,11 @@ def keep_acceptance(
     )
 
 
+def begin_owing(context: Context, _id: bytes, claim: Claim, _call: object) -> Claim:
+    """Let it be owed from now on: no settlement that pays nothing, and no dispute, moves that."""
+    return msgspec.structs.replace(claim, owed=context.time)
+
+
 def keep_rejection(context: Context, _id: bytes, claim: Claim, call: ClaimReject) -> Claim:
     """Keep the reason, whether a machine decided, and with which key."""
     return msgspec.structs.replace(
@@ -395,7 +401,8 @@ def decision_is_due(_state: Reader, claim: Claim, parameters: Parameters) -> int
 
 def settlement_is_due(_state: Reader, claim: Claim, parameters: Parameters) -> int:
     """Return when what is due should have been paid, or paid back."""
-    return claim.since + parameters.settlement_due_s
+    assert claim.owed is not None  # kept with every acceptance, and when it is taken back
+    return claim.owed + parameters.settlement_due_s
 
 
 def answer_is_due(_state: Reader, claim: Claim, parameters: Parameters) -> int:

@@ -29,6 +29,7 @@ from contracts.claim import (
     another_person_answers,
     answer_is_due,
     authorisation_allows,
+    begin_owing,
     consume_authorisation,
     consume_locks,
     decision_is_due,
@@ -92,7 +93,7 @@ def _acceptances(
 ) -> tuple[Row[Claim], ...]:
     """Return how a payer accepts in `before`: in part, or as submitted."""
     due = decision_is_due if before is State.SUBMITTED else answer_is_due
-    effects: tuple[Effect[Claim], ...] = (keep_acceptance, open_window)
+    effects: tuple[Effect[Claim], ...] = (keep_acceptance, begin_owing, open_window)
     return (
         Row(
             before,
@@ -369,7 +370,13 @@ LIFE: Final[Life[Claim]] = Life(
         ),
         # Taken back after it was paid, by the optician or because the payer asks.
         *(
-            Row(before, ClaimReverse, Party.SUBMITTER, State.REVERSED, effects=(free_marks,))
+            Row(
+                before,
+                ClaimReverse,
+                Party.SUBMITTER,
+                State.REVERSED,
+                effects=(begin_owing, free_marks),
+            )
             for before in (State.SETTLED, State.CLOSED)
         ),
         Row(
@@ -384,7 +391,7 @@ LIFE: Final[Life[Claim]] = Life(
             ClaimConcede,
             Party.SUBMITTER,
             State.REVERSED,
-            effects=(free_marks,),
+            effects=(begin_owing, free_marks),
             due=answer_is_due,
         ),
         Row(

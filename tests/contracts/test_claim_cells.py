@@ -167,6 +167,18 @@ WAITS: Final = {
     **{(state, "dispute payment", SHOP): SETTLING for state in (S.ACCEPTED, S.ACCEPTED_IN_PART)},
     (S.SETTLED, "close", PAYER): WINDOW + 1,
 }
+# From which calls on it is owed, and from no others.
+OWES: Final = {
+    *((S.SUBMITTED, name) for name in ("accept", "accept in part")),
+    *(
+        (state, name)
+        for state in (S.REJECTION_DISPUTED, S.AMOUNT_DISPUTED)
+        for name in ("overturn", "overturn in part")
+    ),
+    (S.SETTLED, "reverse"),
+    (S.CLOSED, "reverse"),
+    (S.RECOVERY_ASKED, "concede"),
+}
 # How the marks of a claim are held in the state after: without an end, for a time, not at all.
 HELD: Final = {
     **dict.fromkeys(State, "without end"),
@@ -224,6 +236,7 @@ def test_who_may_do_what_in_each_state(state: State, name: str) -> None:
             continue
         assert claim.state_of(overlay, found, stage.time + after) is to
         assert found.since == (before.since if to is state else stage.time + after)
+        assert found.owed == (stage.time + after if (state, name) in OWES else before.owed)
         for each in MARKS:
             data = overlay.get(b"x" + each.mark)
             held = None if data is None else decode(data, Held)

@@ -1,6 +1,6 @@
 """Settlements: the sum that nobody learns, confirmed by whom it is paid to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from random import Random
 from typing import Final
@@ -22,6 +22,7 @@ from contracts.calls import (
     ClaimCancel,
     ClaimDispute,
     ClaimGround,
+    ClaimWithdraw,
     Direction,
     Ground,
     SettlementAdd,
@@ -451,6 +452,30 @@ def test_what_is_taken_out_or_cancelled_can_be_settled_again() -> None:
     assert {claim_state(world, each) for each in (first, second)} == {claims.State.SETTLED}
 
 
+@pytest.mark.parametrize("how", ["removed", "given up", "disputed"])
+def test_what_comes_back_to_be_paid_is_owed_since_it_was_accepted(how: str) -> None:
+    """Or a payer could postpone for ever the dispute that says that it does not pay."""
+    world = World(Parameters(settlement_due_s=100))
+    glasses = accepted(world, "glasses")
+    since = world.chain.header.time
+    missing = ClaimDispute(glasses, ClaimGround.PAYMENT_NOT_FOUND)
+    out: dict[str, Callable[[], Call]] = {
+        "removed": lambda: SettlementRemove(filled(world, glasses), (glasses,)),
+        "given up": lambda: SettlementCancel(filled(world, glasses)),
+        "disputed": lambda: disputed(world, glasses),
+    }
+    assert world.call(PAYER, out[how](), after=50) == 0
+    assert claim_state(world, glasses) is claims.State.ACCEPTED
+    assert answer(world, SHOP, missing) == (Refusal.TOO_EARLY, (since + 100,))
+    assert world.call(SHOP, missing, after=since + 100 - world.chain.header.time) == 0
+
+
+def disputed(world: World, id_: bytes) -> ClaimWithdraw:
+    """Let the payer dispute its own acceptance; return the call that takes that back."""
+    assert world.call(PAYER, ClaimDispute(id_, ClaimGround.ACCEPTANCE)) == 0
+    return ClaimWithdraw(id_)
+
+
 def test_a_claim_of_a_cancelled_settlement_may_be_cancelled_and_no_other() -> None:
     world = World()
     glasses = accepted(world, "glasses")
@@ -568,6 +593,7 @@ def planted(world: World, index: int, amount: Opening) -> Hash:
         0,
         0,
         claims.State.ACCEPTED,
+        owed=0,
     )
     world.state.pairs[b"c" + id_] = encode(made)
     return id_

@@ -90,6 +90,7 @@ class Claimed:
     decided_by: bytes | None = None
     disputed: set[ClaimGround] = field(default_factory=set)
     settlement: bytes | None = None
+    owed: int | None = None  # since when
 
     @property
     def due(self) -> bytes:
@@ -214,6 +215,8 @@ class Claiming(Agreeing):
 
     def _free(self, now: Now, claim: Claimed, state: State) -> None:
         self._move(now, claim, state)
+        if state is S.REVERSED:
+            claim.owed = now.time
         self.free(claim.marks())
 
     def _open_window(self, now: Now, claim: Claimed) -> None:
@@ -226,6 +229,7 @@ class Claiming(Agreeing):
 
     def _accept(self, now: Now, claim: Claimed, amount: bytes | None) -> None:
         claim.accepted, claim.is_automatic, claim.decided_by = amount, False, now.key
+        claim.owed = now.time
         claim.disputed.clear()
         self._move(now, claim, claim.accepted_state)
         self._open_window(now, claim)
@@ -348,7 +352,8 @@ class Claiming(Agreeing):
             return in_time(now.time, closes=claim.until)
         if state is S.SETTLED:
             return in_time(now.time, closes=self.payment_window(claim))
-        return in_time(now.time, opens=claim.since + self.parameters.settlement_due_s)
+        assert claim.owed is not None
+        return in_time(now.time, opens=claim.owed + self.parameters.settlement_due_s)
 
     def claim_uphold(self, now: Now, call: ClaimUphold) -> Verdict:
         found = self._may(now, call.claim, {**ANSWERS})

@@ -351,7 +351,7 @@ class Network(RuleBasedStateMachine):
             found_state = claims.state_of(state, held, model.time)
             assert found_state is model.claim_state(claim, model.time)
             assert held.due == claim.due
-            assert held.since == claim.since
+            assert (held.since, held.owed) == (claim.since, claim.owed)
             assert held.document == claim.document
             assert set(held.disputed) == claim.disputed
         for id_, settled in model.batches.items():
