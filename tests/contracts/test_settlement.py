@@ -452,11 +452,15 @@ def test_what_is_taken_out_or_cancelled_can_be_settled_again() -> None:
     assert {claim_state(world, each) for each in (first, second)} == {claims.State.SETTLED}
 
 
+@pytest.mark.parametrize("amount", [None, opening(5, "less").commitment()])
 @pytest.mark.parametrize("how", ["removed", "given up", "disputed"])
-def test_what_comes_back_to_be_paid_is_owed_since_it_was_accepted(how: str) -> None:
+def test_what_comes_back_to_be_paid_is_owed_since_it_was_accepted(
+    how: str, amount: bytes | None
+) -> None:
     """Or a payer could postpone for ever the dispute that says that it does not pay."""
     world = World(Parameters(settlement_due_s=100))
-    glasses = accepted(world, "glasses")
+    glasses = world.submit("glasses")
+    assert world.call(PAYER, ClaimAccept(glasses, amount)) == 0
     since = world.chain.header.time
     missing = ClaimDispute(glasses, ClaimGround.PAYMENT_NOT_FOUND)
     out: dict[str, Callable[[], Call]] = {
@@ -465,7 +469,8 @@ def test_what_comes_back_to_be_paid_is_owed_since_it_was_accepted(how: str) -> N
         "disputed": lambda: disputed(world, glasses),
     }
     assert world.call(PAYER, out[how](), after=50) == 0
-    assert claim_state(world, glasses) is claims.State.ACCEPTED
+    before = claims.State.ACCEPTED if amount is None else claims.State.ACCEPTED_IN_PART
+    assert claim_state(world, glasses) is before
     assert answer(world, SHOP, missing) == (Refusal.TOO_EARLY, (since + 100,))
     assert world.call(SHOP, missing, after=since + 100 - world.chain.header.time) == 0
 
