@@ -21,6 +21,7 @@ from contracts.calls import (
     ClaimCancel,
     ClaimReject,
     ClaimSubmit,
+    DelegationGrant,
     Direction,
     Leg,
     Mark,
@@ -33,11 +34,13 @@ from contracts.calls import (
     SettlementConfirm,
     SettlementOpen,
 )
+from contracts.calls.registry import Scope as Delegated
 from contracts.commitment import lock_of, mark_of
 from contracts.dispatch import CODES
 from contracts.parameters import Parameters
 from ledger.block import CommittedBlock
 from ledger.encoding import decode, encode
+from ledger.keys import Role, Signer
 from ledger.receipt import parse_json
 from ledger.transaction import Transaction, created_id
 from node import testnet
@@ -49,7 +52,7 @@ from node.doctor.findings import Verdict, from_json
 from node.listener import serve_http
 from node.mempool import Limits, Mempool
 from node.tokens import Scope
-from tests.chainmaker import amount_of, member_of, some_bytes
+from tests.chainmaker import amount_of, key_of, member_of, some_bytes
 from tests.node.cluster import (
     ALONE,
     OBSERVER,
@@ -138,8 +141,8 @@ class Door:
         assert [each["id"] for each in results] == [each.id.hex() for each in made]
         return results
 
-    async def claim(self, name: str) -> tuple[Transaction, str]:
-        """Bring a claim of shop-a to the federation into the chain."""
+    async def claim(self, name: str, key: Signer | None = None) -> tuple[Transaction, str]:
+        """Bring a claim of shop-a to the federation into the chain, signed by `key` or its own."""
         commitment = some_bytes("prescription", name)
         mark = mark_of(some_bytes("secret", name), Leg.COMPLEMENTARY, Part.LENSES, 0)
         lock = lock_of(self.genesis.chain_id, member_of("shop-a"), mark)
@@ -154,14 +157,14 @@ class Door:
             None,
             None,
         )
-        await self.send(self.made("shop-a", *before))
-        made = self.made("shop-a", submit)
+        await self.send(self.made("shop-a", *before, key=key))
+        made = self.made("shop-a", submit, key=key)
         (result,) = await self.send(made)
         assert result["outcomes"][0]["name"] == "APPLIED"
         return made, created_id(made.id, 0).hex()
 
-    def made(self, sender: str, *calls: Call) -> Transaction:
-        return transaction_of(self.genesis, sender, *calls)
+    def made(self, sender: str, *calls: Call, key: Signer | None = None) -> Transaction:
+        return transaction_of(self.genesis, sender, *calls, key=key)
 
 
 @contextlib.asynccontextmanager
@@ -693,6 +696,26 @@ def test_a_claim_is_shown_from_submission_to_settlement(tmp_path: Path) -> None:
             assert (await door.get(f"/v1/claims/{id_}")).json["state"] == "settled"
 
     run(live())
+
+
+def test_a_claim_tells_its_parties_which_key_signed_it(tmp_path: Path) -> None:
+    async def ask() -> None:
+        async with served(tmp_path) as door:
+            own, others = (key_of(shop, Role.TRANSACTION) for shop in ("shop-a", "shop-b"))
+            until = door.genesis.genesis.time + 3600
+            grant = DelegationGrant(member_of("shop-b"), Delegated.CLAIMS, until)
+            await door.send(door.made("shop-a", grant))
+            for name, key in (("one", own), ("two", others)):
+                _, id_ = await door.claim(name, key)
+                for token in ("shop_a", "payer"):
+                    shown = (await door.get(f"/v1/claims/{id_}", token)).json
+                    assert shown["signed_by"] == key.public.hex()
+                    assert shown["submitter"] == member_of("shop-a").hex()
+                assert (await door.get(f"/v1/claims/{id_}", "shop_b")).status == 404
+            listed = (await door.get("/v1/claims", "shop_a")).json["claims"]
+            assert all("signed_by" not in each for each in listed)
+
+    run(ask())
 
 
 def test_claims_are_listed_page_by_page_and_by_state(tmp_path: Path) -> None:
