@@ -66,7 +66,7 @@ def run(
                     note(f"{url}: {error}")
             if once:
                 return
-            time.sleep(every)  # the pause that --every asks for: Ctrl-C ends it, and no state is open
+            time.sleep(every)  # as --every says; Ctrl-C ends it, and nothing is half done
 
 
 @witness.command()
