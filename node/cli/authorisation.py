@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ import click
 from contracts.calls import AuthorisationCancel, AuthorisationRefuse, AuthorisationReview, Reason
 from contracts.questions import Kind
 from node.cli.claim import own_view
-from node.cli.deeds import Doing, human_option, parse_choice, sent, tell_next
+from node.cli.deeds import acted, human_option, parse_choice, sent
 from node.cli.output import Verbs, emit, fields, json_option, moment, table
 from node.cli.person import (
     Person,
@@ -27,11 +28,12 @@ from node.client.acts import Acts
 from node.client.agreements import AuthorisationView, authorisation_of, authorisations_of
 from node.client.client import CallOutcome
 from node.client.records import AuthorisationRecord, Progress, find
-from node.client.refusals import refusal, told
+from node.client.refusals import told
 from node.client.request import parse_authorisation
 from node.errors import Usage
 
 DAY_S: Final = 86_400
+_acted: Final = partial(acted, kind="authorisation")
 _KINDS: Final = ", ".join(questions.name_of(kind) for kind in Kind)
 
 
@@ -274,22 +276,6 @@ def list_(context: click.Context, person: Person, state: str | None) -> None:
     headings = ("reference", "state", "optician", "payer", "id")
     rows: Sequence[Sequence[object]] = [[item[key] for key in headings] for item in result]
     emit(context, result, lambda: table(headings, rows))
-
-
-def _acted(
-    context: click.Context, person: Person, name: str, done: str, do: Doing, *, human: bool = False
-) -> None:
-    with person.vault() as vault:
-        id_ = authorisation_id(vault, name)
-
-        async def go() -> CallOutcome:
-            async with person.node() as node:
-                return await do(person.acts(vault, node, human=human), id_)
-
-        outcome = run(go())
-    if outcome.code:
-        raise refusal(outcome)
-    tell_next(context, "authorisation", id_, name, done)
 
 
 def _chain_view(view: AuthorisationView, person: Person) -> dict[str, Any]:

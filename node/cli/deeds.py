@@ -23,6 +23,7 @@ from node.cli.output import emit, fields, json_option, note
 from node.cli.person import (
     Person,
     at_home,
+    authorisation_id,
     claim_id,
     read_input,
     run,
@@ -43,6 +44,7 @@ E = TypeVar("E", bound=IntEnum)
 F = TypeVar("F", bound=Callable[..., Any])
 Doing = Callable[[Acts, bytes], Coroutine[Any, Any, CallOutcome]]
 
+_IDS: Final = {"claim": claim_id, "authorisation": authorisation_id}  # by what people call it
 REASONS: Final = ", ".join(each.name.lower().replace("_", "-") for each in Reason)
 GROUNDS: Final = ", ".join(each.name.lower().replace("_", "-") for each in ClaimGround)
 
@@ -57,11 +59,18 @@ def human_option(command: F) -> F:
 
 
 def acted(
-    context: click.Context, person: Person, name: str, done: str, do: Doing, *, human: bool = False
+    context: click.Context,
+    person: Person,
+    name: str,
+    done: str,
+    do: Doing,
+    *,
+    human: bool = False,
+    kind: str = "claim",
 ) -> None:
-    """Do something to a claim, print what it is then, and end as refused if it was."""
+    """Do something to a thing of ours, print what it is then, and end as refused if it was."""
     with person.vault() as vault:
-        id_ = claim_id(vault, name)
+        id_ = _IDS[kind](vault, name)
 
         async def go() -> CallOutcome:
             async with person.node() as node:
@@ -70,7 +79,7 @@ def acted(
         outcome = run(go())
     if outcome.code:
         raise refusal(outcome)
-    tell_next(context, "claim", id_, name, done)
+    tell_next(context, kind, id_, name, done)
 
 
 def tell_next(context: click.Context, kind: str, id_: bytes, name: str, done: str) -> None:
