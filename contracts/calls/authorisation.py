@@ -36,26 +36,18 @@ class AuthorisationAsk(Struct, tag=101):
     """The payer asks one of the two questions that there are; it travels sealed."""
 
     KIND: ClassVar[int] = 101
+    cost: ClassVar[int] = 2 + HOLD_COST
     authorisation: Bytes32
     question: Bytes32  # commitment, contracts.questions
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2 + HOLD_COST
 
 
 class AuthorisationAnswer(Struct, tag=102):
     """The optician answers; that it cannot be proved here is an answer too."""
 
     KIND: ClassVar[int] = 102
+    cost: ClassVar[int] = 2 + HOLD_COST
     authorisation: Bytes32
     answer: Bytes32  # commitment, contracts.questions
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2 + HOLD_COST
 
 
 class AuthorisationGrant(Struct, tag=103):
@@ -76,35 +68,23 @@ class AuthorisationRefuse(Struct, tag=104):
     """The payer does not agree."""
 
     KIND: ClassVar[int] = 104
+    cost: ClassVar[int] = 2 + HOLD_COST
     authorisation: Bytes32
     reason: Reason
     automatic: bool  # decided by a machine: its author may ask for a person (GDPR, art. 22)
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2 + HOLD_COST
 
 
 class AuthorisationCancel(Struct, tag=105):
     """The optician needs it no more, which frees its marks."""
 
     KIND: ClassVar[int] = 105
+    cost: ClassVar[int] = 2 + MAX_MARKS
     authorisation: Bytes32
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2 + MAX_MARKS
 
 
 class AuthorisationReview(Struct, tag=106):
     """The optician asks that a person decides what a machine refused."""
 
     KIND: ClassVar[int] = 106
+    cost: ClassVar[int] = 2 + HOLD_COST
     authorisation: Bytes32
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2 + HOLD_COST

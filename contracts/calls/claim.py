@@ -79,100 +79,68 @@ class ClaimReject(Struct, tag=32):
     """The payer rejects a claim."""
 
     KIND: ClassVar[int] = 32
+    cost: ClassVar[int] = 2 + HOLD_COST
     claim: Bytes32
     reason: Reason
     automatic: bool  # decided by a machine: its author may ask for a person (GDPR, art. 22)
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2 + HOLD_COST
 
 
 class ClaimCancel(Struct, tag=33):
     """The submitter takes a claim back, which frees its marks."""
 
     KIND: ClassVar[int] = 33
+    cost: ClassVar[int] = 2 + MAX_MARKS
     claim: Bytes32
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2 + MAX_MARKS
 
 
 class ClaimAbandon(Struct, tag=130):
     """The submitter gives a rejected claim up, which frees its marks."""
 
     KIND: ClassVar[int] = 130
+    cost: ClassVar[int] = 2 + MAX_MARKS
     claim: Bytes32
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2 + MAX_MARKS
 
 
 class ClaimReverse(Struct, tag=131):
     """The submitter takes a settled claim back: it will repay it, and its marks are free."""
 
     KIND: ClassVar[int] = 131
+    cost: ClassVar[int] = 3 + MAX_MARKS
     claim: Bytes32
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 3 + MAX_MARKS
 
 
 class ClaimRecover(Struct, tag=132):
     """The payer asks back what it paid without owing it."""
 
     KIND: ClassVar[int] = 132
+    cost: ClassVar[int] = 3  # its settlement is looked at
     claim: Bytes32
     reason: Reason
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 3  # its settlement is looked at
 
 
 class ClaimConcede(Struct, tag=133):
     """The submitter agrees that it was not owed: it will repay it, and its marks are free."""
 
     KIND: ClassVar[int] = 133
+    cost: ClassVar[int] = 3 + MAX_MARKS
     claim: Bytes32
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 3 + MAX_MARKS
 
 
 class ClaimDispute(Struct, tag=134):
     """One side says that the other is wrong."""
 
     KIND: ClassVar[int] = 134
+    cost: ClassVar[int] = 2 + HOLD_COST
     claim: Bytes32
     ground: ClaimGround
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2 + HOLD_COST
 
 
 class ClaimUphold(Struct, tag=135):
     """The other side stands by what is disputed."""
 
     KIND: ClassVar[int] = 135
+    cost: ClassVar[int] = 2 + HOLD_COST
     claim: Bytes32
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2 + HOLD_COST
 
 
 class ClaimOverturn(Struct, tag=136):
@@ -192,34 +160,22 @@ class ClaimWithdraw(Struct, tag=137):
     """Who disputes, or asks back, does so no more."""
 
     KIND: ClassVar[int] = 137
+    cost: ClassVar[int] = 2 + HOLD_COST
     claim: Bytes32
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2 + HOLD_COST
 
 
 class ClaimClose(Struct, tag=138):
     """The payer is done with a settled claim: it will ask nothing back."""
 
     KIND: ClassVar[int] = 138
+    cost: ClassVar[int] = 3  # its settlement is looked at
     claim: Bytes32
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 3  # its settlement is looked at
 
 
 class ClaimSupersede(Struct, tag=139):
     """The submitter puts a rectified document in the place of the claim's, before it is decided."""
 
     KIND: ClassVar[int] = 139
+    cost: ClassVar[int] = 2
     claim: Bytes32
     document: Bytes32
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2

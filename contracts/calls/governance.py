@@ -131,39 +131,27 @@ class Propose(Struct, tag=220):
     """The sender proposes a change, on which nobody has voted yet."""
 
     KIND: ClassVar[int] = 220
+    cost: ClassVar[int] = _PROPOSE_COST
     subject: Subject
     deadline: Moment  # the last second at which one may vote
     effect: Height  # of the first block in which the change is in force
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return _PROPOSE_COST
 
 
 class Vote(Struct, tag=221):
     """The sender agrees to a proposal or not, once for all."""
 
     KIND: ClassVar[int] = 221
+    cost: ClassVar[int] = _VOTE_COST
     proposal: Bytes32
     agrees: bool
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return _VOTE_COST
 
 
 class Withdraw(Struct, tag=222):
     """Whoever proposed it takes it back."""
 
     KIND: ClassVar[int] = 222
+    cost: ClassVar[int] = _PROPOSE_COST
     proposal: Bytes32
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return _PROPOSE_COST
 
 
 def parse_subject(data: bytes) -> Subject:

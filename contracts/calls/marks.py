@@ -31,12 +31,8 @@ class MarkLock(Struct, tag=20):
     """The sender will use a mark, which is not told yet: H(LOCK, chain id, member, mark)."""
 
     KIND: ClassVar[int] = 20
+    cost: ClassVar[int] = 2
     lock: Bytes32
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2
 
 
 class Mark(Struct):

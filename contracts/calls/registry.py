@@ -39,6 +39,7 @@ class KeyAdd(Struct, tag=200):
     """The sender gets one more key, which signs that it is held."""
 
     KIND: ClassVar[int] = 200
+    cost: ClassVar[int] = _KEY_COST + SIGNATURE_COST
     role: Role
     algorithm: Algorithm
     public: PublicBytes
@@ -50,29 +51,21 @@ class KeyAdd(Struct, tag=200):
         if self.role in _OF_VALIDATORS:
             raise ValueError("keys of a validator change by the calls on validators")
 
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return _KEY_COST + SIGNATURE_COST
-
 
 class KeyRevoke(Struct, tag=201):
     """A key of the sender ends at a height."""
 
     KIND: ClassVar[int] = 201
+    cost: ClassVar[int] = _KEY_COST
     key_id: KeyIdBytes
     height: Height  # the next block, where it is not above that
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return _KEY_COST
 
 
 class KeyRotate(Struct, tag=202):
     """A key of the sender ends at a height, and another of its role begins there."""
 
     KIND: ClassVar[int] = 202
+    cost: ClassVar[int] = _KEY_COST + SIGNATURE_COST
     key_id: KeyIdBytes  # of the key that ends
     role: Role  # of both
     algorithm: Algorithm  # of the new one, as what follows
@@ -84,36 +77,23 @@ class KeyRotate(Struct, tag=202):
         if self.role in _OF_VALIDATORS:
             raise ValueError("keys of a validator change by the calls on validators")
 
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return _KEY_COST + SIGNATURE_COST
-
 
 class DelegationGrant(Struct, tag=203):
     """A member may act for the sender, in a scope, until a time; in place of what it might."""
 
     KIND: ClassVar[int] = 203
+    cost: ClassVar[int] = 3
     delegate: Bytes16
     scope: Annotated[int, msgspec.Meta(ge=1, le=ALL_SCOPES)]  # bits of `Scope`
     until: Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]  # block time, its last second
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 3
 
 
 class DelegationWithdraw(Struct, tag=204):
     """A member may act for the sender no more."""
 
     KIND: ClassVar[int] = 204
+    cost: ClassVar[int] = 2
     delegate: Bytes16
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2
 
 
 class CertificateBind(Struct, tag=205):

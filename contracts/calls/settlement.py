@@ -40,13 +40,9 @@ class SettlementOpen(Struct, tag=170):
     """The sender begins to gather claims of which it pays the beneficiary."""
 
     KIND: ClassVar[int] = 170
+    cost: ClassVar[int] = 2
     beneficiary: Bytes16
     direction: Direction
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2
 
 
 class SettlementAdd(Struct, tag=171):
@@ -79,72 +75,48 @@ class SettlementAnnounce(Struct, tag=173):
     """The payer seals a settlement for the sum that it states, as what it pays or has paid."""
 
     KIND: ClassVar[int] = 173
+    cost: ClassVar[int] = 2
     settlement: Bytes32
     sum: Bytes32  # of the commitments, as the payer knows how to open it
     payment: Bytes32 | None  # commitment to a reference of the payment
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2
 
 
 class SettlementConfirm(Struct, tag=41):
     """The beneficiary found the sum right."""
 
     KIND: ClassVar[int] = 41
+    cost: ClassVar[int] = 2
     settlement: Bytes32
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2
 
 
 class SettlementDispute(Struct, tag=174):
     """The beneficiary does not find what was announced."""
 
     KIND: ClassVar[int] = 174
+    cost: ClassVar[int] = 2
     settlement: Bytes32
     ground: Ground
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2
 
 
 class SettlementInsist(Struct, tag=175):
     """The payer answers a dispute: the settlement stands."""
 
     KIND: ClassVar[int] = 175
+    cost: ClassVar[int] = 2
     settlement: Bytes32
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2
 
 
 class SettlementWithdraw(Struct, tag=176):
     """The beneficiary takes its dispute back, and has to confirm or dispute anew."""
 
     KIND: ClassVar[int] = 176
+    cost: ClassVar[int] = 2
     settlement: Bytes32
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2
 
 
 class SettlementCancel(Struct, tag=177):
     """A settlement is given up; its claims stand as before they were in it."""
 
     KIND: ClassVar[int] = 177
+    cost: ClassVar[int] = 2
     settlement: Bytes32
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2

@@ -99,48 +99,32 @@ class ValidatorJoin(Struct, tag=50):
     """The sender begins to run a validator."""
 
     KIND: ClassVar[int] = 50
+    cost: ClassVar[int] = _CHANGE_COST + SIGNATURE_COST * _POSSESSION
     change: Joining
     possession: Possession
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return _CHANGE_COST + SIGNATURE_COST * _POSSESSION
 
 
 class ValidatorLeave(Struct, tag=51):
     """A validator is taken out."""
 
     KIND: ClassVar[int] = 51
+    cost: ClassVar[int] = _CHANGE_COST
     change: Leaving
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return _CHANGE_COST
 
 
 class ValidatorReplace(Struct, tag=52):
     """The sender's validator takes the place of another one."""
 
     KIND: ClassVar[int] = 52
+    cost: ClassVar[int] = _CHANGE_COST + SIGNATURE_COST * _POSSESSION
     change: Replacing
     possession: Possession
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return _CHANGE_COST + SIGNATURE_COST * _POSSESSION
 
 
 class ValidatorRotate(Struct, tag=53):
     """The sender's validator gets other keys."""
 
     KIND: ClassVar[int] = 53
+    cost: ClassVar[int] = _CHANGE_COST + SIGNATURE_COST * _POSSESSION
     change: Rotating
     possession: Possession
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return _CHANGE_COST + SIGNATURE_COST * _POSSESSION

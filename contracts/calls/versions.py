@@ -10,9 +10,5 @@ class ReadySignal(Struct, tag=240):
     """The sender's validator runs software that knows the rules up to this version."""
 
     KIND: ClassVar[int] = 240
+    cost: ClassVar[int] = 2
     version: Version
-
-    @property
-    def cost(self) -> int:
-        """What it costs a block."""
-        return 2
