@@ -29,7 +29,7 @@ EVERY = 61  # and no divisor of four: each kind of failure has its turn
 
 
 def test_points_of_every_case_pass() -> None:
-    command = [sys.executable, "scripts/crashes.py", "--every", str(EVERY), "--json"]
+    command = [sys.executable, "scripts/crash_matrix.py", "--every", str(EVERY), "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     told = json.loads(done.stdout)
     assert (done.returncode, told["failed"]) == (0, 0), done.stdout
