@@ -488,8 +488,9 @@ def root_of(items):
 
 def check_inclusion(root, size, index, leaf, proof):
     """Refuse unless the leaf hash is number `index` of the tree (RFC 9162, 2.1.3.2)."""
-    if index >= size:
+    if not 0 <= index < size:
         raise FalseFact("log_index", f"below {size}", index)
+    need_hashes(leaf, *proof)
     node, last = index, size - 1
     for sibling in proof:
         if last == 0:
@@ -503,6 +504,43 @@ def check_inclusion(root, size, index, leaf, proof):
         node, last = node >> 1, last >> 1
     need("hashes missing from the proof", 0, last)
     need("root that the proof leads to", root, leaf)
+
+
+def check_consistency(old_root, old, new_root, new, proof):
+    """Refuse unless the log of `old` entries begins that of `new` (RFC 9162, 2.1.4.2)."""
+    if not 0 <= old <= new:
+        raise FalseFact("log_size", f"at least {old}", new)
+    need_hashes(old_root, new_root, *proof)
+    if old in (0, new):
+        need("hashes in the proof", 0, len(proof))
+        need("log_root", new_root if old else root_of(()), old_root)
+        return
+    path = [old_root, *proof] if old & (old - 1) == 0 else [*proof]
+    if not path:
+        raise FalseFact("proof", "a hash at least", 0)
+    node, last = old - 1, new - 1
+    while node & 1:
+        node, last = node >> 1, last >> 1
+    before = after = path[0]
+    for sibling in path[1:]:
+        if last == 0:
+            raise FalseFact("proof", "no more hashes than are used", len(proof))
+        if node & 1 or node == last:
+            before, after = node_hash(sibling, before), node_hash(sibling, after)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            after = node_hash(after, sibling)
+        node, last = node >> 1, last >> 1
+    need("hashes missing from the proof", 0, last)
+    need("earlier root that the proof leads to", old_root, before)
+    need("later root that the proof leads to", new_root, after)
+
+
+def need_hashes(*values):
+    """Refuse what has not the length of a hash."""
+    for value in values:
+        need("bytes of a hash", 32, len(value))
 
 
 class Heads:

@@ -1,6 +1,7 @@
 """The tree of RFC 6962: against the vectors of others and against its own definition."""
 
 import json
+from base64 import b64decode
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from itertools import pairwise
@@ -30,6 +31,11 @@ from ledger.merkle import (
 VECTORS: Final[dict[str, Any]] = json.loads(
     (Path(__file__).parent.parent / "vectors" / "rfc6962_merkle.json").read_text(encoding="ascii")
 )
+PROOFS: Final[dict[str, list[dict[str, Any]]]] = json.loads(
+    (Path(__file__).parent.parent / "vectors" / "merkle_proofs.json").read_text(encoding="ascii")
+)
+# Two equal roots of 12 bytes: nobody's hashes. Only length is looked at here, and not there.
+STRICTER: Final = {("consistency", "additional/sizes-are-equal-one-and-proof-is-empty")}
 LEAVES: Final = [leaf_hash(bytes.fromhex(leaf)) for leaf in VECTORS["leaves"]]
 ROOTS: Final = [Hash(bytes.fromhex(root)) for root in VECTORS["roots"]]
 MANY: Final = [leaf_hash(number.to_bytes(2)) for number in range(40)]
@@ -87,6 +93,33 @@ def test_consistency_proofs_are_those_of_the_vectors(case: dict[str, Any]) -> No
     _, node_at = _stored(LEAVES)
     assert list(consistency_proof(old, new, node_at)) == proof
     verify_consistency(ROOTS[old - 1], old, ROOTS[new - 1], new, proof)
+
+
+def _verdict(kind: str, case: dict[str, Any]) -> bool:
+    """Return whether a case of transparency-dev/merkle verifies here."""
+
+    def hashes(*names: str) -> list[bytes]:
+        return [b64decode(case[name]) for name in names]
+
+    proof = [b64decode(each) for each in case["proof"]]
+    try:
+        if kind == "inclusion":
+            root, leaf = hashes("root", "leafHash")
+            verify_inclusion(root, case["treeSize"], case["leafIdx"], leaf, proof)
+        else:
+            old, new = hashes("root1", "root2")
+            verify_consistency(old, case["size1"], new, case["size2"], proof)
+    except BadProof:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("kind", PROOFS)
+def test_all_verdicts_on_proofs_are_those_of_others_but_where_hashes_are_none(kind: str) -> None:
+    cases = PROOFS[kind]
+    assert len(cases) == 98
+    other = {each["name"] for each in cases if _verdict(kind, each) is each["wantErr"]}
+    assert other == {name for group, name in STRICTER if group == kind}
 
 
 def test_every_root_is_as_defined_whether_appended_or_read_from_nodes() -> None:

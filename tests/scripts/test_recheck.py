@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -248,6 +249,34 @@ def receipt(height: int, index: int, proved_at: int) -> Receipt:
     )
     entry = CHAIN.executed[height - 1].entries[index]
     return Receipt(entry, number, proof, block.block.header, block.certificate, ())
+
+
+def test_its_verdicts_on_proofs_are_those_of_others_but_where_hashes_are_none() -> None:
+    def is_refused(kind: str, case: dict[str, Any]) -> bool:
+        def read(*names: str) -> list[bytes]:
+            return [b64decode(case[name]) for name in names]
+
+        proof = [b64decode(each) for each in case["proof"]]
+        try:
+            if kind == "inclusion":
+                root, leaf = read("root", "leafHash")
+                recheck.check_inclusion(root, case["treeSize"], case["leafIdx"], leaf, proof)
+            else:
+                old, new = read("root1", "root2")
+                recheck.check_consistency(old, case["size1"], new, case["size2"], proof)
+        except recheck.FalseFact:
+            return True
+        return False
+
+    path = Path(__file__).parents[1] / "vectors" / "merkle_proofs.json"
+    verdicts = [
+        (case["name"], is_refused(kind, case), case["wantErr"])
+        for kind, cases in json.loads(path.read_text(encoding="ascii")).items()
+        for case in cases
+    ]
+    assert len(verdicts) == 196
+    other = [name for name, refused, wanted in verdicts if refused is not wanted]
+    assert other == ["additional/sizes-are-equal-one-and-proof-is-empty"]  # roots of 12 bytes
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
