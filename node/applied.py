@@ -4,6 +4,7 @@ The store follows the blocks without being synced, with the height that it has a
 batch; blocks above that are executed again.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 from typing import Final
@@ -20,6 +21,7 @@ from ledger.encoding import Struct, decode, encode
 from ledger.errors import Mismatch
 from ledger.hashing import Hash
 from ledger.heads import Head, Heads
+from ledger.receipt import Change
 from ledger.store import Store
 from ledger.transaction import Transaction
 from ledger.validators import MEMBER_ID_BYTES, MemberId, ValidatorSet
@@ -28,6 +30,7 @@ from node.stored import STATE, StoredState
 
 _NODE: Final = b"n"  # + level u8 + index u64 -> node of the log
 _HEAD: Final = b"h"  # + member -> encoded Head
+_CHANGE: Final = b"v"  # + height u64 -> encoded Change of validators
 _TIP: Final = b"tip"  # -> encoded Tip
 
 
@@ -52,6 +55,7 @@ class Applied:
         self._store = store
         self._reader = StoredState(store)
         self.certificate: CommitCertificate | None = None  # of the last block
+        self._known_changes: tuple[Change, ...] = ()  # of validators, from the first on
         beginning = start(genesis)
         self.state = beginning.chain(self._reader)
         self._signers = self.state.validators  # of the last block
@@ -115,6 +119,14 @@ class Applied:
         assert found is not None, "a log node is missing from the store"
         return Hash(found)
 
+    def changes(self, height: int) -> tuple[Change, ...]:
+        """Return the changes of validators that were announced below `height`, from genesis on."""
+        known = self._known_changes
+        start = _change_key(known[-1].header.height) if known else b""
+        found = _scan_all(self._store, _CHANGE, after=start)
+        self._known_changes = known = (*known, *(decode(value, Change) for _, value in found))
+        return known[: bisect_left(known, height, key=lambda change: change.header.height)]
+
     def _load(self, tip: Tip) -> None:
         if tip.header.chain_id != self.state.header.chain_id:
             raise Mismatch("chain id", self.state.header.chain_id, tip.header.chain_id)
@@ -148,6 +160,9 @@ class Applied:
             if (head := after.heads.get(member)) is not None
         }
         batch |= rows(executed, after.log.size - len(executed.entries))
+        if certificate is not None and after.validators != signers:
+            change = Change(after.header, certificate, after.validators)
+            batch[_change_key(after.header.height)] = encode(change)
         batch[_TIP] = encode(
             Tip(
                 after.header,
@@ -168,8 +183,11 @@ def _node_key(level: int, index: int) -> bytes:
     return _NODE + level.to_bytes(1) + index.to_bytes(8)
 
 
-def _scan_all(store: Store, prefix: bytes) -> Iterable[tuple[bytes, bytes]]:
-    after = b""
+def _change_key(height: int) -> bytes:
+    return _CHANGE + height.to_bytes(8)
+
+
+def _scan_all(store: Store, prefix: bytes, after: bytes = b"") -> Iterable[tuple[bytes, bytes]]:
     while found := store.scan(prefix, 4096, after=after):
         yield from found
         after = found[-1][0]

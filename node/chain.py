@@ -8,7 +8,6 @@ import contextlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +25,7 @@ from ledger.encoding import decode, encode
 from ledger.entry import Entry, Outcome
 from ledger.errors import StoreDamaged
 from ledger.hashing import Hash
-from ledger.receipt import Change, Receipt
+from ledger.receipt import Receipt
 from ledger.segments import SEGMENT_BYTES, Segments, TornTail
 from ledger.store import Store, open_store
 from ledger.transaction import Transaction
@@ -74,7 +73,6 @@ class Chain(Applied):
         self._segments = segments
         self.index = Index(store, self.block)
         self.damage = ""  # of a block that was read and is not whole, and what to do
-        self._known_changes: dict[int, Change] = {}  # of validators, by number: they never change
 
     @classmethod
     def open(
@@ -290,18 +288,6 @@ class Chain(Applied):
             committed = self.block(height)
             executed = self.execute(committed.block.body, committed.block.header, signatures)
             self.apply(executed, committed.certificate)
-
-    def changes(self, height: int) -> tuple[Change, ...]:
-        """Return the changes of validators that were announced below `height`, from genesis on."""
-        for number in range(len(self._known_changes) + 1, eras.latest(self._reader).number + 1):
-            era = eras.era(self._reader, number)
-            if era.from_height > self.height + 1:
-                break  # announced by a block that is not there yet
-            last = self.block(era.from_height - 1)
-            change = Change(last.block.header, last.certificate, era.validators)
-            self._known_changes[number] = change
-        known = sorted(self._known_changes.items(), key=itemgetter(0))
-        return tuple(change for _, change in known if change.header.height < height)
 
 
 def state_folder(directory: Path) -> Path:

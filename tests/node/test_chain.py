@@ -12,12 +12,13 @@ from ledger.certificate import CommitCertificate, Seal
 from ledger.encoding import decode, encode
 from ledger.errors import BadSignature, LedgerError, Mismatch, NoQuorum, StoreDamaged, StoreLocked
 from ledger.keys import Role
-from ledger.receipt import parse_json, to_json
+from ledger.receipt import Change, parse_json, to_json
 from ledger.store import open_store
 from ledger.transaction import created_id, parse
+from node.applied import Applied
 from node.chain import Chain
 from tests import chainmaker
-from tests.chainmaker import found, key_of, member_of, story
+from tests.chainmaker import found, key_of, member_of, story, upheaval
 
 SIGNATURES = DirectSignatures()
 STORY = story()
@@ -66,6 +67,27 @@ def test_it_is_the_same_after_it_was_closed(tmp_path: Path, engine: str) -> None
     assert again.state.validators == STORY.state.validators
     assert [decode(each, CommittedBlock) for each in again.records(1)] == STORY.blocks
     again.close()
+
+
+def test_the_changes_of_validators_are_known_without_an_old_block(tmp_path: Path) -> None:
+    story = upheaval()
+    chain = Chain.open(tmp_path, story.genesis.genesis, SIGNATURES)
+    for committed in story.blocks:
+        executed = chain.execute(committed.block.body, committed.block.header, SIGNATURES)
+        chain.commit(executed, committed.certificate)
+        chain.changes(chain.height)  # what is remembered now is not all that will be
+    expected = [
+        Change(header, each.certificate, story.validators_at(header.height + 1))
+        for each, header in ((each, each.block.header) for each in story.blocks)
+        if header.validators_hash != header.next_validators_hash
+    ]
+    assert len(expected) > 5
+    again = Applied(story.genesis.genesis, chain._store)  # which has no blocks
+    for kept in (chain, again):
+        for height in range(1, chain.height + 2):
+            below = [each for each in expected if each.header.height < height]
+            assert list(kept.changes(height)) == below
+    chain.close()
 
 
 def test_a_lost_store_is_made_again_from_the_blocks(tmp_path: Path) -> None:
