@@ -14,6 +14,7 @@ _DAY_S: Final = 86_400
 # What no vote may set, because the vote that sets it right again would come too late or never.
 MAX_COST_PER_MS: Final = 1_000  # of base_timeout_ms: 12 ms of a full block; a round takes up to 64
 MAX_NOTICE_MS: Final = 30 * _DAY_S * 1_000  # a third of what a vote may last
+MAX_LEAST_FREE_MB: Final = 1 << 14  # where most disks hold less, no vote would be taken any more
 _PARAMETERS: Final = b"g"  # key in the state -> Parameters
 
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=3_650 * _DAY_S)]
@@ -41,6 +42,12 @@ class Parameters(Struct):
     confirmation_due_s: Seconds = 15 * _DAY_S  # of a settlement that is announced
     # From the block of the vote that decides to the first that the change is in force in.
     notice_blocks: Annotated[int, msgspec.Meta(ge=2, le=1 << 20)] = 10
+    # A node makes a snapshot of the state at every height that is a multiple; 0: at none.
+    snapshot_blocks: Annotated[int, msgspec.Meta(ge=0, le=1 << 24)] = 10_000
+    # How far back a node keeps what was in blocks; 0: all of it, for ever.
+    retention_blocks: Annotated[int, msgspec.Meta(ge=0, le=1 << 32)] = 0
+    # Free on the disk of a node's data, or it takes no more work; its operator may want more.
+    least_free_mb: Annotated[int, msgspec.Meta(ge=0, le=MAX_LEAST_FREE_MB)] = 256
 
     def __post_init__(self) -> None:
         if self.base_timeout_ms <= self.min_interval_ms:

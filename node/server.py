@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 import gc
 import importlib.metadata
 import secrets
@@ -114,6 +113,11 @@ def _assemble(
     signatures, metrics, mempool = VerifiedSignatures(), Metrics(), Mempool(config.mempool)
     key = keys.consensus if config.mode is Mode.VALIDATOR else None
     chain, journal, waiting = _open_files(config, key, genesis, signatures, closing, log)
+
+    def least_bytes() -> int:
+        """Return how much must be free on the disk: the stricter of what both want."""
+        return max(config.least_free_bytes, chain.state.parameters.least_free_mb << 20)
+
     worker, verifier, disk, reader = (  # last, so that they end before the files are closed
         closing.enter_context(ThreadPoolExecutor(1, name))
         for name in ("worker", "verifier", "disk", "reader")
@@ -129,7 +133,7 @@ def _assemble(
         metrics=metrics,
         log=log,
         worker=worker,
-        shortage=functools.partial(shortage, config.data, config.least_free_bytes),
+        shortage=lambda: shortage(config.data, least_bytes()),
     )
     admission = Admission(
         mempool=mempool,
@@ -154,7 +158,7 @@ def _assemble(
     )
     network = _network(config, keys, chain, roster, exchange, log)
     known = (chain, mempool, pledges, evidence, replica, network)
-    checkup = Checkup(config.data, config.least_free_bytes, keys.node.public, *known)
+    checkup = Checkup(config.data, least_bytes, keys.node.public, *known)
     replica.connect(exchange, admission)
     evidence.added = lambda: replica.transactions_added(())
     admission.network, exchange.network, exchange.checkup = network, network, checkup

@@ -258,6 +258,9 @@ PARAMETERS = {
     "authorisation_validity_s": u(315_360_000),
     "confirmation_due_s": u(315_360_000),
     "notice_blocks": u(1_048_576, 2),
+    "snapshot_blocks": u(16_777_216),
+    "retention_blocks": u(4_294_967_296),
+    "least_free_mb": u(16_384),
 }
 parameters_ = struct("parameters", **PARAMETERS)
 

@@ -214,7 +214,7 @@ def test_the_page_gives_the_bounds_of_every_parameter() -> None:
     rows = {
         row[0]: tuple(int(cell.replace(",", "")) for cell in row[1:3])
         for row in tables("14. ")
-        if row[0].endswith(("_ms", "_s", "_blocks")) or row[0].startswith("max_")
+        if row[0].endswith(("_ms", "_s", "_blocks", "_mb")) or row[0].startswith("max_")
     }
     info = msgspec.inspect.type_info(Parameters)
     assert isinstance(info, msgspec.inspect.StructType)

@@ -1,7 +1,7 @@
 """Asks every linked peer how it is, and collects what the doctor needs to know."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -61,7 +61,7 @@ class Checkup:
     def __init__(
         self,
         data: Path,
-        least_bytes: int,
+        least_bytes: Callable[[], int],
         node_key: bytes,
         chain: Chain,
         mempool: Mempool,
@@ -86,7 +86,7 @@ class Checkup:
             clock_ms=clock.now_ms(),
             up_ms=round((clock.monotonic() - self._began) * 1000),
             free_bytes=free_bytes(self._data),
-            least_bytes=self._least_bytes,
+            least_bytes=self._least_bytes(),
             is_validator=self._pledges.is_validator,
             signs_as=self._pledges.index,
             silence=self._pledges.silence.encode()[:MAX_SILENCE_BYTES],

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -94,6 +95,31 @@ def test_a_node_whose_disk_is_nearly_full_says_so_and_takes_no_more_work(tmp_pat
             assert await ask(session, "/readyz") == (200, "ready\n")
 
     run(look())
+
+
+def test_the_members_say_how_much_must_be_free_and_an_operator_may_want_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = 1 << 30
+    monkeypatch.setattr(health, "free_bytes", lambda _: free)
+
+    async def look(own_mb: int, governed_mb: int, expected: tuple[int, str]) -> None:
+        folder = tmp_path / f"{own_mb}-{governed_mb}"
+        async with Cluster(folder, ALONE, least_free_mb=governed_mb) as cluster:
+            node = cluster[ALONE[0]]
+            config = replace(node.config(), least_free_bytes=own_mb << 20)
+            monkeypatch.setattr(node, "config", lambda: config)
+            node.start()
+            async with door_of(node) as (_, session):
+                least = node.running.checkup.health().least_bytes
+                assert least == max(own_mb, governed_mb) << 20
+                assert await ask(session, "/readyz") == expected
+
+    for own_mb, governed_mb in ((0, 2_000), (2_000, 0), (2_000, 5)):
+        data = tmp_path / f"{own_mb}-{governed_mb}" / ALONE[0]
+        needed = f"1024 MiB free on the disk of {data}, 2000 needed\n"
+        run(look(own_mb, governed_mb, (503, needed)))
+    run(look(1_000, 1_024, (200, "ready\n")))
 
 
 def test_a_validator_without_a_quorum_of_links_says_so(tmp_path: Path) -> None:
