@@ -103,6 +103,11 @@ class Chain(Applied):
         return chain
 
     @property
+    def first_height(self) -> int:
+        """The height of the first block in the files: above 1 where a snapshot came before it."""
+        return self._segments.first_height
+
+    @property
     def torn_tail(self) -> TornTail | None:
         """What was cut off the segments at opening: a block whose writing was interrupted."""
         return self._segments.torn_tail
@@ -149,12 +154,14 @@ class Chain(Applied):
         return eras.validators_at(self._reader, height)
 
     def has(self, height: int, block_id: bytes) -> bool:
-        """Return whether this block is in the chain."""
+        """Return whether this block is known to be in the chain."""
         if height == self.height:
             return self.header.hash == block_id
         if height == 0:
             return True  # every node of this chain has the genesis
-        return height < self.height and self.block(height).block.header.hash == block_id
+        if not self.first_height - 1 <= height < self.height:
+            return False  # what is not kept cannot be compared
+        return self.block(height + 1).block.header.parent == block_id
 
     def eras(self, first: int, limit: int) -> list[Era]:
         """Return who votes from which height on, from era `first`: the last may not have begun."""
@@ -280,7 +287,10 @@ class Chain(Applied):
 
     def _catch_up(self, directory: Path, signatures: Signatures) -> None:
         """Apply the blocks that the store has not applied."""
-        last = self._segments.last_height
+        first, last = self.first_height, self._segments.last_height
+        if self.height + 1 < first:  # the snapshot that came before the blocks is not in the store
+            lost = f"it is at block {self.height}, and the blocks that are kept begin with {first}"
+            raise StoreDamaged(str(directory / STATE), 0, lost)
         if self.height > last:  # blocks that were durable are gone
             gone = f"blocks {last + 1} to {self.height} are gone that were there"
             raise StoreDamaged(str(directory / SEGMENTS), 0, gone, height=last + 1)

@@ -7,10 +7,19 @@ import pytest
 
 from contracts.calls import Call, PrescriptionCommit
 from contracts.execute import DirectSignatures
+from ledger import segments
 from ledger.block import CommittedBlock
 from ledger.certificate import CommitCertificate, Seal
 from ledger.encoding import decode, encode
-from ledger.errors import BadSignature, LedgerError, Mismatch, NoQuorum, StoreDamaged, StoreLocked
+from ledger.errors import (
+    BadSignature,
+    LedgerError,
+    Mismatch,
+    NoQuorum,
+    NotKept,
+    StoreDamaged,
+    StoreLocked,
+)
 from ledger.keys import Role
 from ledger.receipt import Change, parse_json, to_json
 from ledger.store import open_store
@@ -123,6 +132,29 @@ def test_a_store_that_is_ahead_of_the_blocks_is_refused(tmp_path: Path) -> None:
         opened(tmp_path)
     shutil.rmtree(tmp_path / "state")  # and nothing is left locked
     opened(tmp_path).close()
+
+
+def test_blocks_may_begin_where_the_state_came_from_elsewhere(tmp_path: Path) -> None:
+    grown(tmp_path, 4).close()
+    shutil.rmtree(tmp_path / "segments")
+    (tmp_path / "segments").mkdir()
+    segments.write_file(tmp_path / "segments", 5, STORY.genesis.chain_id)
+    base = opened(tmp_path)
+    assert (base.height, base.first_height) == (4, 5)
+    with pytest.raises(NotKept, match="block 4 is not kept here: no block is"):
+        base.block(4)
+    base.close()
+    whole = grown(tmp_path)
+    assert whole.header == STORY.state.header
+    with pytest.raises(NotKept, match="block 4 is not kept here: only blocks 5 to 8 are"):
+        whole.block(4)
+    hashes = [each.block.header.hash for each in STORY.blocks]
+    assert [whole.has(n, hashes[n - 1]) for n in range(3, 9)] == [False, *[True] * 5]
+    assert not any(whole.has(n, bytes(32)) for n in range(1, 10))
+    whole.close()
+    shutil.rmtree(tmp_path / "state")
+    with pytest.raises(StoreDamaged, match="at block 0, and the blocks that are kept begin with 5"):
+        opened(tmp_path)
 
 
 def test_the_files_of_another_chain_are_refused(tmp_path: Path) -> None:
