@@ -116,6 +116,7 @@ class Executed:
     accusations: tuple[Accusation, ...]  # one for each piece of evidence
     entries: tuple[Entry, ...]
     concerned: tuple[tuple[MemberId, ...], ...]  # by entry: its sender first
+    reached: tuple[tuple[Head, ...], ...]  # by entry: the heads of those after it
     changes: dict[bytes, bytes | None]  # of the state; None: removed
     log_nodes: list[tuple[int, int, Hash]]  # (level, index, hash), all that the block completes
     skipped: tuple[tuple[Transaction, Inadmissible], ...]  # left out of a proposal
@@ -235,6 +236,7 @@ class _Execution:
         self._accusations: list[Accusation] = []
         self._entries: list[Entry] = []
         self._concerned: list[tuple[MemberId, ...]] = []
+        self._reached: list[tuple[Head, ...]] = []
         self._leaves: list[Hash] = []  # of the log
         self._transactions: list[Hash] = []  # leaves of their root
         self._heads: dict[MemberId, Head] = {}
@@ -324,6 +326,7 @@ class _Execution:
             accusations=tuple(self._accusations),
             entries=tuple(self._entries),
             concerned=tuple(self._concerned),
+            reached=tuple(self._reached),
             changes=changes,
             log_nodes=nodes,
             skipped=skipped,
@@ -373,9 +376,13 @@ class _Execution:
         self._entries.append(entry)
         self._concerned.append(concerned)
         self._leaves.append(leaf)
+        reached: list[Head] = []
         for member in concerned:
             head = self._heads.get(member) or self._before.heads.get(member)
-            self._heads[member] = heads.first(leaf) if head is None else head.extend(leaf)
+            after = heads.first(leaf) if head is None else head.extend(leaf)
+            self._heads[member] = after
+            reached.append(after)
+        self._reached.append(tuple(reached))
 
 
 def _turns_after(chain: ChainState, height: int, built_round: int) -> Turns:

@@ -283,6 +283,7 @@ def start(genesis: Genesis) -> Executed:
         accusations=(),
         entries=(),
         concerned=(),
+        reached=(),
         changes=dict(added),
         log_nodes=[],
         skipped=(),

@@ -7,6 +7,7 @@ entry; it does not say that nothing happened to the same claim since.
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 import msgspec
@@ -74,6 +75,29 @@ def parse(data: bytes) -> Receipt:
     return decode(data, Receipt)
 
 
+@dataclass(frozen=True, slots=True)
+class Voters:
+    """Who votes above a height, as far as is known: what a reader trusts of a chain."""
+
+    above: int  # the block that made it so; 0: the genesis
+    validators: ValidatorSet
+
+    def follow(self, chain_id: bytes, changes: Sequence[Change]) -> "Voters":
+        """Return who votes after these changes; raise `LedgerError` at the first false one."""
+        voters = self
+        for change in changes:
+            voters.require_signed(change.header, change.certificate, chain_id)
+            change.validators.verify_hash(change.header.next_validators_hash)
+            voters = Voters(change.header.height, change.validators)
+        return voters
+
+    def require_signed(
+        self, header: Header, certificate: CommitCertificate, chain_id: bytes
+    ) -> None:
+        """Raise `LedgerError` unless a quorum of them signed `header`."""
+        verify_block(header, certificate, chain_id, self.validators, above=self.above)
+
+
 def verify_from_genesis(
     header: Header,
     certificate: CommitCertificate,
@@ -85,13 +109,9 @@ def verify_from_genesis(
 
     `validators` are those of height 1, `changes` all since, in order.
     """
-    height = 0
-    for change in changes:
-        verify_block(change.header, change.certificate, chain_id, validators, above=height)
-        change.validators.verify_hash(change.header.next_validators_hash)
-        height, validators = change.header.height, change.validators
-    verify_block(header, certificate, chain_id, validators, above=height)
-    return validators
+    voters = Voters(0, validators).follow(chain_id, changes)
+    voters.require_signed(header, certificate, chain_id)
+    return voters.validators
 
 
 def verify_block(

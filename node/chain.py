@@ -5,7 +5,6 @@ the height that it has applied in the same batch, and blocks above that are exec
 """
 
 import contextlib
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +22,17 @@ from ledger.certificate import CommitCertificate
 from ledger.decided import Decided
 from ledger.encoding import decode, encode
 from ledger.entry import Entry, Outcome
-from ledger.errors import StoreDamaged
+from ledger.errors import NotKept, StoreDamaged
 from ledger.hashing import Hash
+from ledger.heads import Heads
+from ledger.history import MAX_ENTRIES, History, Standing
 from ledger.receipt import Receipt
 from ledger.segments import SEGMENT_BYTES, Segments, TornTail
 from ledger.store import Store, open_store
 from ledger.transaction import Transaction
 from ledger.validators import MemberId, ValidatorSet
 from node.applied import Applied
+from node.errors import HistoryTooLong
 from node.index import OFFENCE, Index, entries_in, entries_of, transaction_in
 
 SEGMENTS: Final = "segments"  # folder of the blocks in the node's data
@@ -269,17 +271,62 @@ class Chain(Applied):
 
     def entries(self, first: int, count: int) -> list[Entry]:
         """Return entries of the log from number `first` on, all of which must be there."""
-        heights = range(1, self.height + 1)
-        height = 1 + bisect_right(heights, first, key=self._log_size)
         found: list[Entry] = []
-        skipped = first - (self._log_size(height - 1) if height > 1 else 0)
-        while len(found) < skipped + count:
-            found += entries_in(self.block(height))
-            height += 1
-        return found[skipped : skipped + count]
+        while len(found) < count:
+            number = first + len(found)
+            begins, entries = self._entries_around(number)
+            found += entries[number - begins :]
+        return found[:count]
 
-    def _log_size(self, height: int) -> int:
-        return self.block(height).block.header.log_size
+    def _entries_around(self, number: int) -> tuple[int, list[Entry]]:
+        """Return the entries of the block that holds one, and the number of the first."""
+        committed = self.block(self.index.height_of(number))
+        entries = entries_in(committed)
+        return committed.block.header.log_size - len(entries), entries
+
+    def entries_concerning(
+        self, member: bytes, *, after: int, limit: int
+    ) -> list[tuple[int, Entry]]:
+        """Return entries that concern `member`, each with its number, from its `after`th on."""
+        found: list[tuple[int, Entry]] = []
+        begins, entries = 0, list[Entry]()
+        for number in self.index.concerning(member, after=after, limit=limit):
+            if number >= begins + len(entries):
+                begins, entries = self._entries_around(number)
+            found.append((number, entries[number - begins]))
+        return found
+
+    def heads_at(self, height: int) -> Heads:
+        """Return the heads of all members after the block at `height`, which must be there."""
+        newest = self.state.heads
+        size = self.block(height).block.header.log_size
+        heads = (
+            (member, self.index.head_at(member, head, size)) for member, head in newest.items()
+        )
+        return Heads({member: head for member, head in heads if head is not None})
+
+    def history(self, member: bytes, start: int, end: int) -> History:
+        """Return all entries that concern `member` in the blocks above `start` and up to `end`.
+
+        `start` is below `end`, which must be there. Raises `NotKept` where a block is not here, and
+        `HistoryTooLong` where it would be more than one history holds.
+        """
+        if start == 0 and self.first_height > 1:
+            raise NotKept(1, self.first_height, self.height)
+        before = self._standing(member, start) if start else None
+        after = self._standing(member, end)
+        first = _count(before, member)
+        number = _count(after, member) - first
+        if number > MAX_ENTRIES:
+            raise HistoryTooLong(number, MAX_ENTRIES)
+        found = self.entries_concerning(member, after=first, limit=number)
+        entries = tuple(entry for _, entry in found)
+        return History(member, before, after, entries, self.changes(end))
+
+    def _standing(self, member: bytes, height: int) -> Standing:
+        committed = self.block(height)
+        proof = self.heads_at(height).prove(member)
+        return Standing(committed.block.header, committed.certificate, proof)
 
     def concerned(self, entry: Entry) -> tuple[bytes, ...]:
         """Return whom an entry concerns: its sender and, where it was applied, its counterparty."""
@@ -298,6 +345,12 @@ class Chain(Applied):
             committed = self.block(height)
             executed = self.execute(committed.block.body, committed.block.header, signatures)
             self.apply(executed, committed.certificate)
+
+
+def _count(standing: Standing | None, member: bytes) -> int:
+    """Return how many entries concerned `member`, as this proof, which is our own, says."""
+    leaf = None if standing is None else standing.proof.found
+    return leaf.head.count if leaf is not None and leaf.member == member else 0
 
 
 def state_folder(directory: Path) -> Path:

@@ -89,6 +89,16 @@ class Unreachable(NodeError):
     exit_code = Exit.UNREACHABLE
 
 
+class HistoryTooLong(NodeError):
+    """More entries concern a member between two heights than are handed out at once."""
+
+    def __init__(self, number: int, most: int) -> None:
+        super().__init__(
+            f"{number} entries concern the member between these heights, more than {most}",
+            hint="ask for the history in parts, each up to where the next begins",
+        )
+
+
 class CannotListen(NodeError):
     """An address at which a node should answer cannot be taken; `key` is that of config.toml."""
 

@@ -1,5 +1,6 @@
 """What is looked up by transaction, member and thing: derived from the entries of each block."""
 
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final
 
@@ -10,6 +11,7 @@ from ledger.block import CommittedBlock
 from ledger.encoding import Struct, decode, encode
 from ledger.entry import APPLIED, Entry
 from ledger.hashing import Hash
+from ledger.heads import Head
 from ledger.store import Store
 from ledger.transaction import Transaction, created_id, parse
 from ledger.validators import MEMBER_ID_BYTES
@@ -19,8 +21,11 @@ _CLAIM: Final = b"c"  # + member + entry number u64 -> id of a claim that concer
 _AUTHORISATION: Final = b"a"  # the same, of an authorisation
 _SETTLEMENT: Final = b"b"  # + member + entry number u64 -> id of a settlement, likewise
 _THING: Final = b"g"  # + id + _APPLIED or sender + number u64 -> transaction + position u8
+_CONCERNS: Final = b"m"  # + member + count u64 -> entry number u64 + hash of the head after it
+_ENDS: Final = b"e"  # + log size after a block that has entries u64 -> its height u64
 OFFENCE: Final = b"o"  # + height u64 + index u8 of the evidence -> offence
 _APPLIED: Final = bytes(MEMBER_ID_BYTES)  # stands where of a refused entry its sender does
+_HASH_BYTES: Final = 32
 _NEWEST_FIRST: Final = (1 << 64) - 1  # less a number: the last refused is found first
 _LISTED: Final[dict[type[Struct], bytes]] = {
     calls.ClaimSubmit: _CLAIM,
@@ -64,6 +69,32 @@ class Index:
         found = self._store.scan(prefix, limit, after=start)
         return [(int.from_bytes(key[-8:]), Hash(value)) for key, value in found]
 
+    def height_of(self, number: int) -> int:
+        """Return the height of the block that holds an entry, which must be there."""
+        ((_, height),) = self._store.scan(_ENDS, 1, after=_ENDS + number.to_bytes(8))
+        return int.from_bytes(height)
+
+    def concerning(self, member: bytes, *, after: int, limit: int) -> list[int]:
+        """Return the numbers of entries that concern `member`, in order, from its `after`th on."""
+        prefix = _CONCERNS + member
+        found = self._store.scan(prefix, limit, after=prefix + after.to_bytes(8))
+        return [_number(value) for _, value in found]
+
+    def head_at(self, member: bytes, newest: Head, log_size: int) -> Head | None:
+        """Return the head of `member` when the log had this size, None where it had none.
+
+        `newest` is the head that it had then, or one that it had later.
+        """
+
+        def row(count: int) -> bytes:
+            return self._store.get(_CONCERNS + member + count.to_bytes(8)) or b""
+
+        if _number(row(newest.count)) < log_size:
+            return newest  # as of most members: nothing concerned them since
+        counts = range(1, newest.count)
+        count = bisect_left(counts, log_size, key=lambda count: _number(row(count)))
+        return Head(count, row(count)[-_HASH_BYTES:]) if count else None
+
     def applied_on(self, thing: bytes, limit: int) -> list[Entry]:
         """Return the oldest applied entries that name a thing, in their order."""
         found = self._store.scan(_THING + thing + _APPLIED, limit)
@@ -88,11 +119,15 @@ def rows(executed: Executed, first: int) -> dict[bytes, bytes]:
     height = executed.header.height
     for index, accusation in enumerate(executed.accusations):
         found[OFFENCE + height.to_bytes(8) + index.to_bytes(1)] = accusation.offence
-    for number, (entry, members) in enumerate(
-        zip(executed.entries, executed.concerned, strict=True), first
-    ):
+    if executed.entries:
+        found[_ENDS + executed.header.log_size.to_bytes(8)] = height.to_bytes(8)
+    entries = zip(executed.entries, executed.concerned, executed.reached, strict=True)
+    for number, (entry, members, heads) in enumerate(entries, first):
         if entry.position == 0:
             found[_TRANSACTION + entry.transaction] = encode(Place(height, number))
+        for member, head in zip(members, heads, strict=True):
+            row = _CONCERNS + member + head.count.to_bytes(8)
+            found[row] = number.to_bytes(8) + head.hash
         applied = entry.outcome.code == APPLIED
         call = calls.parse_call(entry.call)
         made = created_id(entry.transaction, entry.position)
@@ -105,6 +140,11 @@ def rows(executed: Executed, first: int) -> dict[bytes, bytes]:
         for thing in named(call, made):
             found[_THING + thing + reader + order.to_bytes(8)] = where
     return found
+
+
+def _number(row: bytes) -> int:
+    """Return the number of the entry; where it is not known, it is of before what is asked for."""
+    return int.from_bytes(row[:-_HASH_BYTES])
 
 
 def entries_of(committed: CommittedBlock, transaction_id: bytes) -> list[Entry]:

@@ -1,6 +1,7 @@
 """The chain on disk: blocks are the truth, the store follows from them, receipts prove them."""
 
 import shutil
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,15 @@ from ledger.errors import (
     StoreDamaged,
     StoreLocked,
 )
+from ledger.history import parse_json as parse_history
+from ledger.history import to_json as history_json
 from ledger.keys import Role
-from ledger.receipt import Change, parse_json, to_json
+from ledger.receipt import Change, Voters, parse_json, to_json
 from ledger.store import open_store
 from ledger.transaction import created_id, parse
 from node.applied import Applied
 from node.chain import Chain
+from node.errors import HistoryTooLong
 from tests import chainmaker
 from tests.chainmaker import found, key_of, member_of, story, upheaval
 
@@ -239,6 +243,49 @@ def test_a_members_claims_are_listed_in_order_page_by_page(tmp_path: Path) -> No
             after = page[-1][0]
         assert seen == expected, label
     assert chain.index.claims_of(member_of("shop-b"), after=-1, limit=10) == []
+    chain.close()
+
+
+def test_every_members_history_between_any_two_heights_verifies(tmp_path: Path) -> None:
+    """The heads of all at an older height are found again from the index."""
+    chain = grown(tmp_path)
+    genesis = STORY.genesis
+    voters = Voters(0, genesis.genesis.validator_set)
+    members = {m for executed in STORY.executed for group in executed.concerned for m in group}
+    for start, end in combinations(range(chain.height + 1), 2):
+        for member in (*sorted(members)[:4], bytes(16)):
+            history = chain.history(member, start, end)
+            assert parse_history(history_json(history)) == history
+            history.verify(genesis.chain_id, voters)
+            between = [
+                entry
+                for executed in STORY.executed[start:end]
+                for entry, group in zip(executed.entries, executed.concerned, strict=True)
+                if member in group
+            ]
+            assert list(history.entries) == between
+    for height, executed in enumerate(STORY.executed, 1):
+        assert chain.heads_at(height).root == executed.header.heads_root
+    chain.close()
+
+
+def test_a_history_is_never_longer_than_a_document_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = grown(tmp_path)
+    monkeypatch.setattr("node.chain.MAX_ENTRIES", 1)
+    with pytest.raises(HistoryTooLong, match="more than 1"):
+        chain.history(member_of("shop-a"), 0, chain.height)
+    chain.close()
+
+
+def test_entries_are_read_from_any_number_on(tmp_path: Path) -> None:
+    chain = grown(tmp_path)
+    whole = [entry for executed in STORY.executed for entry in executed.entries]
+    for first in range(len(whole)):
+        for count in (1, len(whole) - first):
+            assert chain.entries(first, count) == whole[first : first + count]
+    assert chain.entries(len(whole), 0) == []
     chain.close()
 
 
