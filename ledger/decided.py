@@ -3,7 +3,6 @@
 It holds no entry, so whoever may read none may have it.
 """
 
-import json
 from typing import Annotated, Final
 
 import msgspec
@@ -11,8 +10,7 @@ import msgspec
 from ledger.block import Header
 from ledger.certificate import CommitCertificate
 from ledger.encoding import Struct
-from ledger.errors import Malformed
-from ledger.plain import load_json, parse_plain, plain
+from ledger.plain import document, parse_document
 from ledger.receipt import MAX_CHANGES, MAX_JSON_LENGTH, Change, verify_from_genesis
 from ledger.validators import ValidatorSet
 
@@ -38,12 +36,10 @@ class Decided(Struct):
 
 def to_json(decided: Decided) -> str:
     """Return it as a JSON object, for a file that people keep."""
-    return json.dumps({"format": FORMAT, **plain(decided)}, indent=1)
+    return document(FORMAT, decided)
 
 
 def parse_json(text: str) -> Decided:
     """Return what is in this JSON, or raise `Malformed`. It is not verified yet."""
-    value = load_json(text, kind="decided block", max_length=MAX_JSON_LENGTH)
-    if not isinstance(value, dict) or value.pop("format", None) != FORMAT:
-        raise Malformed("decided block", f"not an object with format {FORMAT}")
-    return parse_plain(value, Decided)
+    length = MAX_JSON_LENGTH
+    return parse_document(text, FORMAT, Decided, kind="decided block", max_length=length)

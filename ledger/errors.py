@@ -65,6 +65,19 @@ class NoQuorum(LedgerError):
         self.needed = needed
 
 
+class OtherVoters(LedgerError):
+    """Other validators than those that are known voted on a block."""
+
+    def __init__(self, height: int, expected: bytes, found: bytes) -> None:
+        super().__init__(
+            f"block {height} names validators {found.hex()}…, those known are {expected.hex()}…:"
+            " a change of validators is not known here"
+        )
+        self.height = height
+        self.expected = expected  # how the hash of those known begins
+        self.found = found
+
+
 class StoreDamaged(LedgerError):
     """A file of the record is damaged where it may not be; nothing was changed.
 

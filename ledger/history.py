@@ -4,7 +4,6 @@ Both headers carry the root of the map of heads, so each proves how many entries
 member and the hash chain over them; the entries between must lead from the one to the other.
 """
 
-import json
 from itertools import takewhile
 from typing import Annotated, Final
 
@@ -14,9 +13,9 @@ from ledger.block import Header
 from ledger.certificate import CommitCertificate
 from ledger.encoding import Struct, decode
 from ledger.entry import Entry
-from ledger.errors import Malformed, Mismatch
+from ledger.errors import Mismatch
 from ledger.heads import Head, HeadProof, first
-from ledger.plain import load_json, parse_plain, plain
+from ledger.plain import document, parse_document
 from ledger.receipt import MAX_CHANGES, MAX_JSON_LENGTH, Change, Voters
 from ledger.validators import Bytes16
 
@@ -89,15 +88,13 @@ def verify_entries(before: Head | None, entries: tuple[Entry, ...], after: Head 
 
 def to_json(history: History) -> str:
     """Return it as a JSON object, for a file that people keep."""
-    return json.dumps({"format": FORMAT, **plain(history)}, indent=1)
+    return document(FORMAT, history)
 
 
 def parse_json(text: str) -> History:
     """Return the history in this JSON, or raise `Malformed`. It is not verified yet."""
-    value = load_json(text, kind="history", max_length=MAX_JSON_LENGTH)
-    if not isinstance(value, dict) or value.pop("format", None) != FORMAT:
-        raise Malformed("history", f"not an object with format {FORMAT}")
-    return parse_plain(value, History)
+    length = MAX_JSON_LENGTH
+    return parse_document(text, FORMAT, History, kind="history", max_length=length)
 
 
 def parse(data: bytes) -> History:

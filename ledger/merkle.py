@@ -117,6 +117,12 @@ def verify_inclusion(
     root: bytes, size: int, index: int, leaf: bytes, proof: Sequence[bytes]
 ) -> None:
     """Raise `BadProof` unless `leaf` is number `index` of the tree (RFC 9162, 2.1.3.2)."""
+    if included_root(size, index, leaf, proof) != root:
+        raise BadProof("it leads to another root")
+
+
+def included_root(size: int, index: int, leaf: bytes, proof: Sequence[bytes]) -> Hash:
+    """Return the root that a tree of `size` has if `leaf` is its number `index`, or `BadProof`."""
     if not 0 <= index < size:
         raise BadProof(f"index {index} outside a tree of {size}")
     _require_hashes(leaf, *proof)
@@ -134,8 +140,7 @@ def verify_inclusion(
         node, last = node >> 1, last >> 1
     if last != 0:
         raise BadProof("too short")
-    if hash_ != root:
-        raise BadProof("it leads to another root")
+    return hash_
 
 
 def verify_consistency(

@@ -36,6 +36,23 @@ def parse_plain(value: object, type_: type[T], *, kind: str | None = None) -> T:
     return decode(encode(_arrays(value, _type_info(type_), kind)), type_, kind=kind)
 
 
+def document(format_: str, value: Struct) -> str:
+    """Return `value` as a JSON object that says its format, for a file that people keep."""
+    return json.dumps({"format": format_, **plain(value)}, indent=1)
+
+
+def parse_document(text: str, format_: str, type_: type[T], *, kind: str, max_length: int) -> T:
+    """Return the value that `document` wrote, or raise `Malformed`. It is not verified yet."""
+    loaded = load_json(text, kind=kind, max_length=max_length)
+    found = loaded.pop("format", None) if isinstance(loaded, dict) else None
+    if found == format_:
+        return parse_plain(loaded, type_)
+    if isinstance(found, str) and found.startswith("depoli/"):
+        reason = f"of the format {found[:40]!a}, not {format_}"
+        raise Malformed(kind, f"{reason}: it is something else, or of another version")
+    raise Malformed(kind, f"not an object with format {format_}")
+
+
 def load_json(text: str, *, kind: str, max_length: int) -> object:
     """Return what this JSON says; raise `Malformed` if it is none, says a key twice or is too long.
 

@@ -5,7 +5,6 @@ genesis, and follows the validators from there. It says that a quorum committed 
 entry; it does not say that nothing happened to the same claim since.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -16,9 +15,9 @@ from ledger.block import Header
 from ledger.certificate import CommitCertificate
 from ledger.encoding import U63_MAX, Struct, decode
 from ledger.entry import Entry
-from ledger.errors import Malformed, Mismatch
+from ledger.errors import Mismatch
 from ledger.merkle import verify_inclusion
-from ledger.plain import load_json, parse_plain, plain
+from ledger.plain import document, parse_document
 from ledger.validators import Bytes32, ValidatorSet
 
 MAX_CHANGES: Final = 1024  # changes of validators since genesis
@@ -59,15 +58,13 @@ class Receipt(Struct):
 
 def to_json(receipt: Receipt) -> str:
     """Return the receipt as a JSON object, for a file that people keep."""
-    return json.dumps({"format": FORMAT, **plain(receipt)}, indent=1)
+    return document(FORMAT, receipt)
 
 
 def parse_json(text: str) -> Receipt:
     """Return the receipt in this JSON, or raise `Malformed`. It is not verified yet."""
-    value = load_json(text, kind="receipt", max_length=MAX_JSON_LENGTH)
-    if not isinstance(value, dict) or value.pop("format", None) != FORMAT:
-        raise Malformed("receipt", f"not an object with format {FORMAT}")
-    return parse_plain(value, Receipt)
+    length = MAX_JSON_LENGTH
+    return parse_document(text, FORMAT, Receipt, kind="receipt", max_length=length)
 
 
 def parse(data: bytes) -> Receipt:

@@ -3,16 +3,15 @@
 Whoever holds the genesis sees that at least quorum + quorum - n of the validators signed both.
 """
 
-import json
 from typing import Annotated, Final
 
 import msgspec
 
 from ledger.decided import Decided
 from ledger.encoding import Struct
-from ledger.errors import BadProof, Malformed, Mismatch
+from ledger.errors import BadProof, Mismatch
 from ledger.merkle import verify_consistency
-from ledger.plain import load_json, parse_plain, plain
+from ledger.plain import document, parse_document
 from ledger.receipt import MAX_JSON_LENGTH
 from ledger.validators import Bytes32, ValidatorSet
 
@@ -51,12 +50,10 @@ class SplitView(Struct):
 
 def to_json(found: SplitView) -> str:
     """Return it as a JSON object, for a file that people keep."""
-    return json.dumps({"format": FORMAT, **plain(found)}, indent=1)
+    return document(FORMAT, found)
 
 
 def parse_json(text: str) -> SplitView:
     """Return what is in this JSON, or raise `Malformed`. It is not verified yet."""
-    value = load_json(text, kind="split view", max_length=2 * MAX_JSON_LENGTH)
-    if not isinstance(value, dict) or value.pop("format", None) != FORMAT:
-        raise Malformed("split view", f"not an object with format {FORMAT}")
-    return parse_plain(value, SplitView)
+    length = 2 * MAX_JSON_LENGTH
+    return parse_document(text, FORMAT, SplitView, kind="split view", max_length=length)

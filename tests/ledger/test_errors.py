@@ -11,6 +11,7 @@ from ledger.errors import (
     Mismatch,
     NoQuorum,
     NotKept,
+    OtherVoters,
     StoreDamaged,
     StoreLocked,
 )
@@ -26,6 +27,11 @@ from ledger.errors import (
         (Mismatch("height", 1, 2), "height: expected 1, found 2"),
         (BadProof("too long"), "proof fails: too long"),
         (NoQuorum(2, 3), "2 signatures where a quorum needs 3"),
+        (
+            OtherVoters(7, b"\x01", b"\x02"),
+            "block 7 names validators 02…, those known are 01…:"
+            " a change of validators is not known here",
+        ),
         (StoreDamaged("a/b", 7, "rot"), "a/b: damaged at byte 7: rot"),
         (StoreDamaged("a/b", 7, "rot", height=3), "a/b: damaged at byte 7 (block 3): rot"),
         (StoreLocked("a/b"), "a/b is in use by another process; stop it first"),
