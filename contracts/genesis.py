@@ -189,6 +189,10 @@ class SignedGenesis(Struct):
     def verify(self) -> None:
         """Raise `BadGenesis` unless this founds a chain and every validator signed it."""
         self.genesis.check()
+        self.verify_signatures()
+
+    def verify_signatures(self) -> None:
+        """Raise `BadGenesis` unless every validator signed it; `genesis` has been checked."""
         validators = self.genesis.validator_set.members
         signers = [signature.validator for signature in self.signatures]
         if signers != [validator.member for validator in validators]:

@@ -54,9 +54,7 @@ def genesis_json(genesis: Genesis) -> str:
 
 def parse_genesis_json(text: str | bytes) -> Genesis:
     """Return the genesis in a draft, checked; raise `BadGenesis`."""
-    genesis = _genesis(strict_json.require_fields(_parse(text), _FIELDS, BadGenesis, "the draft"))
-    genesis.check()
-    return genesis
+    return _genesis(strict_json.require_fields(_parse(text), _FIELDS, BadGenesis, "the draft"))
 
 
 def signed_json(signed: SignedGenesis) -> str:
@@ -81,7 +79,7 @@ def parse_signed_json(text: str | bytes) -> SignedGenesis:
         for item in _list(found["signatures"], "signatures")
     )
     signed = SignedGenesis(genesis, signatures)
-    signed.verify()
+    signed.verify_signatures()
     return signed
 
 
@@ -148,6 +146,7 @@ def _parse(text: str | bytes) -> object:
 
 
 def _genesis(found: dict[str, Any]) -> Genesis:
+    """Return the genesis in JSON, checked."""
     if found["format"] != FORMAT:
         raise BadGenesis(f"the format of a genesis is {FORMAT}")
     names = Parameters.__struct_fields__
