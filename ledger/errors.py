@@ -70,8 +70,8 @@ class OtherVoters(LedgerError):
 
     def __init__(self, height: int, expected: bytes, found: bytes) -> None:
         super().__init__(
-            f"block {height} names validators {found.hex()}…, those known are {expected.hex()}…:"
-            " a change of validators is not known here"
+            f"block {height} names validators {found.hex()}…,"
+            f" but {expected.hex()}… vote as far as their changes are known"
         )
         self.height = height
         self.expected = expected  # how the hash of those known begins

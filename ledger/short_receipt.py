@@ -1,9 +1,9 @@
 """The short form of a receipt, which fits in a QR code: what follows from the rest is left out.
 
 Left out are the changes of validators, what the header says that its reader knows (the chain, who
-votes), the root of the log, to which the proof leads, and the block id. A reader who has the genesis
-and, where validators have changed, their changes from any other file makes the receipt from it
-again; then the whole receipt is verified, so that nothing is believed that it leaves out.
+votes), the root of the log, to which the proof leads, and the block id. Who has the genesis and,
+where validators have changed, their changes from any other file makes the receipt from it again;
+then the whole receipt is verified, so that nothing is believed that it leaves out.
 
 As text: `DEPOLI1:` and decimal digits, 17 for each 7 bytes, which a QR code holds without loss.
 """

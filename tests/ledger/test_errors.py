@@ -29,8 +29,7 @@ from ledger.errors import (
         (NoQuorum(2, 3), "2 signatures where a quorum needs 3"),
         (
             OtherVoters(7, b"\x01", b"\x02"),
-            "block 7 names validators 02…, those known are 01…:"
-            " a change of validators is not known here",
+            "block 7 names validators 02…, but 01… vote as far as their changes are known",
         ),
         (StoreDamaged("a/b", 7, "rot"), "a/b: damaged at byte 7: rot"),
         (StoreDamaged("a/b", 7, "rot", height=3), "a/b: damaged at byte 7 (block 3): rot"),
