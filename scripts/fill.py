@@ -14,11 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from consensus import promises
+from consensus.messages import commits
 from contracts.execute import DirectSignatures
-from node import testnet
+from ledger.keys import Role, SigningKey
+from node import keystore, testnet
 from node.ceremony import load_genesis
 from node.chain import SEGMENTS, STATE, Chain
 from node.config import load_config
+from node.journal import Journal, Kind, Record
 from node.testnet import LocalNetwork
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # scripts are not installed
@@ -102,9 +106,24 @@ def grow(chain: Chain, trade: Trade) -> None:
 
 
 def give(network: LocalNetwork) -> None:
-    """Let every node that was never started begin with the chain that was made."""
+    """Let every node that was never started begin with the chain that was made.
+
+    Their journals hold what they signed: without that they would fall silent, as they must.
+    """
+    chain = open_chain(network, network.directory / FOLDER)
+    chain.close()
+    said = {} if chain.certificate is None else {c.signer: c for c in commits(chain.certificate)}
     for organisation in network.validators:
-        copy_chain(network.directory / FOLDER, load_config(organisation.node).data)
+        data = load_config(organisation.node).data
+        copy_chain(network.directory / FOLDER, data)
+        key = SigningKey(keystore.load_seed(organisation.keys, Role.CONSENSUS)).public
+        journal = Journal.open(data / "journal", network.chain_id + key)
+        assert journal is not None  # made with the node
+        index = chain.state.validators.index_of(key)
+        if index in said:
+            promise = promises.encode(promises.Said(said[index]))
+            journal.append([Record(chain.height, Kind.PROMISE, promise)])
+        journal.close()
 
 
 def copy_chain(source: Path, target: Path) -> None:

@@ -1,0 +1,94 @@
+"""The chain of very many claims, with few: a chain like any other, from which nodes go on."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts import calls
+from ledger.encoding import encode
+from ledger.entry import APPLIED
+from node import testnet
+from node.audit.export import Writer
+from node.audit.replay import verify_export
+from node.ceremony import load_genesis
+from node.cli.home import load_home
+from scripts.fill import FOLDER, give, network_in, open_chain
+from scripts.trade import CLAIMS, Sender
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCKS = 6  # in which every part of a wave's life stands
+
+
+def filled(folder: Path, claims: int) -> dict[str, Any]:
+    command = [sys.executable, "scripts/fill.py", "--claims", str(claims), "--out", str(folder)]
+    command += ["--shops", "12", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> testnet.LocalNetwork:
+    folder = tmp_path_factory.mktemp("fill") / "network"
+    told = filled(folder, BLOCKS * CLAIMS - CLAIMS)
+    assert (told["claims"], told["height"]) == (BLOCKS * CLAIMS - CLAIMS, BLOCKS)
+    return network_in(folder)
+
+
+def test_what_was_interrupted_is_gone_on_with(
+    network: testnet.LocalNetwork, tmp_path: Path
+) -> None:
+    again = tmp_path / "network"
+    shutil.copytree(network.directory, again)
+    shutil.rmtree(again / FOLDER)
+    filled(again, CLAIMS)
+    told = filled(again, BLOCKS * CLAIMS - CLAIMS)
+    whole = filled(network.directory, 0)
+    assert (told["height"], told["log_root"]) == (whole["height"], whole["log_root"])
+
+
+def test_an_auditor_finds_it_true(network: testnet.LocalNetwork, tmp_path: Path) -> None:
+    chain = open_chain(network, network.directory / FOLDER)
+    path, genesis = tmp_path / "export", load_genesis(network.genesis)
+    try:
+        with Writer(path, genesis) as writer:
+            for record in chain.records(1):
+                writer.append(record)
+            writer.finish()
+    finally:
+        chain.close()
+    report = verify_export(path, genesis, workers=1)
+    assert report.header.height == BLOCKS
+    assert report.calls["ClaimSubmit"] == BLOCKS * CLAIMS - CLAIMS
+    assert {"ClaimAccept", "ClaimReject", "SettlementConfirm"} <= report.calls.keys()
+    assert not report.refusals
+
+
+def test_nodes_begin_with_it_and_go_on(network: testnet.LocalNetwork) -> None:
+    give(network)
+    shop = network.shops[0]
+    home = load_home(shop.home)
+    sender = Sender(shop.member, home.key(), network.chain_id)
+    call = calls.PrescriptionCommit(bytes(32))
+    sent = sender.sign([call], "anew", int(time.time()) + 600)
+    network.start()
+    try:
+        request = urllib.request.Request(  # noqa: S310 - of our own node
+            f"{network.api(network.validators[0].label)}/v1/transactions?wait=30",
+            encode((sent.raw,)),
+            {"Authorization": f"Bearer {home.token()}", "Content-Type": "application/msgpack"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own node
+            (told,) = json.load(answer)["transactions"]
+    finally:
+        network.stop()
+    assert told["status"] == "committed"
+    assert told["height"] > BLOCKS
+    assert [outcome["code"] for outcome in told["outcomes"]] == [APPLIED]
