@@ -7,7 +7,7 @@ import msgspec
 
 from ledger import merkle
 from ledger.certificate import CommitCertificate
-from ledger.encoding import U16_MAX, U32_MAX, U63_MAX, Struct, encode
+from ledger.encoding import U16_MAX, U32_MAX, U63_MAX, Struct, decode, encode
 from ledger.entry import Outcome
 from ledger.errors import Mismatch
 from ledger.hashing import NO_HASH, Domain, Hash, hash_of
@@ -18,6 +18,8 @@ MAX_BLOCK_BYTES: Final = 4 << 20  # of transactions; relates to node.p2p's frame
 MAX_BLOCK_TRANSACTIONS: Final = 4096
 MAX_EVIDENCE: Final = 16
 MAX_EVIDENCE_BYTES: Final = 64 << 10
+
+_BARE: Final = b"\x92"  # MessagePack: an array of two; that of a whole block has three
 
 Version = Annotated[int, msgspec.Meta(ge=FIRST_VERSION, le=U16_MAX)]
 Height = Annotated[int, msgspec.Meta(ge=0, le=U63_MAX)]
@@ -119,6 +121,26 @@ class CommittedBlock(Struct):
     block: Block
     certificate: CommitCertificate
     outcomes: tuple[Outcome, ...]  # one per call, in the order of the entries
+
+
+class BareBlock(Struct):
+    """What is kept of a decided block whose body was pruned: the other record of those files."""
+
+    header: Header
+    certificate: CommitCertificate
+
+
+def is_bare(record: bytes) -> bool:
+    """Return whether a record of a segment file is a `BareBlock`; else it is a whole block."""
+    return record[:1] == _BARE
+
+
+def bare(record: bytes) -> BareBlock:
+    """Return what a record of a segment file says without the body. Raises `Malformed`."""
+    if is_bare(record):
+        return decode(record, BareBlock)
+    committed = decode(record, CommittedBlock)
+    return BareBlock(committed.block.header, committed.certificate)
 
 
 def evidence_root(evidence: tuple[bytes, ...]) -> Hash:

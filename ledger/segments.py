@@ -4,6 +4,9 @@ A file `blocks-<first height>.seg` is a header, then records; the one with the h
 the others are sealed and never written again. A record is u32 length, u32 CRC32C, payload. All
 numbers are big-endian. The checksum covers a salt drawn for the file, then the payload: so nobody
 who puts bytes into a block can make them look like a record when a damaged file is searched.
+
+A record is a whole block, or a bare one: its header and its certificate. Blocks are made bare from
+the lowest up, file by file, each replaced whole; so bare ones never lie above a whole one.
 """
 
 import mmap
@@ -13,17 +16,20 @@ import secrets
 import sys
 import threading
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
+from itertools import pairwise
 from pathlib import Path
 from struct import Struct
 from typing import Final
 
 import google_crc32c
 
+from ledger.block import bare, is_bare
+from ledger.encoding import encode
 from ledger.errors import Mismatch, NotKept, StoreDamaged
 from ledger.lock import DirectoryLock
 
@@ -51,10 +57,19 @@ class TornTail:
     height: int  # of the block that it would have been
 
 
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """A file whose blocks were made bare."""
+
+    height: int  # of the last of them
+    freed: int  # bytes
+
+
 class Segments:
     """The blocks of one chain, in the order of their heights.
 
-    One thread writes; any number may read what is durable. `close` when nobody reads any more.
+    One thread writes, one may prune, any number read what is durable. `close` when none of them
+    does any more.
     """
 
     def __init__(
@@ -68,6 +83,7 @@ class Segments:
         self._failed = False
         self._open, self.torn_tail = _recover(directory, self._starts[-1], chain_id)
         self._last = self._open.last_height
+        self._first_whole = self._found_whole()
 
     @classmethod
     def open(
@@ -99,6 +115,11 @@ class Segments:
     def first_height(self) -> int:
         """The lowest height that is kept."""
         return self._starts[0]
+
+    @property
+    def first_whole(self) -> int:
+        """The lowest height whose block is not bare; the next one where all are."""
+        return self._first_whole
 
     @property
     def last_height(self) -> int:
@@ -142,18 +163,38 @@ class Segments:
         self._last = self._open.last_height
 
     def read(self, height: int) -> bytes:
-        """Return the block at `height`. Raises `NotKept`, or `StoreDamaged` if it is not whole."""
+        """Return the record at `height`. Raises `NotKept`, or `StoreDamaged` if it is damaged."""
         if not self.first_height <= height <= self._last:
             raise NotKept(height, self.first_height, self._last)
         with self._guard:
             return self._file_of(height).read(height)
 
     def iterate(self, from_height: int) -> Iterator[bytes]:
-        """Yield the blocks from `from_height` to the last one, in order. Raises as `read` does."""
+        """Yield the records from `from_height` to the last one, in order. Raises as `read` does."""
         height = from_height
         while height <= self._last:
             yield self.read(height)
             height += 1
+
+    def seal(self) -> None:
+        """End the last file, so that its blocks can be pruned. For who writes. Raises OSError."""
+        self.sync()
+        if self._open.count:
+            self._roll()
+
+    def prune(self, before: int) -> Iterator[Pruned]:
+        """Make the blocks below `before` bare as far as they are in sealed files; tell each file.
+
+        What was yielded is durable. Interrupted at any point, it is gone on with by another call.
+        Raises `StoreDamaged` where a block is not whole, OSError.
+        """
+        with self._guard:
+            sealed = list(pairwise(self._starts))
+        for start, following in sealed:
+            if start >= before:
+                return
+            if self._first_whole < min(before, following):
+                yield self._stripped(start, following, before)
 
     def close(self) -> None:
         """Close the files and let others open them; what was not synced may be lost."""
@@ -177,6 +218,52 @@ class Segments:
             self._open.close()
             self._open = file
             self._starts.append(start)
+
+    def _stripped(self, start: int, following: int, before: int) -> Pruned:
+        file = _File(self._directory, start, self._chain_id)
+        try:
+            file.index(next_start=following)
+            records = (
+                encode(bare(record)) if height < before else record
+                for height in range(start, following)
+                for record in (file.read(height),)
+            )
+            write_file(self._directory, start, self._chain_id, records)
+            size = file.size
+        finally:
+            file.close()
+        with self._guard:
+            self._first_whole = min(before, following)
+            replaced = self._sealed.pop(start, None)
+            if replaced is not None:
+                replaced.close()  # the disk keeps what was in it until then
+        freed = size - segment_path(self._directory, start).stat().st_size
+        return Pruned(self._first_whole - 1, freed)
+
+    def _found_whole(self) -> int:
+        """Find where whole blocks begin. What is damaged counts as whole: reading it will tell."""
+        starts = self._starts
+        place = bisect_left(starts, True, key=lambda start: not self._begins_bare(start))  # noqa: FBT003
+        if place == 0:
+            return starts[0]
+        end = starts[place] if place < len(starts) else self._last + 1
+        heights = range(starts[place - 1], end)
+        return heights[0] + bisect_left(heights, True, key=lambda height: not self._is_bare(height))  # noqa: FBT003
+
+    def _begins_bare(self, start: int) -> bool:
+        """Return whether a file begins with a bare block, by its first record alone."""
+        with suppress(StoreDamaged):
+            file = _File(self._directory, start, self._chain_id)
+            try:
+                return is_bare(file.first())
+            finally:
+                file.close()
+        return False
+
+    def _is_bare(self, height: int) -> bool:
+        with suppress(StoreDamaged):
+            return is_bare(self.read(height))
+        return False
 
     def _file_of(self, height: int) -> "_File":
         place = bisect_right(self._starts, height) - 1
@@ -252,6 +339,10 @@ class _File:
         if payload is None:
             raise StoreDamaged(self.name, offset, "the checksum does not match", height=height)
         return payload
+
+    def first(self) -> bytes:
+        """Return the first record where it is whole, else nothing."""
+        return self._payload(_HEAD_BYTES, self.size) or b""
 
     def index(self, *, next_start: int) -> None:
         """Find the records of a sealed file by their lengths; `read` checks each of them."""

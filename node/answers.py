@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from typing import Final, Protocol
 
 from ledger.encoding import encode
-from ledger.errors import StoreDamaged
+from ledger.errors import NotKept, StoreDamaged
 from ledger.transaction import Transaction
 from node import budget, clock
 from node.budget import Budget, Budgets
@@ -92,14 +92,14 @@ class Answers:
         for height in range(first, top + 1):
             try:
                 record = await loop.run_in_executor(self._reader, self._chain.record, height)
-            except StoreDamaged:
-                break  # the operator is told by the chain, and the peer asks another
+            except (NotKept, StoreDamaged):
+                break  # of damage the operator is told by the chain; the peer asks another
             size += len(record)
             if records and size > BULK_BYTES:
                 break
             records.append(record)
         self._budgets.of(link.peer.node_key).spend(len(records) * budget.RECORD_S)
-        self.send(link, Blocks(first, tuple(records)))
+        self.send(link, Blocks(first, tuple(records), self._chain.first_body))
 
 
 def _raws(found: Iterable[Transaction | None]) -> tuple[bytes, ...]:

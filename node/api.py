@@ -19,7 +19,7 @@ from contracts.errors import UnknownVersion
 from contracts.genesis import SignedGenesis
 from ledger.block import MAX_EVIDENCE
 from ledger.encoding import decode
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, NotKept
 from ledger.plain import plain
 from ledger.receipt import to_json as receipt_json
 from ledger.transaction import MAX_TRANSACTION_BYTES, Transaction, parse
@@ -221,7 +221,8 @@ class Api:
             became = known.get(id_) or await self._committed(id_) or Pending(waiting.id)
             return web.json_response(views.result(became))
         found = await self._committed(id_)
-        if found is None or not may_read(grant, found.sender):
+        # Of one that was pruned nobody knows any more whose it was: its id tells its height.
+        if found is None or not (found.sender is None or may_read(grant, found.sender)):
             raise not_found("transaction", id_)
         return web.json_response(views.result(found))
 
@@ -234,7 +235,11 @@ class Api:
         height = self._chain.height if name == "latest" else parse_digits(name, "height")
         if not 1 <= height <= self._chain.height:
             raise Problem(404, "not-found", f"there is no block {height} yet")
-        committed = await self._in_worker(self._chain.block, height)
+        try:
+            committed = await self._in_worker(self._chain.block, height)
+        except NotKept:
+            head = await self._in_worker(self._chain.head, height)
+            return web.json_response(views.bare_block(head))
         return web.json_response(views.block(committed, with_ids=grant.allows(Scope.AUDIT)))
 
     async def receipt(self, request: web.Request) -> web.Response:
@@ -251,7 +256,9 @@ class Api:
         """Stream the blocks from a height on, framed as in the segment files."""
         require(request, Scope.AUDIT)
         first = parse_number(request, "from", 1, 1, 1 << 62)
-        last = self._chain.height
+        last, kept = self._chain.height, self._chain.first_body
+        if first < kept:
+            raise NotKept(first, kept, last)
         response = web.StreamResponse(headers={"Content-Type": "application/octet-stream",
                                                "Depoli-Height": str(last)})  # fmt: skip
         await response.prepare(request)

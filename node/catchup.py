@@ -5,7 +5,8 @@ that bounds the memory; they are executed in order, and each block is verified w
 of its height, which only the chain below it tells. Nobody is believed: who sends what no quorum
 decided, who is slow or silent, who claims heights that never come or whose height falls is named in
 the log and avoided for a while, longer each time, also when it reconnects. Nobody is avoided for
-ever; and where blocks are known to be there, the slow are asked rather than nobody.
+ever; and where blocks are known to be there, the slow are asked rather than nobody. A peer may have
+pruned what is old: it says so, is not blamed, and is asked for what it keeps.
 """
 
 from collections import deque
@@ -73,6 +74,7 @@ class _Standing:
     pace_s: float | None = None  # that a block took, lately
     is_liar: bool = False  # it sent what it cannot have got; else it is slow at worst
     late: _Asked | None = None  # what it was asked for and did not send in time
+    kept_from: int = 1  # it says that it keeps no block below
 
 
 @dataclass
@@ -114,6 +116,7 @@ class Catchup:
         self._avoided = Penalties(AVOIDED_S, MAX_AVOIDED_S)
         self._standing: dict[bytes, _Standing] = {}
         self._run: _Run | None = None
+        self._told_pruned = -REPORT_S  # when it was last said that nobody keeps what is lacking
 
     # --- what peers say ----------------------------------------------------------------------
 
@@ -136,10 +139,13 @@ class Catchup:
         """Learn that a link is down: what it was asked for is asked of others."""
         for known in (self._claims, self._stated, self._asked):
             known.pop(key, None)
+        self._of(key).kept_from = 1  # it may come back with more
         self.check()
 
-    def came(self, key: bytes, first: int, records: tuple[bytes, ...]) -> bool:
+    def came(self, key: bytes, first: int, records: tuple[bytes, ...], kept_from: int = 1) -> bool:
         """Take blocks that a peer sent; what it was not asked for only if it is the next block.
+
+        It keeps none below `kept_from`.
 
         Returns whether this node asked for them, or can use them.
         """
@@ -155,7 +161,10 @@ class Catchup:
             due = [first]
         else:
             return False
-        if not records:
+        standing.kept_from = kept_from
+        if not records and kept_from > first:
+            pass  # it pruned them: another is asked
+        elif not records:
             claimed = self._claims.get(key, 0)
             self._claims[key] = min(claimed, first - 1)
             self._avoid(key, f"it claims {claimed} blocks and has no block {first}", lies=True)
@@ -232,7 +241,11 @@ class Catchup:
 
         A slow peer is better than none where f + 1 validators say that the block is there.
         """
-        idle = [k for k, last in self._claims.items() if last >= first and k not in self._asked]
+        idle = [
+            key
+            for key, last in self._claims.items()
+            if self._of(key).kept_from <= first <= last and key not in self._asked
+        ]
         good = [key for key in idle if not self._avoided.left(key)]
         if good:
             return min(good, key=lambda key: (self._of(key).pace_s or 0.0, key))
@@ -293,6 +306,11 @@ class Catchup:
             for key in self._claims
             if self._avoided.left(key)
         }
+        avoided |= {
+            self._label(key): f"it keeps blocks from {self._of(key).kept_from} on"
+            for key in self._claims
+            if self._of(key).kept_from > height + 1
+        }
         return Progress(
             height,
             target,
@@ -304,6 +322,7 @@ class Catchup:
 
     def _report(self, now: float) -> None:
         height, behind = self._height(), self.target - self._height()
+        self._report_pruned(height + 1, now)
         run = self._run
         if run is None:
             if behind >= BEHIND:
@@ -330,4 +349,19 @@ class Catchup:
                 blocks_per_s=progress.blocks_per_s,
                 left_s=progress.left_s,
                 peers=list(progress.peers),
+            )
+
+    def _report_pruned(self, following: int, now: float) -> None:
+        """Say what to do where every peer that is further has pruned the next block."""
+        ahead = [key for key, last in self._claims.items() if last >= following]
+        kept = [self._of(key).kept_from for key in ahead]
+        if following > self.target or min(kept, default=0) <= following:
+            return
+        if now - self._told_pruned >= REPORT_S:
+            self._told_pruned = now
+            self._log.error(
+                "no peer keeps the next block",
+                height=following,
+                kept_from=min(kept),
+                hint='set sync.mode = "snapshot", or take the data of a node that keeps all',
             )

@@ -17,7 +17,7 @@ from contracts.errors import Inadmissible
 from contracts.execute import Executed, Signatures, execute
 from contracts.genesis import Genesis
 from ledger import merkle
-from ledger.block import Body, CommittedBlock
+from ledger.block import BareBlock, Body, CommittedBlock, bare, is_bare
 from ledger.certificate import CommitCertificate
 from ledger.decided import Decided
 from ledger.encoding import decode, encode
@@ -45,10 +45,10 @@ class Committed:
     """A transaction is in a block."""
 
     id: Hash
-    sender: bytes
+    sender: bytes | None  # None where it was pruned
     height: int
     time: int  # of the block, unix seconds
-    outcomes: tuple[Outcome, ...]  # one per call
+    outcomes: tuple[Outcome, ...]  # one per call; none where it was pruned
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,11 @@ class Chain(Applied):
         return self._segments.first_height
 
     @property
+    def first_body(self) -> int:
+        """The lowest height whose whole block is kept; the next one where none is."""
+        return self._segments.first_whole
+
+    @property
     def torn_tail(self) -> TornTail | None:
         """What was cut off the segments at opening: a block whose writing was interrupted."""
         return self._segments.torn_tail
@@ -163,7 +168,7 @@ class Chain(Applied):
             return True  # every node of this chain has the genesis
         if not self.first_height - 1 <= height < self.height:
             return False  # what is not kept cannot be compared
-        return self.block(height + 1).block.header.parent == block_id
+        return self.head(height + 1).header.parent == block_id
 
     def eras(self, first: int, limit: int) -> list[Era]:
         """Return who votes from which height on, from era `first`: the last may not have begun."""
@@ -176,10 +181,21 @@ class Chain(Applied):
         self._segments.close()
 
     def record(self, height: int) -> bytes:
-        """Return the encoded `CommittedBlock` at `height`, which must be there.
+        """Return the encoded `CommittedBlock` at `height`, which must have been decided.
 
-        Raises `StoreDamaged`, which `damage` tells from then on.
+        Raises `NotKept` where its body was pruned, and `StoreDamaged`, which `damage` tells from
+        then on.
         """
+        record = self._record(height)
+        if is_bare(record):
+            raise NotKept(height, self.first_body, self.height)
+        return record
+
+    def head(self, height: int) -> BareBlock:
+        """Return header and certificate at `height`, also of a pruned block. Raises the same."""
+        return bare(self._record(height))
+
+    def _record(self, height: int) -> bytes:
         try:
             return self._segments.read(height)
         except StoreDamaged as error:
@@ -192,15 +208,23 @@ class Chain(Applied):
             yield self.record(height)
 
     def block(self, height: int) -> CommittedBlock:
-        """Return the block at `height`, which must be there."""
+        """Return the block at `height`, which must have been decided. Raises as `record`."""
         return decode(self.record(height), CommittedBlock)
 
     def committed(self, transaction_id: bytes) -> Committed | None:
-        """Return what became of a transaction in the chain, None where it is not."""
+        """Return what became of a transaction in the chain, None where it is not.
+
+        Of one that was pruned only its block is known.
+        """
         place = self.index.place(transaction_id)
         if place is None:
             return None
-        entries = entries_of(self.block(place.height), transaction_id)
+        try:
+            block = self.block(place.height)
+        except NotKept:
+            header = self.head(place.height).header
+            return Committed(Hash(transaction_id), None, header.height, header.time, ())
+        entries = entries_of(block, transaction_id)
         first = entries[0]
         outcomes = tuple(entry.outcome for entry in entries)
         return Committed(Hash(transaction_id), first.sender, first.height, first.time, outcomes)
@@ -224,11 +248,14 @@ class Chain(Applied):
         return Accused(Hash(offence), member, found.height, found.included, found.index)
 
     def proof(self, accused: Accused) -> bytes:
-        """Return the encoded evidence that convicted."""
+        """Return the encoded evidence that convicted. Raises as `record`."""
         return self.block(accused.included).block.body.evidence[accused.index]
 
     def receipt(self, transaction_id: bytes, position: int) -> Receipt | None:
-        """Return the receipt of one call of a transaction, None where it is not in the chain."""
+        """Return the receipt of one call of a transaction, None where it is not in the chain.
+
+        Raises as `record`.
+        """
         place = self.index.place(transaction_id)
         if place is None:
             return None
@@ -251,12 +278,16 @@ class Chain(Applied):
     def signed_by(self, transaction_id: bytes) -> bytes | None:
         """Return the public key that signed a transaction, None where it is not in the chain.
 
-        It is one of its sender, or of whom the sender lets act for him.
+        Or not any more. It is one of its sender, or of whom the sender lets act for him.
         """
         place = self.index.place(transaction_id)
         if place is None:
             return None
-        id_ = transaction_in(self.block(place.height), transaction_id).body.key_id
+        try:
+            block = self.block(place.height)
+        except NotKept:
+            return None
+        id_ = transaction_in(block, transaction_id).body.key_id
         owner = registry.owner_of(self._reader, id_)
         assert owner is not None  # or it would be in no block
         found = registry.key(self._reader, owner, id_)
@@ -264,13 +295,15 @@ class Chain(Applied):
         return found.public
 
     def decided(self, height: int) -> Decided:
-        """Return the header at `height`, which must be there, and how to come to trust it."""
-        committed = self.block(height)
-        header = committed.block.header
-        return Decided(header, committed.certificate, self.changes(height))
+        """Return the header at `height`, and how to come to trust it. Raises as `record`."""
+        head = self.head(height)
+        return Decided(head.header, head.certificate, self.changes(height))
 
     def entries(self, first: int, count: int) -> list[Entry]:
-        """Return entries of the log from number `first` on, all of which must be there."""
+        """Return entries of the log from number `first` on, all of which were decided.
+
+        Raises as `record`.
+        """
         found: list[Entry] = []
         while len(found) < count:
             number = first + len(found)
@@ -280,14 +313,23 @@ class Chain(Applied):
 
     def _entries_around(self, number: int) -> tuple[int, list[Entry]]:
         """Return the entries of the block that holds one, and the number of the first."""
-        committed = self.block(self.index.height_of(number))
+        height = self.index.height_of(number)
+        if height is None:
+            raise NotKept(self.first_height - 1, self.first_body, self.height)
+        committed = self.block(height)
         entries = entries_in(committed)
-        return committed.block.header.log_size - len(entries), entries
+        begins = committed.block.header.log_size - len(entries)
+        if number < begins:  # it is of a block below the snapshot with which the node began
+            raise NotKept(self.first_height - 1, self.first_body, self.height)
+        return begins, entries
 
     def entries_concerning(
         self, member: bytes, *, after: int, limit: int
     ) -> list[tuple[int, Entry]]:
-        """Return entries that concern `member`, each with its number, from its `after`th on."""
+        """Return entries that concern `member`, each with its number, from its `after`th on.
+
+        Raises as `record`.
+        """
         found: list[tuple[int, Entry]] = []
         begins, entries = 0, list[Entry]()
         for number in self.index.concerning(member, after=after, limit=limit):
@@ -299,7 +341,7 @@ class Chain(Applied):
     def heads_at(self, height: int) -> Heads:
         """Return the heads of all members after the block at `height`, which must be there."""
         newest = self.state.heads
-        size = self.block(height).block.header.log_size
+        size = self.head(height).header.log_size
         heads = (
             (member, self.index.head_at(member, head, size)) for member, head in newest.items()
         )
@@ -324,9 +366,8 @@ class Chain(Applied):
         return History(member, before, after, entries, self.changes(end))
 
     def _standing(self, member: bytes, height: int) -> Standing:
-        committed = self.block(height)
-        proof = self.heads_at(height).prove(member)
-        return Standing(committed.block.header, committed.certificate, proof)
+        head = self.head(height)
+        return Standing(head.header, head.certificate, self.heads_at(height).prove(member))
 
     def concerned(self, entry: Entry) -> tuple[bytes, ...]:
         """Return whom an entry concerns: its sender and, where it was applied, its counterparty."""
@@ -334,7 +375,7 @@ class Chain(Applied):
 
     def _catch_up(self, directory: Path, signatures: Signatures) -> None:
         """Apply the blocks that the store has not applied."""
-        first, last = self.first_height, self._segments.last_height
+        first, last = self.first_body, self._segments.last_height
         if self.height + 1 < first:  # the snapshot that came before the blocks is not in the store
             lost = f"it is at block {self.height}, and the blocks that are kept begin with {first}"
             raise StoreDamaged(str(directory / STATE), 0, lost)

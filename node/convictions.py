@@ -4,9 +4,10 @@ from itertools import groupby
 
 from consensus.evidence import decode
 from contracts.genesis import Genesis
-from ledger.block import CommittedBlock
+from ledger.block import BareBlock
+from ledger.errors import NotKept
 from node.audit.conviction import Conviction, Decision, convict, standing_of
-from node.audit.words import Deed, deed_of
+from node.audit.words import Deed, deed_of, pruned_deed
 from node.chain import Accused, Chain
 from node.evidence import Waiting
 
@@ -16,14 +17,21 @@ def recorded_deeds(
 ) -> tuple[list[Deed], tuple[int, int] | None]:
     """Return what stands in the chain above a cursor, and the next cursor, None at the end."""
     page = chain.accusations(after=after, limit=limit)
-    deeds = [
-        deed_of(
-            decode(block.block.body.evidence[each.index]), each.member, genesis, block.block.header
-        )
-        for height, group in groupby(page, key=lambda each: each.included)
-        for block in (chain.block(height),)
-        for each in group
-    ]
+    deeds: list[Deed] = []
+    for height, group in groupby(page, key=lambda each: each.included):
+        try:
+            block = chain.block(height).block
+        except NotKept:
+            header = chain.head(height).header
+            deeds += [
+                pruned_deed(each.offence, each.member, each.height, genesis, header)
+                for each in group
+            ]
+            continue
+        deeds += [
+            deed_of(decode(block.body.evidence[each.index]), each.member, genesis, block.header)
+            for each in group
+        ]
     return deeds, page[-1].cursor if len(page) == limit else None
 
 
@@ -33,7 +41,10 @@ def waiting_deed(waiting: Waiting, genesis: Genesis) -> Deed:
 
 
 def conviction(chain: Chain, accused: Accused) -> Conviction:
-    """Return the conviction for an offence that stands in the chain."""
+    """Return the conviction for an offence that stands in the chain.
+
+    Raises `NotKept` where the evidence was pruned.
+    """
     block = chain.block(accused.included)
     evidence = block.block.body.evidence
     validators = chain.validators_at(accused.height)
@@ -42,11 +53,11 @@ def conviction(chain: Chain, accused: Accused) -> Conviction:
     return convict(
         decode(data),
         validators,
-        _decision(chain.block(accused.height)),
+        _decision(chain.head(accused.height)),
         chain.changes(accused.included),
-        standing_of(data, evidence, _decision(block)),
+        standing_of(data, evidence, Decision(block.block.header, block.certificate)),
     )
 
 
-def _decision(committed: CommittedBlock) -> Decision:
-    return Decision(committed.block.header, committed.certificate)
+def _decision(head: BareBlock) -> Decision:
+    return Decision(head.header, head.certificate)

@@ -340,8 +340,8 @@ class Exchange:
             case Health() as health:
                 if self.checkup is not None:
                     self.checkup.take(link, health)
-            case Blocks(first, records):
-                if self.catchup.came(link.peer.node_key, first, records):
+            case Blocks(first, records, kept_from):
+                if self.catchup.came(link.peer.node_key, first, records, kept_from):
                     spent.spend(-len(payload) * budget.BYTE_S)  # it serves us
             case Told(evidence):
                 for data in evidence:  # of a signature's length each, at the most

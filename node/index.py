@@ -10,6 +10,7 @@ from contracts.explanation import named
 from ledger.block import CommittedBlock
 from ledger.encoding import Struct, decode, encode
 from ledger.entry import APPLIED, Entry
+from ledger.errors import NotKept
 from ledger.hashing import Hash
 from ledger.heads import Head
 from ledger.store import Store
@@ -69,10 +70,10 @@ class Index:
         found = self._store.scan(prefix, limit, after=start)
         return [(int.from_bytes(key[-8:]), Hash(value)) for key, value in found]
 
-    def height_of(self, number: int) -> int:
-        """Return the height of the block that holds an entry, which must be there."""
-        ((_, height),) = self._store.scan(_ENDS, 1, after=_ENDS + number.to_bytes(8))
-        return int.from_bytes(height)
+    def height_of(self, number: int) -> int | None:
+        """Return the height of the block that holds an entry; None where that was never here."""
+        found = self._store.scan(_ENDS, 1, after=_ENDS + number.to_bytes(8))
+        return int.from_bytes(found[0][1]) if found else None
 
     def concerning(self, member: bytes, *, after: int, limit: int) -> list[int]:
         """Return the numbers of entries that concern `member`, in order, from its `after`th on."""
@@ -95,22 +96,29 @@ class Index:
         count = bisect_left(counts, log_size, key=lambda count: _number(row(count)))
         return Head(count, row(count)[-_HASH_BYTES:]) if count else None
 
-    def applied_on(self, thing: bytes, limit: int) -> list[Entry]:
-        """Return the oldest applied entries that name a thing, in their order."""
+    def applied_on(self, thing: bytes, limit: int) -> list[Entry | None]:
+        """Return the oldest applied entries that name a thing, in their order.
+
+        None stands for one that was pruned.
+        """
         found = self._store.scan(_THING + thing + _APPLIED, limit)
         return [self._entry(value[:-1], value[-1]) for _, value in found]
 
-    def refused_on(self, thing: bytes, sender: bytes | None, limit: int) -> list[Entry]:
-        """Return the newest refused entries that name a thing: those of `sender`, None: of all."""
+    def refused_on(self, thing: bytes, sender: bytes | None, limit: int) -> list[Entry | None]:
+        """Return the newest refused entries likewise: those of `sender`, or of all."""
         prefix = _THING + thing
         after = prefix + _APPLIED + _NEWEST_FIRST.to_bytes(8)
         found = self._store.scan(prefix + (sender or b""), limit, after=after)
         return [self._entry(value[:-1], value[-1]) for _, value in found]
 
-    def _entry(self, transaction_id: bytes, position: int) -> Entry:
+    def _entry(self, transaction_id: bytes, position: int) -> Entry | None:
         place = self.place(transaction_id)
         assert place is not None, "the index names a transaction that is not in the chain"
-        return entries_of(self._block(place.height), transaction_id)[position]
+        try:
+            block = self._block(place.height)
+        except NotKept:
+            return None
+        return entries_of(block, transaction_id)[position]
 
 
 def rows(executed: Executed, first: int) -> dict[bytes, bytes]:

@@ -1,15 +1,20 @@
 """RFC 9457 problem details: what every refusal of the HTTP API looks like."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from contracts.errors import Inadmissible
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, NotKept
 from node.errors import NodeError
 from node.log import Log
+
+PRUNED: Final = (
+    "this node pruned what is older, or began with a snapshot:"
+    " ask a node that keeps more, or look into an export of the chain"
+)
 
 
 class Problem(Exception):
@@ -53,6 +58,8 @@ def middleware(log: Log) -> Middleware:
             return await handler(request)
         except Problem as problem:
             return problem.response()
+        except NotKept as error:
+            return Problem(410, "pruned", str(error), PRUNED).response()
         except web.HTTPException as error:
             if error.status < 400:  # noqa: PLR2004
                 raise

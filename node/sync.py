@@ -69,13 +69,17 @@ class Candidate(Struct, tag=2):
 
 
 class Blocks(Struct, tag=3):
-    """Encoded `CommittedBlock`s of consecutive heights from `first` on; none: it is not here."""
+    """Encoded `CommittedBlock`s of consecutive heights from `first` on; none: it is not here.
+
+    Blocks below `kept_from` are never here.
+    """
 
     first: Height
     records: Annotated[
         tuple[Annotated[bytes, msgspec.Meta(max_length=MAX_RECORD_BYTES)], ...],
         msgspec.Meta(max_length=MAX_BLOCKS),
     ]
+    kept_from: Height = 1
 
 
 class Head(Struct, tag=6):

@@ -186,13 +186,18 @@ class Things:
         if not may_read(grant, *own, *everyone):
             found = None
         reader = None if grant.allows(Scope.AUDIT) else grant.member
-        entries = self._entries(id_, found, reader)
+        entries, is_whole = self._entries(id_, found, reader)
         if found is None and not entries:
             return None  # one always sees why one was refused, were it a call on what is not ours
-        return views.explanation(life.name, id_, found, entries, time=time)
+        return views.explanation(life.name, id_, found, entries, time=time, is_whole=is_whole)
 
-    def _entries(self, id_: bytes, found: Explanation | None, reader: bytes | None) -> list[Entry]:
-        """Return what was done to a thing, and to the settlement that it is in, for `reader`."""
+    def _entries(
+        self, id_: bytes, found: Explanation | None, reader: bytes | None
+    ) -> tuple[list[Entry], bool]:
+        """Return what was done to a thing, and to the settlement that it is in, for `reader`.
+
+        And whether that is all: what was pruned is left out.
+        """
         index = self._chain.index
         entries = index.applied_on(id_, MAX_EVENTS) + index.refused_on(id_, reader, MAX_EVENTS)
         settlement = getattr(found and found.thing, "settlement", None)
@@ -201,12 +206,14 @@ class Things:
             entries += [
                 entry
                 for entry in index.applied_on(settlement, MAX_EVENTS)
-                if not isinstance(parse_call(entry.call), _BUILDING)
+                if entry is None or not isinstance(parse_call(entry.call), _BUILDING)
             ]
+        kept = [each for each in entries if each is not None]
+        is_whole = len(kept) == len(entries)
         if reader is not None:
             mine = {reader, EVERYONE}
-            entries = [each for each in entries if mine & set(self._chain.concerned(each))]
-        return sorted(entries, key=attrgetter("height", "index"))
+            kept = [each for each in kept if mine & set(self._chain.concerned(each))]
+        return sorted(kept, key=attrgetter("height", "index")), is_whole
 
     async def _in_reader(self, doing: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401
         return await asyncio.get_running_loop().run_in_executor(self._reader, doing, *arguments)

@@ -15,7 +15,7 @@ from contracts.explanation import Explanation, Step
 from contracts.parameters import Parameters
 from contracts.state import Reader
 from ledger import transaction as transactions
-from ledger.block import CommittedBlock
+from ledger.block import BareBlock, CommittedBlock
 from ledger.entry import APPLIED, Entry, Outcome
 from ledger.plain import plain
 from ledger.validators import Validator
@@ -37,6 +37,7 @@ def result(what: Result) -> dict[str, Any]:
                 "height": what.height,
                 "time": what.time,
                 "outcomes": [outcome(each) for each in what.outcomes],
+                "pruned": what.sender is None,
             }
         case Pending():
             return {"id": what.id.hex(), "status": "pending"}
@@ -99,9 +100,18 @@ def settlement(
 
 
 def explanation(
-    kind: str, id_: bytes, found: Explanation | None, entries: Sequence[Entry], *, time: int
+    kind: str,
+    id_: bytes,
+    found: Explanation | None,
+    entries: Sequence[Entry],
+    *,
+    time: int,
+    is_whole: bool = True,
 ) -> dict[str, Any]:
-    """Return what the table says of a thing, None where every call that named it was refused."""
+    """Return what the table says of a thing, None where every call that named it was refused.
+
+    `is_whole` says whether the entries are all that there were.
+    """
     thing = None if found is None else found.thing
     return {
         "kind": kind,
@@ -114,6 +124,7 @@ def explanation(
         "disputed": [_name(ground) for ground in getattr(thing, "disputed", ())],
         "settlement": _hex(getattr(thing, "settlement", None)),
         "history": [event(entry) for entry in entries],
+        "pruned": not is_whole,
         "steps": [] if found is None else [step(each, time) for each in found.steps],
     }
 
@@ -163,15 +174,21 @@ def step(what: Step, time: int) -> dict[str, Any]:
     }
 
 
+def bare_block(head: BareBlock) -> dict[str, Any]:
+    """Return a block of which the rest was pruned."""
+    return {
+        "hash": head.header.hash.hex(),
+        "header": plain(head.header),
+        "certificate": plain(head.certificate),
+        "pruned": True,
+    }
+
+
 def block(committed: CommittedBlock, *, with_ids: bool) -> dict[str, Any]:
     """Return a block: header and certificate, and the ids of its transactions where asked for."""
     raws = committed.block.body.transactions
-    seen = {
-        "hash": committed.block.header.hash.hex(),
-        "header": plain(committed.block.header),
-        "certificate": plain(committed.certificate),
-        "transactions": len(raws),
-    }
+    head = BareBlock(committed.block.header, committed.certificate)
+    seen = bare_block(head) | {"pruned": False, "transactions": len(raws)}
     if with_ids:
         seen["transaction_ids"] = [transactions.parse(raw).id.hex() for raw in raws]
     return seen

@@ -84,6 +84,19 @@ class NoBlocks(AuditError):
         )
 
 
+class Pruned(AuditError):
+    """The blocks that an export goes on with are not in the folder any more.
+
+    An export that began later would prove nothing: it is verified from the genesis on.
+    """
+
+    def __init__(self, height: int, first: int) -> None:
+        super().__init__(
+            f"block {height} is not there any more: whole blocks begin with {first}",
+            hint="extend an export that reaches so far, or take a node that keeps all",
+        )
+
+
 class NoEvidence(AuditError):
     """The evidence named is not there."""
 

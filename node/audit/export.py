@@ -22,7 +22,7 @@ from ledger.block import CommittedBlock, Header
 from ledger.encoding import decode, encode
 from ledger.errors import LedgerError
 from ledger.segments import Segments
-from node.audit.errors import BadStream, NoBlocks, OtherChain
+from node.audit.errors import BadStream, NoBlocks, OtherChain, Pruned
 from node.audit.records import MAGIC, Records, frame, is_proposal
 from node.audit.report import Progress
 
@@ -141,13 +141,15 @@ def parse_proposal(payload: bytes) -> Proposal:
 def copy_blocks(writer: Writer, directory: Path, show: Show) -> None:
     """Append what a stopped node's segment files have.
 
-    Raises `NoBlocks`, `OtherChain`, and what `Segments` raises.
+    Raises `NoBlocks`, `Pruned`, `OtherChain`, and what `Segments` raises.
     """
     if not directory.is_dir():
         raise NoBlocks(directory)
     segments = Segments.open(directory, chain_id=writer.chain_id)
     try:
-        for payload in segments.iterate(writer.height + 1):
+        if (following := writer.height + 1) < segments.first_whole:
+            raise Pruned(following, segments.first_whole)
+        for payload in segments.iterate(following):
             writer.append(payload)
             show(Progress(writer.height, writer.size))
     finally:

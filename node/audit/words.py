@@ -58,6 +58,26 @@ def deed_of(evidence: Evidence, member: bytes, genesis: Genesis, recorded: Heade
     )
 
 
+def pruned_deed(
+    offence: bytes, member: bytes, height: int, genesis: Genesis, recorded: Header
+) -> Deed:
+    """Return what is still known where the evidence was pruned with the block it stood in."""
+    name = organisation_of(genesis, member)
+    says = (
+        f"{name} contradicted himself at height {height};"
+        f" how, stood in block {recorded.height}, which was pruned"
+    )
+    return Deed(
+        offence.hex(),
+        "Pruned",
+        member.hex(),
+        name,
+        height,
+        says,
+        Block(recorded.height, recorded.time),
+    )
+
+
 def organisation_of(genesis: Genesis, member: bytes) -> str:
     """Return what people call a member; its id in hexadecimal where the genesis has no name."""
     found = genesis.member(member)

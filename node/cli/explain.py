@@ -105,6 +105,8 @@ def _human(view: ExplanationView, person: Person, name: str) -> str:
         lines += ["", "what happened"]
         for time, said in told.past:
             lines += _wrapped(f"  {moment(time)}  {said}")
+    if view.pruned:
+        lines += ["", "what happened before, this node keeps no more: ask one that keeps all"]
     if told.next:
         lines += ["", "what may happen next"]
         for each in told.next:

@@ -61,6 +61,7 @@ class ExplanationView(msgspec.Struct, frozen=True):
     automatic: bool = False  # a machine decided it
     disputed: tuple[Name, ...] = ()  # grounds on which the last decision was disputed
     settlement: Hex32 | None = None  # the last that a claim was put into
+    pruned: bool = False  # the node keeps older events no more
 
 
 async def explanation(node: NodeClient, kind: str, id_: bytes) -> ExplanationView:

@@ -6,16 +6,19 @@ import msgspec
 import pytest
 
 from ledger.block import (
+    BareBlock,
     Block,
     Body,
     CommittedBlock,
     Header,
+    bare,
     evidence_root,
+    is_bare,
     parent_commit_hash,
 )
 from ledger.encoding import decode, encode
 from ledger.entry import Outcome
-from ledger.errors import Mismatch
+from ledger.errors import Malformed, Mismatch
 from ledger.hashing import NO_HASH, Domain, hash_of
 from ledger.merkle import EMPTY_ROOT, leaf_hash, node_hash
 from tests.ledger.examples import certificate, header
@@ -93,3 +96,14 @@ def test_a_committed_block_is_read_back_with_its_hash() -> None:
     found = decode(encode(committed), CommittedBlock)
     assert found == committed
     assert found.block.header.hash == committed.certificate.block_id
+
+
+def test_without_its_body_a_block_keeps_header_and_certificate() -> None:
+    whole = encode(CommittedBlock(Block(HEADER, BODY), certificate(HEADER), (Outcome(0),)))
+    stripped = bare(whole)
+    assert stripped == BareBlock(HEADER, certificate(HEADER))
+    assert bare(encode(stripped)) == stripped
+    assert [is_bare(each) for each in (whole, encode(stripped), b"")] == [False, True, False]
+    for record in (b"", b"\x92", whole[:-1], encode(stripped)[:-1]):
+        with pytest.raises(Malformed):
+            bare(record)

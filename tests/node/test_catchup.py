@@ -51,8 +51,8 @@ class Desk:
             self.catchup.heard(keys[name], height, is_status=True)
         self.catchup.check()
 
-    def answer(self, key: bytes, first: int, count: int) -> None:
-        self.catchup.came(key, first, (b"block",) * count)
+    def answer(self, key: bytes, first: int, count: int, kept_from: int = 1) -> None:
+        self.catchup.came(key, first, (b"block",) * count, kept_from)
 
     def execute(self, fault: str | None = None, *, good: int | None = None) -> Held:
         """Execute what was handed out, up to a fault."""
@@ -383,3 +383,50 @@ def test_progress_is_told_now_and_then(desk: Desk) -> None:
     (end,) = desk.said("caught up")
     assert end["blocks"] == 10_000
     assert desk.catchup.progress() is None
+
+
+def test_a_peer_that_pruned_is_not_blamed_and_is_asked_for_what_it_keeps(desk: Desk) -> None:
+    desk.claim(A=1000, B=1000)
+    asked = {name: first for name, first, _ in desk.news()}
+    late, early = sorted(asked, key=asked.__getitem__, reverse=True)  # of two ranges
+    keys = {name: key for key, name in NAMES.items()}
+    desk.answer(keys[early], 1, 0, kept_from=50)
+    assert not desk.warnings()
+    assert not desk.news()  # the other one has something to do
+    desk.answer(keys[late], asked[late], 32)
+    assert [(name, first) for name, first, _ in desk.news()] == [(late, 1), (early, 65)]
+    progress = desk.catchup.progress()
+    assert progress is not None
+    assert progress.avoided == {early: "it keeps blocks from 50 on"}
+    desk.answer(keys[late], 1, 32)
+    desk.answer(keys[early], 65, 32, kept_from=50)
+    while desk.taking:
+        desk.execute()
+    assert desk.height == 96
+    assert not desk.warnings()
+    assert desk.punished == []
+
+
+def test_where_nobody_keeps_the_next_block_it_is_said_what_to_do(desk: Desk) -> None:
+    desk.claim(A=100, B=100, C=100, D=2)
+    keys = {name: key for key, name in NAMES.items()}
+    for name, first, _ in desk.news():
+        if name != "D":
+            desk.answer(keys[name], first, 0, kept_from=60 + first)
+    for name, first, _ in desk.news():
+        desk.answer(keys[name], first, 0, kept_from=40)
+    desk.catchup.unlinked(keys["D"])  # it had no more than the first two
+    (told,) = desk.said("no peer keeps the next block")
+    assert (told["height"], told["level"]) == (1, "error")
+    assert 'sync.mode = "snapshot"' in str(told["hint"])
+    desk.catchup.check()
+    assert len(desk.said("no peer keeps the next block")) == 1  # and not at each look
+    desk.clock[0] += module.REPORT_S
+    desk.catchup.check()
+    assert len(desk.said("no peer keeps the next block")) == 2
+    assert desk.news() == []
+    # Who comes back may have more than before.
+    desk.catchup.unlinked(keys["A"])
+    desk.claim(A=100)
+    assert [(name, first) for name, first, _ in desk.news()] == [("A", 1)]
+    assert desk.punished == []

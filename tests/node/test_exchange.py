@@ -353,6 +353,20 @@ def test_blocks_are_given_as_far_as_they_fit(desk: Desk, monkeypatch: pytest.Mon
     run(ask())
 
 
+def test_who_asks_for_what_was_pruned_is_told_from_where_on_blocks_are_kept(desk: Desk) -> None:
+    async def ask() -> None:
+        desk.grow(4)
+        chain = desk.node.running.chain
+        chain._segments.seal()
+        list(chain._segments.prune(3))
+        for first, records in ((1, ()), (2, ()), (3, tuple(chain.records(3)))):
+            await desk.receive(Channel.PULL, encode(PullBlocks(first, 4)))
+            await until(lambda: not desk.exchange.answers._under_way, "it does not answer")
+            assert parse_reply(desk.link.replies.pop()) == Blocks(first, records, 3)
+
+    run(ask())
+
+
 def test_no_more_answers_are_made_at_once_than_links_can_take(desk: Desk) -> None:
     async def flood() -> None:
         desk.grow(3)
