@@ -6,7 +6,7 @@ fault shared by node and auditor still shows. It does not execute calls: outcome
 quorum signed them, and the state digest is checked at genesis only.
 
     recheck.py chain EXPORT --genesis GENESIS.json [--header HEX] [--json] [--jobs N]
-    recheck.py receipt RECEIPT.json --genesis GENESIS.json [--json]
+    recheck.py receipt RECEIPT.json|TEXT --genesis GENESIS.json [--changes FILE] [--json]
     recheck.py evidence EVIDENCE.json --genesis GENESIS.json [--json]
 
 Exit 0: every fact checked is true. Exit 4: the first false fact is named. Needs msgpack and ecdsa.
@@ -491,6 +491,11 @@ def root_of(items):
 
 def check_inclusion(root, size, index, leaf, proof):
     """Refuse unless the leaf hash is number `index` of the tree (RFC 9162, 2.1.3.2)."""
+    need("root that the proof leads to", root, included_root(size, index, leaf, proof))
+
+
+def included_root(size, index, leaf, proof):
+    """Return the root of a tree whose leaf hash number `index` is this one, by its proof."""
     if not 0 <= index < size:
         raise FalseFact("log_index", f"below {size}", index)
     need_hashes(leaf, *proof)
@@ -506,7 +511,7 @@ def check_inclusion(root, size, index, leaf, proof):
             leaf = node_hash(leaf, sibling)
         node, last = node >> 1, last >> 1
     need("hashes missing from the proof", 0, last)
-    need("root that the proof leads to", root, leaf)
+    return leaf
 
 
 def check_consistency(old_root, old, new_root, new, proof):
@@ -1888,12 +1893,94 @@ class Voters:
         self.height, self.members = change.header.height, change.validators.members
 
 
+short_receipt = struct(
+    "short_receipt",
+    chain=b(4), voters=b(4), version=u(0xFFFF, 1), height=u(U63), time=u(U63), parent=b(32),
+    transactions_root=b(32), log_size=u(U63), heads_root=b(32), state_digest=b(32),
+    next_validators_hash=maybe(b(32)), proposer=u(99), built_round=u(U32),
+    parent_commit_hash=b(32), evidence_root=maybe(b(32)), round=u(U32),
+    signers=seq(u(99), 0, 100), signatures=b(0, 6_400),
+    older=maybe(struct("older", height=u(U63, 1), time=u(U63))), index=u(U32), sender=b(16),
+    transaction=b(32), position=u(255), call=b(1, 16_384), outcome=outcome, log_index=u(U63),
+    proof=b(0, 2_016),
+)  # fmt: skip
+PREFIX, DIGITS = b"DEPOLI1:", (0, 3, 5, 8, 10, 13, 15, 17)  # that hold 0 to 7 bytes
+
+
+def read_digits(text):
+    """Return the bytes that the text of a short form stands for."""
+    digits, found = b"".join(text.split()).removeprefix(PREFIX), b""
+    if not digits.isdigit():
+        raise FalseFact("short form", "decimal digits", digits)
+    for at in range(0, len(digits), 17):
+        group = digits[at : at + 17]
+        size = DIGITS.index(len(group)) if len(group) in DIGITS else 0
+        if not size or int(group) >= 256**size:
+            raise FalseFact("short form", "digits that stand for bytes", group)
+        found += int(group).to_bytes(size, "big")
+    return found
+
+
+def parts(data, size, path):
+    """Return joined byte strings of one size, apart."""
+    need(f"bytes after the last of {path}", 0, len(data) % size)
+    return tuple(data[at : at + size] for at in range(0, len(data), size))
+
+
+def expand(short, founding, changes):
+    """Return the receipt that a short form stands for, made from what is known beside it."""
+    changes = tuple(one for one in changes if one.header.height < short.height)
+    voters = changes[-1].validators.members if changes else founding.validators
+    known = tagged(b"validators", encode((voters,)))
+    need("how the chain id begins", founding.chain_id[:4], short.chain)
+    need("how the hash of the validators begins, after their changes", known[:4], short.voters)
+    if short.proposer >= len(voters):
+        raise FalseFact("proposer", f"below {len(voters)}", short.proposer)
+    empty = root_of(())
+    if short.next_validators_hash == known or short.evidence_root == empty:
+        raise FalseFact("short form", "nil for what follows from the rest", known)
+    own = (short.height, short.time)
+    if short.older == own:
+        raise FalseFact("older", "nil", own)
+    height, time_ = short.older or own
+    inner = entry.type(
+        height, short.index, time_, short.sender, short.transaction, short.position, short.call,
+        short.outcome,
+    )  # fmt: skip
+    proof = parts(short.proof, 32, "the proof")
+    leaf = leaf_hash(encode(inner))
+    head = header.type(
+        short.version, founding.chain_id, *own, short.parent, short.transactions_root,
+        short.log_size, included_root(short.log_size, short.log_index, leaf, proof),
+        short.heads_root, short.state_digest, known, short.next_validators_hash or known,
+        voters[short.proposer].member, short.built_round, short.parent_commit_hash,
+        short.evidence_root or empty,
+    )  # fmt: skip
+    signatures = parts(short.signatures, 64, "the signatures")
+    need("signatures", len(short.signers), len(signatures))
+    seals = tuple(map(seal.type, short.signers, signatures))
+    block_id = tagged(b"header", encode(head))
+    signed = certificate.type(short.height, short.round, block_id, seals)
+    return receipt.type(inner, short.log_index, proof, head, signed, changes)
+
+
+def read_receipt(options, founding):
+    """Return the receipt in a file of either form; the short one goes with changes from another."""
+    with open(options.file, "rb") as file:
+        text = file.read(1 << 16)
+    if text.lstrip().startswith(PREFIX):
+        known = {} if options.changes is None else read_json(options.changes)
+        changes = seq(change, 0, 1024)(all_from_hex(known.get("changes", [])), "changes")
+        return expand(decode(read_digits(text), short_receipt, "short form"), founding, changes)
+    value = read_json(options.file)
+    need("format", "depoli/receipt/1", value.pop("format", None))
+    return receipt(all_from_hex(value), "receipt")
+
+
 def check_receipt(options):
     """Verify a receipt; return what it proves."""
     founding = read_genesis(options.genesis)
-    value = read_json(options.file)
-    need("format", "depoli/receipt/1", value.pop("format", None))
-    found = receipt(all_from_hex(value), "receipt")
+    found = read_receipt(options, founding)
     voters = Voters(founding)
     for one in found.changes:
         voters.follow(one)
@@ -2026,6 +2113,8 @@ def main():
         )
         one.add_argument("--json", action="store_true", help="print the result as one JSON object")
         one.set_defaults(check=check)
+        if name == "receipt":
+            one.add_argument("--changes", help="a later document, for a short form's validators")
         if name == "chain":
             one.add_argument("--header", help="a block id you know, which must be in the export")
             one.add_argument("--jobs", type=int, help="processes; as many as cores if not said")

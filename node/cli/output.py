@@ -1,5 +1,6 @@
 """What commands print: results on standard output, everything else on standard error."""
 
+import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,11 +13,38 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Verbs(click.Group):
-    """The verbs of a noun; its help says what each does in a whole sentence."""
+    """The verbs of a noun; its help says what each does in a whole sentence.
+
+    Verbs that are `elsewhere` are imported from the module that is named when they are asked for,
+    so that one that works offline does not wait for what asks a node.
+    """
+
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401
+        elsewhere: Mapping[str, str] | None = None,
+        **extra: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(*args, **extra)
+        self._elsewhere = elsewhere or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in alphabetical order."""
+        return sorted({*super().list_commands(ctx), *self._elsewhere})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of a verb, imported where it is elsewhere."""
+        module = self._elsewhere.get(cmd_name)
+        if module is None:
+            return super().get_command(ctx, cmd_name)
+        command = getattr(importlib.import_module(module), cmd_name)
+        assert isinstance(command, click.Command)  # each module has the verbs that it is named for
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write each verb with the first paragraph of its help, however long that is."""
-        shown = [(name, self.commands[name].help or "") for name in self.list_commands(ctx)]
+        found = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        shown = [(name, (verb and verb.help) or "") for name, verb in found.items()]
         with formatter.section("Commands"):
             formatter.write_dl([(name, text.partition("\n\n")[0]) for name, text in shown])
 

@@ -1,5 +1,6 @@
 """`depoli receipt`: the proof that an entry is on the chain, for whoever asks later."""
 
+import sys
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -9,87 +10,102 @@ import msgspec
 
 from contracts.calls import parse_call
 from contracts.errors import Refusal
-from ledger.receipt import MAX_JSON_LENGTH, Receipt, parse_json
+from contracts.genesis_json import MAX_BYTES
+from ledger.errors import Malformed, OtherVoters
+from ledger.plain import load_json, parse_plain
+from ledger.receipt import MAX_JSON_LENGTH, Change, Receipt, parse_json
+from ledger.short_receipt import PREFIX, parse_text
 from node import files
-from node.cli.home import MAX_GENESIS_BYTES
 from node.cli.output import Verbs, emit, fields, json_option
-from node.cli.person import Person, at_home, claim_id, parse_id, run
-from node.client.errors import NotFound
 from node.client.members import Members, parse_members
 from node.errors import Usage, VerificationFailed
 
+FILE = click.Path(path_type=Path, dir_okay=False)
+genesis_option = click.option(
+    "--genesis",
+    required=True,
+    type=FILE,
+    help="The genesis document that you hold; not one that came with the file.",
+)
 
-@click.group(cls=Verbs)
+
+@click.group(cls=Verbs, elsewhere={"export": "node.cli.proving", "qr": "node.cli.qr"})
 def receipt() -> None:
     """Export and verify the proof that an entry is on the chain."""
 
 
 @receipt.command()
-@click.argument("name", metavar="CLAIM", required=False)
-@click.option("--transaction", help="Id of a transaction, for the receipt of another call.")
-@click.option("--position", type=click.IntRange(0, 255), default=0, help="Number of the call.")
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="New file to write.")
-@at_home
-@json_option
-@click.pass_context
-def export(
-    context: click.Context,
-    person: Person,
-    name: str | None,
-    transaction: str | None,
-    position: int,
-    output: Path,
-) -> None:
-    """Write the receipt of CLAIM (its id or your reference), verified before it is written."""
-    if (name is None) == (transaction is None):
-        raise Usage("name a claim, or give --transaction ID")
-    with person.vault() as vault:
-        id_ = claim_id(vault, name) if name is not None else None
-
-    async def ask() -> bytes:
-        async with person.node() as node:
-            if transaction is not None:
-                return await node.receipt(parse_id(transaction), position)
-            assert id_ is not None  # one of the two was given
-            view = await node.claim(id_)
-            if view.transaction is None or view.position is None:
-                raise NotFound("the node does not say which transaction made this claim")
-            return await node.receipt(bytes.fromhex(view.transaction), view.position)
-
-    text = run(ask())
-    result = _verify(text, person.members)
-    files.create(output, text)
-    emit(context, result | {"file": str(output)}, lambda: f"{_human(result)}\nwrote {output}")
-
-
-@receipt.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument(
+    "file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), metavar="FILE"
+)
+@genesis_option
 @click.option(
-    "--genesis",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The genesis document that you hold; not one that came with the receipt.",
+    "--changes",
+    type=FILE,
+    help="A later receipt or proof of the chain, for a short form from after validators changed.",
 )
 @json_option
 @click.pass_context
-def verify(context: click.Context, file: Path, genesis: Path) -> None:
-    """Verify the receipt in FILE, with nothing but the genesis document."""
-    text = files.read_public(file, limit=MAX_JSON_LENGTH, hint="name a receipt that is there")
-    document = files.read_public(genesis, limit=MAX_GENESIS_BYTES, hint="name the genesis document")
-    result = _verify(text, parse_members(document))
-    emit(context, result, lambda: f"{_human(result)}\nverified")
+def verify(context: click.Context, file: Path, genesis: Path, changes: Path | None) -> None:
+    """Verify the receipt in FILE, with nothing but the genesis document.
+
+    FILE is the JSON file, or the text that was read from a QR code; - is standard input.
+    """
+    members = load_members(genesis)
+    text = read_text(file, "receipt")
+    if text.lstrip().startswith(PREFIX):
+        known = () if changes is None else parse_changes(read_text(changes, "file with --changes"))
+        found = _expanded(text, members, known)
+    elif changes is not None:
+        raise Usage(f"a receipt in JSON has its changes itself: leave out --changes {changes}")
+    else:
+        found = parse_json(text)
+    result = proved(found, members)
+    emit(context, result, lambda: f"{told(result)}\nverified")
 
 
-def _verify(text: bytes, members: Members) -> dict[str, Any]:
-    """Return what a receipt proves; raise `VerificationFailed` or `LedgerError`."""
+def load_members(genesis: Path) -> Members:
+    """Return the members in the genesis document, which is verified; raise `BadGenesis`."""
+    hint = "name the genesis document"
+    return parse_members(files.read_public(genesis, limit=MAX_BYTES, hint=hint))
+
+
+def read_text(file: Path, what: str) -> str:
+    """Return the text in a file, - being standard input; raise as `read_public`."""
+    if str(file) == "-":
+        content = sys.stdin.buffer.read(MAX_JSON_LENGTH + 1)  # what is too long is refused as such
+    else:
+        content = files.read_public(
+            file, limit=MAX_JSON_LENGTH, hint=f"name a {what} that is there"
+        )
     try:
-        found: Receipt = parse_json(text.decode())
+        return content.decode()
     except UnicodeDecodeError:
-        raise VerificationFailed("the receipt is not text in UTF-8") from None
+        raise VerificationFailed(f"the {what} is not text in UTF-8") from None
+
+
+def parse_changes(text: str) -> tuple[Change, ...]:
+    """Return the changes of validators in any document of the chain; raise `Malformed`."""
+    found = load_json(text, kind="file", max_length=MAX_JSON_LENGTH)
+    changes = found.get("changes") if isinstance(found, dict) else None
+    if not isinstance(changes, list):
+        raise Malformed("file", "it has no changes of validators")
+    return tuple(parse_plain(each, Change) for each in changes)
+
+
+def proved(found: Receipt, members: Members) -> dict[str, Any]:
+    """Return what a receipt proves; raise `VerificationFailed` or `LedgerError`."""
     found.verify(members.genesis.chain_id, members.genesis.validator_set)
     entry = found.entry
-    call = parse_call(entry.call)
-    outcome = "applied" if entry.outcome.code == 0 else Refusal(entry.outcome.code).name
+    try:
+        call = parse_call(entry.call)
+        outcome = "applied" if entry.outcome.code == 0 else Refusal(entry.outcome.code).name
+    except (Malformed, ValueError):  # a quorum executed it, so there are rules by which it is one
+        raise VerificationFailed(
+            "the receipt holds, but what it is of is not known to this software:"
+            f" it is of version {found.header.version} of the rules",
+            hint="install a newer release",
+        ) from None
     return {
         "call": type(call).__name__,
         "outcome": outcome,
@@ -105,10 +121,21 @@ def _verify(text: bytes, members: Members) -> dict[str, Any]:
     }
 
 
-def _human(result: dict[str, Any]) -> str:
+def told(result: dict[str, Any]) -> str:
+    """Return what is proved, for people."""
     call = {f"call: {name}": value for name, value in result["fields"].items()}
     shown = {name: value for name, value in result.items() if name != "fields"} | call
     return fields({name: value for name, value in shown.items() if value is not None})
+
+
+def _expanded(text: str, members: Members, changes: tuple[Change, ...]) -> Receipt:
+    short, genesis = parse_text(text), members.genesis
+    try:
+        return short.expand(genesis.chain_id, genesis.validator_set, changes)
+    except OtherVoters as error:
+        raise VerificationFailed(
+            str(error), hint="name any later receipt, proof or decided block: --changes FILE"
+        ) from None
 
 
 def _plain(value: object) -> object:

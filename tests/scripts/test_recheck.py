@@ -287,7 +287,7 @@ def run(*arguments: object) -> tuple[int, str, str]:
 
 def test_a_receipt_is_accepted_and_with_one_change_refused(genesis: Path, tmp_path: Path) -> None:
     path = tmp_path / "receipt.json"
-    options = argparse.Namespace(file=path, genesis=genesis)
+    options = argparse.Namespace(file=path, genesis=genesis, changes=None)
     for height, index, proved_at in ((1, 0, 1), (4, 1, 4), (3, 2, 7)):
         true = receipt(height, index, proved_at)
         true.verify(CHAIN.chain_id, CHAIN.genesis.genesis.validator_set)
@@ -305,7 +305,7 @@ def test_a_file_of_evidence_is_accepted_and_with_one_change_refused(tmp_path: Pa
     chain = upheaval()
     path, genesis, export = tmp_path / "evidence.json", tmp_path / "g", chain.export(tmp_path / "e")
     genesis.write_text(signed_json(chain.genesis))
-    options = argparse.Namespace(file=path, genesis=genesis)
+    options = argparse.Namespace(file=path, genesis=genesis, changes=None)
     texts: list[str] = []
     for each in evidence_in(export, chain.genesis, workers=1):
         conviction = conviction_in(export, chain.genesis, each.id, workers=1)

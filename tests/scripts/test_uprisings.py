@@ -199,7 +199,7 @@ def test_a_receipt_follows_the_validators_from_genesis(
             assert receipt is not None
             receipt.verify(CHAIN.chain_id, CHAIN.genesis.genesis.validator_set)
             path.write_text(to_json(receipt))
-            options = argparse.Namespace(file=path, genesis=genesis)
+            options = argparse.Namespace(file=path, genesis=genesis, changes=None)
             assert recheck.check_receipt(options)["height"] == entry.height
             changes.append([change.header.height for change in receipt.changes])
     assert changes[0] == []
@@ -220,7 +220,7 @@ def test_a_receipt_with_false_changes_is_refused_by_both(
     path = tmp_path / "receipt.json"
     path.write_text(to_json(forged))
     with pytest.raises(recheck.FalseFact):
-        recheck.check_receipt(argparse.Namespace(file=path, genesis=genesis))
+        recheck.check_receipt(argparse.Namespace(file=path, genesis=genesis, changes=None))
 
 
 def _forged(forgery: str, receipt: Receipt) -> object:
