@@ -9,7 +9,7 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -35,10 +35,16 @@ _SQL_START: Final = f"""
     PRAGMA cell_size_check = ON;
     CREATE TABLE IF NOT EXISTS pairs (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
+# A transaction sees what was there at its first read; the log grows until it ends.
+_SQL_VIEW: Final = """
+    PRAGMA query_only = ON;
+    BEGIN;
+    SELECT key FROM pairs LIMIT 1;
+"""
 
 
-class Store(Protocol):
-    """Keys in the order of their bytes. One thread writes, any number read.
+class View(Protocol):
+    """Keys in the order of their bytes, which any number of threads may read.
 
     Every method raises `StoreDamaged` where the engine finds its files damaged, and OSError where
     the disk refuses. `close` when nobody uses it any more.
@@ -50,11 +56,18 @@ class Store(Protocol):
     def scan(self, prefix: bytes, limit: int, after: bytes = b"") -> list[tuple[bytes, bytes]]:
         """Return up to `limit` pairs whose keys begin with `prefix`, ascending, above `after`."""
 
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+
+class Store(View, Protocol):
+    """A view of what is there now. One thread writes, any number read."""
+
     def write(self, changes: Mapping[bytes, bytes | None]) -> None:
         """Set the keys to their new values, None removing one: all of it or nothing."""
 
-    def close(self) -> None:
-        """Close the files and let others open them."""
+    def view(self) -> View:
+        """Return what is there now, which no later write changes; closed before the store is."""
 
 
 def open_store(
@@ -88,18 +101,11 @@ def _choose(path: Path, engine: str | None) -> str:
     return chosen
 
 
-class _LevelDB:
-    def __init__(self, folder: Path, lock: DirectoryLock, write_buffer_bytes: int) -> None:
-        self._folder, self._lock = folder, lock
+class _LevelDBView:
+    def __init__(self, folder: Path, open_: Callable[[], Any]) -> None:
+        self._folder = folder
         with self._errors():
-            self._database: Any = plyvel.DB(
-                str(folder),
-                create_if_missing=True,
-                paranoid_checks=True,
-                write_buffer_size=write_buffer_bytes,
-                lru_cache_size=_CACHE_BYTES,
-                bloom_filter_bits=_BLOOM_BITS,
-            )
+            self._database = open_()
 
     def get(self, key: bytes) -> bytes | None:
         with self._errors():
@@ -126,19 +132,8 @@ class _LevelDB:
                     break
         return found
 
-    def write(self, changes: Mapping[bytes, bytes | None]) -> None:
-        with self._errors():
-            batch = self._database.write_batch()
-            for key, value in changes.items():
-                if value is None:
-                    batch.delete(key)
-                else:
-                    batch.put(key, value)
-            batch.write()
-
     def close(self) -> None:
         self._database.close()
-        self._lock.release()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -153,18 +148,50 @@ class _LevelDB:
             raise OSError(code, reason, str(self._folder)) from None
 
 
-class _SQLite:
-    def __init__(self, folder: Path, lock: DirectoryLock) -> None:
-        self._path, self._lock = folder / "store.sqlite", lock
+class _LevelDB(_LevelDBView):
+    def __init__(self, folder: Path, lock: DirectoryLock, write_buffer_bytes: int) -> None:
+        self._lock = lock
+        super().__init__(
+            folder,
+            lambda: plyvel.DB(
+                str(folder),
+                create_if_missing=True,
+                paranoid_checks=True,
+                write_buffer_size=write_buffer_bytes,
+                lru_cache_size=_CACHE_BYTES,
+                bloom_filter_bits=_BLOOM_BITS,
+            ),
+        )
+
+    def write(self, changes: Mapping[bytes, bytes | None]) -> None:
+        with self._errors():
+            batch = self._database.write_batch()
+            for key, value in changes.items():
+                if value is None:
+                    batch.delete(key)
+                else:
+                    batch.put(key, value)
+            batch.write()
+
+    def view(self) -> View:
+        return _LevelDBView(self._folder, self._database.snapshot)
+
+    def close(self) -> None:
+        super().close()
+        self._lock.release()
+
+
+class _SQLiteView:
+    def __init__(self, path: Path, start: str) -> None:
+        self._path = path
         self._guard = threading.Lock()  # one connection: no reader sees half of a write
-        folder.mkdir(exist_ok=True)
         with self._errors():
             self._database = sqlite3.connect(
                 self._path, isolation_level=None, check_same_thread=False
             )
         try:
             with self._errors():
-                self._database.executescript(_SQL_START)
+                self._database.executescript(start)
         except BaseException:
             self._database.close()
             raise
@@ -188,6 +215,28 @@ class _SQLite:
             rows = self._database.execute(query + " ORDER BY key LIMIT ?", (*values, limit))
             return rows.fetchall()
 
+    def close(self) -> None:
+        with self._guard:
+            self._database.close()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
+            code = errno.ENOSPC if full else errno.EIO
+            raise OSError(code, str(error), str(self._path)) from None
+        except sqlite3.DatabaseError as error:
+            raise StoreDamaged(str(self._path), 0, str(error)) from None
+
+
+class _SQLite(_SQLiteView):
+    def __init__(self, folder: Path, lock: DirectoryLock) -> None:
+        self._lock = lock
+        folder.mkdir(exist_ok=True)
+        super().__init__(folder / "store.sqlite", _SQL_START)
+
     def write(self, changes: Mapping[bytes, bytes | None]) -> None:
         removed = [(key,) for key, value in changes.items() if value is None]
         put = [(key, value) for key, value in changes.items() if value is not None]
@@ -202,21 +251,12 @@ class _SQLite:
                     self._database.execute("ROLLBACK")
                 raise
 
-    def close(self) -> None:
-        with self._guard:
-            self._database.close()
-        self._lock.release()
+    def view(self) -> View:
+        return _SQLiteView(self._path, _SQL_VIEW)
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
-            code = errno.ENOSPC if full else errno.EIO
-            raise OSError(code, str(error), str(self._path)) from None
-        except sqlite3.DatabaseError as error:
-            raise StoreDamaged(str(self._path), 0, str(error)) from None
+    def close(self) -> None:
+        super().close()
+        self._lock.release()
 
 
 def _reason(error: Exception) -> str:

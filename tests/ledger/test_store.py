@@ -150,6 +150,39 @@ def test_readers_see_a_batch_whole_or_not_at_all(reopen: Open) -> None:
     assert kept.get(b"k07") == b"199"
 
 
+def test_a_view_stays_as_it_was_while_others_write(reopen: Open) -> None:
+    kept = reopen()
+    empty = kept.view()
+    kept.write({b"k%03d" % number: b"old" for number in range(300)})
+    view = kept.view()
+    kept.write({b"k%03d" % number: b"new" for number in range(0, 400, 2)})
+    kept.write({b"k001": None, b"another": b"new"})
+    assert empty.scan(b"", 9) == []
+    assert view.scan(b"", 999) == [(b"k%03d" % number, b"old") for number in range(300)]
+    assert view.scan(b"k1", 2, after=b"k100") == [(b"k101", b"old"), (b"k102", b"old")]
+    assert (view.get(b"k001"), view.get(b"another")) == (b"old", None)
+    assert (kept.get(b"k001"), kept.get(b"k000")) == (None, b"new")
+    for each in (view, empty):
+        each.close()
+    assert kept.view().get(b"another") == b"new"
+
+
+def test_a_view_is_read_in_another_thread_than_the_one_that_writes(reopen: Open) -> None:
+    kept = reopen()
+    kept.write({b"k%02d" % key: b"first" for key in range(50)})
+    view = kept.view()
+    seen: list[set[bytes]] = []
+    reader = threading.Thread(
+        target=lambda: seen.extend({v for _, v in view.scan(b"k", 50)} for _ in range(50))
+    )
+    reader.start()
+    for number in range(50):
+        kept.write({b"k%02d" % key: b"%d" % number for key in range(50)})
+    reader.join()
+    assert seen == [{b"first"}] * 50
+    view.close()
+
+
 @each_engine
 def test_a_store_is_open_once(tmp_path: Path, engine: str) -> None:
     kept = open_store(tmp_path, engine)
