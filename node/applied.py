@@ -5,7 +5,7 @@ batch; blocks above that are executed again.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Final
 
@@ -16,13 +16,13 @@ from contracts.genesis import Genesis, start
 from ledger import merkle
 from ledger.block import Body, Header
 from ledger.certificate import CommitCertificate
-from ledger.digest import StateDigest
+from ledger.digest import Pair, StateDigest
 from ledger.encoding import Struct, decode, encode
 from ledger.errors import Mismatch
 from ledger.hashing import Hash
-from ledger.heads import Head, Heads
+from ledger.heads import Head, Heads, Leaf
 from ledger.receipt import Change
-from ledger.store import Store
+from ledger.store import Store, View
 from ledger.transaction import Transaction
 from ledger.validators import MEMBER_ID_BYTES, MemberId, ValidatorSet
 from node.index import rows
@@ -32,6 +32,7 @@ _NODE: Final = b"n"  # + level u8 + index u64 -> node of the log
 _HEAD: Final = b"h"  # + member -> encoded Head
 _CHANGE: Final = b"v"  # + height u64 -> encoded Change of validators
 _TIP: Final = b"tip"  # -> encoded Tip
+_PAGE: Final = 256  # rows read at once: some are long, and others wait meanwhile
 
 
 class Tip(Struct):
@@ -59,11 +60,11 @@ class Applied:
         beginning = start(genesis)
         self.state = beginning.chain(self._reader)
         self._signers = self.state.validators  # of the last block
-        tip = store.get(_TIP)
+        tip = tip_in(store)
         if tip is None:
             self.apply(beginning, None)
         else:
-            self._load(decode(tip, Tip))
+            self._load(tip)
 
     @property
     def header(self) -> Header:
@@ -119,26 +120,25 @@ class Applied:
         assert found is not None, "a log node is missing from the store"
         return Hash(found)
 
+    def view(self) -> View:
+        """Return what the store holds now; closed before the store is."""
+        return self._store.view()
+
     def changes(self, height: int) -> tuple[Change, ...]:
         """Return the changes of validators that were announced below `height`, from genesis on."""
         known = self._known_changes
         start = _change_key(known[-1].header.height) if known else b""
-        found = _scan_all(self._store, _CHANGE, after=start)
-        self._known_changes = known = (*known, *(decode(value, Change) for _, value in found))
+        self._known_changes = known = (*known, *changes_in(self._store, after=start))
         return known[: bisect_left(known, height, key=lambda change: change.header.height)]
 
     def _load(self, tip: Tip) -> None:
         if tip.header.chain_id != self.state.header.chain_id:
             raise Mismatch("chain id", self.state.header.chain_id, tip.header.chain_id)
-        heads = {
-            MemberId(key[-MEMBER_ID_BYTES:]): decode(value, Head)
-            for key, value in _scan_all(self._store, _HEAD)
-        }
         self.certificate, self._signers = tip.certificate, tip.signers
         self.state = ChainState(
             header=tip.header,
             log=merkle.Frontier(tip.header.log_size, tuple(Hash(peak) for peak in tip.peaks)),
-            heads=Heads(heads),
+            heads=Heads(heads_in(self._store)),
             digest=StateDigest.parse(tip.state_sum),
             validators=tip.validators,
             next_validators=tip.next_validators,
@@ -187,16 +187,59 @@ def _change_key(height: int) -> bytes:
     return _CHANGE + height.to_bytes(8)
 
 
-def _scan_all(store: Store, prefix: bytes, after: bytes = b"") -> Iterable[tuple[bytes, bytes]]:
-    while found := store.scan(prefix, 4096, after=after):
+def tip_in(view: View) -> Tip | None:
+    """Return what a store has applied, None where it is empty."""
+    found = view.get(_TIP)
+    return None if found is None else decode(found, Tip)
+
+
+def heads_in(view: View) -> dict[MemberId, Head]:
+    """Return the heads of all members that have one, by ascending member."""
+    return {
+        MemberId(key[-MEMBER_ID_BYTES:]): decode(value, Head)
+        for key, value in _scan_all(view, _HEAD)
+    }
+
+
+def changes_in(view: View, after: bytes = b"") -> Iterator[Change]:
+    """Yield the changes of validators in their order; `after` as in `View.scan`."""
+    for _, value in _scan_all(view, _CHANGE, after=after):
+        yield decode(value, Change)
+
+
+def state_in(view: View) -> Iterator[Pair]:
+    """Yield the pairs of the state, by ascending key."""
+    for key, value in _scan_all(view, STATE):
+        yield key[len(STATE) :], value
+
+
+def put_state(store: Store, pairs: Iterable[Pair]) -> None:
+    """Put these pairs of the state of another node into a store that is made anew."""
+    store.write({STATE + key: value for key, value in pairs})
+
+
+def put_tip(store: Store, tip: Tip, heads: Iterable[Leaf], changes: Iterable[Change]) -> None:
+    """Let a store that holds a state begin there; of the log it gets what the next entries need."""
+    batch: dict[bytes, bytes | None] = {_HEAD + leaf.member: encode(leaf.head) for leaf in heads}
+    batch |= {_change_key(change.header.height): encode(change) for change in changes}
+    size, first = tip.header.log_size, 0
+    levels = (level for level in reversed(range(size.bit_length())) if size >> level & 1)
+    for level, peak in zip(levels, tip.peaks, strict=True):
+        batch[_node_key(level, first >> level)] = peak
+        first += 1 << level
+    store.write({**batch, _TIP: encode(tip)})
+
+
+def _scan_all(store: View, prefix: bytes, after: bytes = b"") -> Iterable[tuple[bytes, bytes]]:
+    while found := store.scan(prefix, _PAGE, after=after):
         yield from found
         after = found[-1][0]
 
 
 def tip_of(store: Store) -> int:
     """Return the height that a store has applied, 0 where there is none yet."""
-    tip = store.get(_TIP)
-    return 0 if tip is None else decode(tip, Tip).header.height
+    tip = tip_in(store)
+    return 0 if tip is None else tip.header.height
 
 
 def difference(first: Store, second: Store) -> bytes | None:

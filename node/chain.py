@@ -37,6 +37,7 @@ from node.index import OFFENCE, Index, entries_in, entries_of, transaction_in
 
 SEGMENTS: Final = "segments"  # folder of the blocks in the node's data
 STATE: Final = "state"  # folder of the store
+BUILDING: Final = "state.new"  # of one that is not whole yet
 REBUILT: Final = "state.made"  # of one that was made anew and is whole, to take its place
 
 

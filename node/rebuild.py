@@ -21,14 +21,13 @@ from ledger.lock import DirectoryLock
 from ledger.store import Store, open_store
 from node.applied import Applied, difference, tip_of
 from node.audit.report import Progress
-from node.chain import REBUILT, SEGMENTS, STATE, state_folder
+from node.chain import BUILDING, REBUILT, SEGMENTS, STATE, state_folder
 from node.errors import VerificationFailed
 from node.files import sync_folder, sync_tree
 from node.survey import Damage, Part, survey
 from node.sync import Diverged, verified_block
 
 SCRATCH: Final = "state.verify"  # a store that is compared and removed
-BUILDING: Final = "state.new"  # a store that is not whole yet
 REPLACED: Final = "state.old"
 
 Source = Callable[[int, int], Iterator[bytes]]  # first, last height -> encoded committed blocks

@@ -106,6 +106,7 @@ IMPORTS = {  # all that the pure rings may import from outside; each computes, a
     "dataclasses",
     "enum",
     "functools",
+    "google_crc32c",
     "hashlib",
     "hmac",
     "itertools",
@@ -117,6 +118,7 @@ IMPORTS = {  # all that the pure rings may import from outside; each computes, a
     "struct",
     "types",
     "typing",
+    "zlib",  # whose output may differ: nothing depends on more than what it inflates to
     "consensus",
     "contracts",
     "ledger",
