@@ -10,7 +10,8 @@ from itertools import zip_longest
 from typing import Final
 
 from consensus.evidence import judge
-from contracts import parameters, turns
+from contracts import dispatch, eras, parameters, turns
+from contracts.eras import Era
 from contracts.execute import NOTHING_KNOWN, ChainState, Executed, Signatures, execute
 from contracts.genesis import Genesis, start
 from ledger import merkle
@@ -18,6 +19,7 @@ from ledger.block import Body, Header
 from ledger.certificate import CommitCertificate
 from ledger.digest import Pair, StateDigest
 from ledger.encoding import Struct, decode, encode
+from ledger.entry import Entry
 from ledger.errors import Mismatch
 from ledger.hashing import Hash
 from ledger.heads import Head, Heads, Leaf
@@ -113,6 +115,21 @@ class Applied:
         if (certificate.height, certificate.block_id) != (parent.height, parent.hash):
             raise Mismatch("parent certificate", parent.hash, certificate.block_id)
         certificate.verify(parent.chain_id, self._signers)
+
+    def validators_at(self, height: int) -> ValidatorSet | None:
+        """Return who votes at `height`: from 1, and known up to two above the last block."""
+        if not 1 <= height <= self.height + 2:
+            return None
+        return eras.validators_at(self._reader, height)
+
+    def eras(self, first: int, limit: int) -> list[Era]:
+        """Return who votes from which height on, from era `first`: the last may not have begun."""
+        last = eras.latest(self._reader).number
+        return [eras.era(self._reader, n) for n in range(first, min(first + limit, last + 1))]
+
+    def concerned(self, entry: Entry) -> tuple[bytes, ...]:
+        """Return whom an entry concerns: its sender and, where it was applied, its counterparty."""
+        return dispatch.concerned(self._reader, entry)
 
     def log_node(self, level: int, index: int) -> Hash:
         """Return the root of a perfect subtree of the log, which must have it."""

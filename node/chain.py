@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from consensus.evidence import judge
-from contracts import accusations, dispatch, eras, registry
-from contracts.eras import Era
+from contracts import accusations, registry
 from contracts.errors import Inadmissible
 from contracts.execute import Executed, Signatures, execute
 from contracts.genesis import Genesis
@@ -30,7 +29,7 @@ from ledger.receipt import Receipt
 from ledger.segments import SEGMENT_BYTES, Segments, TornTail
 from ledger.store import Store, open_store
 from ledger.transaction import Transaction
-from ledger.validators import MemberId, ValidatorSet
+from ledger.validators import MemberId
 from node.applied import Applied
 from node.errors import HistoryTooLong
 from node.index import OFFENCE, Index, entries_in, entries_of, transaction_in
@@ -155,12 +154,6 @@ class Chain(Applied):
         self._segments.sync()
         self.apply(executed, certificate)
 
-    def validators_at(self, height: int) -> ValidatorSet | None:
-        """Return who votes at `height`: from 1, and known up to two above the last block."""
-        if not 1 <= height <= self.height + 2:
-            return None
-        return eras.validators_at(self._reader, height)
-
     def has(self, height: int, block_id: bytes) -> bool:
         """Return whether this block is known to be in the chain."""
         if height == self.height:
@@ -170,11 +163,6 @@ class Chain(Applied):
         if not self.first_height - 1 <= height < self.height:
             return False  # what is not kept cannot be compared
         return self.head(height + 1).header.parent == block_id
-
-    def eras(self, first: int, limit: int) -> list[Era]:
-        """Return who votes from which height on, from era `first`: the last may not have begun."""
-        last = eras.latest(self._reader).number
-        return [eras.era(self._reader, n) for n in range(first, min(first + limit, last + 1))]
 
     def close(self) -> None:
         """Close the files."""
@@ -369,10 +357,6 @@ class Chain(Applied):
     def _standing(self, member: bytes, height: int) -> Standing:
         head = self.head(height)
         return Standing(head.header, head.certificate, self.heads_at(height).prove(member))
-
-    def concerned(self, entry: Entry) -> tuple[bytes, ...]:
-        """Return whom an entry concerns: its sender and, where it was applied, its counterparty."""
-        return dispatch.concerned(self._reader, entry)
 
     def _catch_up(self, directory: Path, signatures: Signatures) -> None:
         """Apply the blocks that the store has not applied."""
