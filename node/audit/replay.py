@@ -91,6 +91,27 @@ def verify_export(
     return replay.report
 
 
+def replayed(
+    path: Path,
+    genesis: SignedGenesis,
+    *,
+    workers: int | None = None,
+    show: Show = lambda _: None,
+) -> Iterator[tuple["Replay", Executed]]:
+    """Yield what each block of an export did, once all in it is known to be true.
+
+    Raises as `verify_export`.
+    """
+    genesis.verify()
+    total = path.stat().st_size
+    with path.open("rb") as file, Ahead(workers) as ahead:
+        replay = Replay(genesis, ahead)
+        for payload, done in read_ahead(file, replay):
+            executed = replay.add(payload)
+            show(Progress(replay.header.height, done, total, replay.report.entries))
+            yield replay, executed
+
+
 class Replay:
     """A chain that is executed again, block by block."""
 
@@ -160,8 +181,8 @@ class Replay:
         """Let what was prepared be begun with."""
         self._ahead.flush()
 
-    def add(self, payload: bytes) -> None:
-        """Verify and execute the next block; raise `FalseFact`."""
+    def add(self, payload: bytes) -> Executed:
+        """Verify and execute the next block, and return what it did; raise `FalseFact`."""
         height, validators = self.header.height + 1, self._chain.validators
         with naming(height):
             committed = decode(payload, CommittedBlock, kind="record")
@@ -176,6 +197,7 @@ class Replay:
         self._chain = executed.chain(self._memory)
         self._certificate, self._signers = committed.certificate, validators
         self.report.add(executed)
+        return executed
 
     def _verify_place(self, header: Header, body: Body) -> None:
         """Raise unless this can be the next block, whatever it does."""

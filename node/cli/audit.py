@@ -13,8 +13,9 @@ from node.audit.fork import Fork, compare
 from node.audit.replay import verify_export
 from node.audit.report import Report, when
 from node.cli import forks
-from node.cli.auditor import FILE, Meter, load_genesis, read_bearer
+from node.cli.auditor import FILE, GENESIS, JOBS, Meter, load_genesis, read_bearer
 from node.cli.output import Verbs, emit, fields, is_json, json_option, table
+from node.cli.privacy import privacy
 from node.config import load_config
 from node.errors import Exit, Usage
 from node.files import replace
@@ -25,6 +26,9 @@ from node.pledges import proposals_of
 @click.group(cls=Verbs)
 def audit() -> None:
     """Export the chain and verify it from genesis."""
+
+
+audit.add_command(privacy)
 
 
 @audit.command()
@@ -68,15 +72,11 @@ def export(
 
 @audit.command()
 @click.argument("file", type=FILE)
-@click.option(
-    "--genesis", required=True, type=FILE, help="The signed genesis that you hold yourself."
-)
+@GENESIS
 @click.option(
     "--header", metavar="HEX", help="A block id you know; the export must contain this block."
 )
-@click.option(
-    "--jobs", type=click.IntRange(1, 256), help="Processes; as many as cores if not said."
-)
+@JOBS
 @json_option
 @click.pass_context
 def verify(
@@ -103,9 +103,7 @@ def verify(
 @audit.command()
 @click.argument("first", type=FILE)
 @click.argument("second", type=FILE)
-@click.option(
-    "--genesis", required=True, type=FILE, help="The signed genesis that you hold yourself."
-)
+@GENESIS
 @click.option(
     "--also", multiple=True, type=FILE, help="Another export, for the proposals that it kept."
 )
@@ -115,9 +113,7 @@ def verify(
     type=click.Path(path_type=Path, file_okay=False),
     help="A folder for one file of evidence each.",
 )
-@click.option(
-    "--jobs", type=click.IntRange(1, 256), help="Processes; as many as cores if not said."
-)
+@JOBS
 @json_option
 @click.pass_context
 def fork(

@@ -14,6 +14,12 @@ from node.audit.report import Progress
 from node.files import read_public, read_secret
 
 FILE: Final = click.Path(path_type=Path, dir_okay=False)
+GENESIS: Final = click.option(
+    "--genesis", required=True, type=FILE, help="The signed genesis that you hold yourself."
+)
+JOBS: Final = click.option(
+    "--jobs", type=click.IntRange(1, 256), help="Processes; as many as cores if not said."
+)
 _MAX_TOKEN_BYTES: Final = 4 << 10
 _REDRAW_S: Final = 0.5
 
