@@ -379,6 +379,13 @@ class _File:
             else:
                 self.end += _FRAME.size + len(payload)
 
+    def pieces(self) -> Iterator[tuple[int, bytes | None]]:
+        """Yield the head, then what `salvage` does, each as it stands in the file."""
+        self._file.seek(0)
+        yield 0, self._file.read(_HEAD_BYTES)
+        for offset, payload in self.salvage():
+            yield offset, None if payload is None else _framed(payload, self._seed)
+
     def close(self) -> None:
         self._file.close()
 
@@ -479,6 +486,24 @@ def salvage(path: Path, chain_id: bytes) -> Iterator[tuple[int, bytes | None]]:
         yield from file.salvage()
     finally:
         file.close()
+
+
+def pieces(path: Path, chain_id: bytes) -> Iterator[tuple[int, bytes | None]]:
+    """Yield the head of a file, then each whole record with its frame, None for what is not whole.
+
+    It may be one that another process appends to, or replaces: what is yielded is of the file that
+    was there, and what was in it. Raises `StoreDamaged`, `Mismatch`, OSError.
+    """
+    file = _File(path.parent, _start_of(path), chain_id)
+    try:
+        yield from file.pieces()
+    finally:
+        file.close()
+
+
+def payload_of(piece: bytes) -> bytes:
+    """Return the block in a record with its frame."""
+    return piece[_FRAME.size :]
 
 
 def write_file(

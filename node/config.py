@@ -247,6 +247,21 @@ def write_config(settings: Mapping[str, object], peers: Mapping[str, Address]) -
     return "\n".join(lines) + "\n"
 
 
+def portable(path: Path) -> str:
+    """Return the text of a configuration for another machine: every key, and nothing else.
+
+    Where the files of this machine are, and whatever stands in comments, is left out. Raises as
+    `load_config` does.
+    """
+    if path.is_dir():
+        path = path / FILE_NAME
+    config = load_config(path)
+    given = _flat(path, tomllib.loads(path.read_text("utf-8")))
+    places = {"genesis", "tokens", "data", "peers"}
+    settings = {name: value for name, value in given.items() if name not in places}
+    return write_config(settings, config.peers)
+
+
 def _flat(path: Path, tables: dict[str, Any]) -> dict[str, object]:
     """Return table.key -> value; raise `BadConfig` for a name that no key has."""
     known = {key.name for key in KEYS}

@@ -19,6 +19,7 @@ GENESIS_FILE: Final = "genesis.json"
 TOKENS_FILE: Final = "tokens.toml"
 DATA_FOLDER: Final = "data"
 JOURNAL_FOLDER: Final = "journal"
+OPERATOR_SCOPES: Final = frozenset({tokens.Scope.ADMIN, tokens.Scope.AUDIT})
 
 
 class NotInGenesis(VerificationFailed):
@@ -116,7 +117,7 @@ def initialise(folder: Path, genesis_file: Path, settings: Settings) -> Initiali
             folder / TOKENS_FILE,
             folder / OPERATOR_TOKEN,
             member=None,
-            scopes=frozenset({tokens.Scope.ADMIN, tokens.Scope.AUDIT}),
+            scopes=OPERATOR_SCOPES,
             label="operator",
         )
     is_new = _settle(folder / FILE_NAME, content)  # last: with it the folder is a node's

@@ -60,6 +60,7 @@ class Rebuilt:
     height: int
     block_id: bytes
     healed: tuple[int, ...]  # heights of the blocks that a source gave
+    state_digest: bytes  # that the last block says, and all were executed to
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ class Rebuild:
                 pass
             header = run.applied.header
         self._put_in_place()
-        return Rebuilt(header.height, header.hash, tuple(run.healed))
+        return Rebuilt(header.height, header.hash, tuple(run.healed), header.state_digest)
 
     @contextlib.contextmanager
     def _run(self, folder: str, parts: list[Part]) -> Iterator["_Run"]:

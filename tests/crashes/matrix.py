@@ -21,12 +21,16 @@ from typing import Final, Protocol
 from unittest.mock import patch
 
 from contracts.execute import DirectSignatures
+from contracts.genesis_json import signed_json
 from ledger.encoding import encode
 from ledger.errors import StoreDamaged
 from ledger.segments import first_heights, segment_path
 from ledger.store import open_store
 from node import files
+from node.backup.create import create as backup
+from node.backup.restore import restore, verify
 from node.chain import Chain
+from node.config import write_config
 from node.journal import Journal, Kind, Record
 from node.rebuild import Rebuild
 from tests.chainmaker import story
@@ -330,9 +334,72 @@ class Replacing:
         self.run(folder)
 
 
+@cache
+def _backed_up() -> Path:
+    """Return a folder with a home, and a backup of its first blocks, to be copied."""
+    folder = _scratch("backup")
+    home = folder / "home"
+    home.mkdir(parents=True)
+    (home / "config.toml").write_text(write_config({"store.engine": "sqlite"}, {}))
+    (home / "genesis.json").write_text(signed_json(STORY.genesis))
+    for last in (_BEGUN, LAST):
+        chain = _opened(home / "data", "sqlite")
+        _commit(chain, last)
+        chain.close()
+        if last < LAST:
+            backup(home, folder / "backup")
+    return folder
+
+
+@dataclass
+class BackingUp:
+    """`depoli backup create`: a second one, with blocks that were added and files that grew."""
+
+    name: str = "back up"
+    acknowledged: int = _BEGUN
+
+    def prepare(self, folder: Path) -> None:
+        self.acknowledged = _BEGUN
+        shutil.copytree(_backed_up(), folder, dirs_exist_ok=True)
+
+    def run(self, folder: Path) -> None:
+        self.acknowledged = backup(folder / "home", folder / "backup").manifest.height
+
+    def check(self, folder: Path) -> None:
+        height = verify(folder / "backup", None, None).manifest.height
+        _require(height in (self.acknowledged, LAST), f"{self.acknowledged} saved, {height} there")
+        self.run(folder)
+        found = verify(folder / "backup", None, None).manifest
+        _require(found.height == LAST, "the backup does not go on")
+        there = {path for path in (folder / "backup").rglob("*") if path.is_file()}
+        _require(len(there) == len(found.files) + 2, "rests")  # with the manifest and the lock
+
+
+@dataclass
+class Restoring:
+    """`depoli backup restore`: there is no node before it is whole."""
+
+    name: str = "restore"
+    is_done: bool = False
+
+    def prepare(self, folder: Path) -> None:
+        self.is_done = False
+        shutil.copytree(_backed_up() / "backup", folder / "backup", dirs_exist_ok=True)
+
+    def run(self, folder: Path) -> None:
+        restore(folder / "backup", folder / "home", None, is_home=True)
+        self.is_done = True
+
+    def check(self, folder: Path) -> None:
+        if not (folder / "home" / "config.toml").exists():
+            _require(not self.is_done, "what was restored is gone")
+            self.run(folder)
+        _require_chain(folder / "home" / "data", "sqlite", _BEGUN, _BEGUN)
+
+
 def cases() -> list[Case]:
     """Return all of them, prepared by nothing before."""
-    made: list[Case] = [Journaling(), Replacing()]
+    made: list[Case] = [Journaling(), Replacing(), BackingUp(), Restoring()]
     for engine in ENGINES:
         made += [
             Committing(engine, 0),

@@ -1,0 +1,1 @@
+"""What keeps the record of a node elsewhere: make a backup, prove it, and restore it."""
