@@ -5,7 +5,7 @@ batch; blocks above that are executed again.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Final
 
@@ -27,7 +27,7 @@ from ledger.receipt import Change
 from ledger.store import Store, View
 from ledger.transaction import Transaction
 from ledger.validators import MEMBER_ID_BYTES, MemberId, ValidatorSet
-from node.index import rows
+from node.index import first_rows, rows
 from node.stored import STATE, StoredState
 
 _NODE: Final = b"n"  # + level u8 + index u64 -> node of the log
@@ -235,9 +235,10 @@ def put_state(store: Store, pairs: Iterable[Pair]) -> None:
     store.write({STATE + key: value for key, value in pairs})
 
 
-def put_tip(store: Store, tip: Tip, heads: Iterable[Leaf], changes: Iterable[Change]) -> None:
+def put_tip(store: Store, tip: Tip, heads: Sequence[Leaf], changes: Iterable[Change]) -> None:
     """Let a store that holds a state begin there; of the log it gets what the next entries need."""
     batch: dict[bytes, bytes | None] = {_HEAD + leaf.member: encode(leaf.head) for leaf in heads}
+    batch |= first_rows(heads)
     batch |= {_change_key(change.header.height): encode(change) for change in changes}
     size, first = tip.header.log_size, 0
     levels = (level for level in reversed(range(size.bit_length())) if size >> level & 1)

@@ -1,7 +1,7 @@
 """What is looked up by transaction, member and thing: derived from the entries of each block."""
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from contracts import calls
@@ -12,7 +12,7 @@ from ledger.encoding import Struct, decode, encode
 from ledger.entry import APPLIED, Entry
 from ledger.errors import NotKept
 from ledger.hashing import Hash
-from ledger.heads import Head
+from ledger.heads import Head, Leaf
 from ledger.store import Store
 from ledger.transaction import Transaction, created_id, parse
 from ledger.validators import MEMBER_ID_BYTES
@@ -23,6 +23,7 @@ _AUTHORISATION: Final = b"a"  # the same, of an authorisation
 _SETTLEMENT: Final = b"b"  # + member + entry number u64 -> id of a settlement, likewise
 _THING: Final = b"g"  # + id + _APPLIED or sender + number u64 -> transaction + position u8
 _CONCERNS: Final = b"m"  # + member + count u64 -> entry number u64 + hash of the head after it
+# ... or, of the last entry of a member below a snapshot, that hash alone
 _ENDS: Final = b"e"  # + log size after a block that has entries u64 -> its height u64
 OFFENCE: Final = b"o"  # + height u64 + index u8 of the evidence -> offence
 _APPLIED: Final = bytes(MEMBER_ID_BYTES)  # stands where of a refused entry its sender does
@@ -148,6 +149,11 @@ def rows(executed: Executed, first: int) -> dict[bytes, bytes]:
         for thing in named(call, made):
             found[_THING + thing + reader + order.to_bytes(8)] = where
     return found
+
+
+def first_rows(heads: Iterable[Leaf]) -> dict[bytes, bytes]:
+    """Return what stands for the entries below a snapshot: each member's head after them."""
+    return {_CONCERNS + leaf.member + leaf.head.count.to_bytes(8): leaf.head.hash for leaf in heads}
 
 
 def _number(row: bytes) -> int:
