@@ -312,9 +312,8 @@ def test_where_there_is_no_room_nothing_is_begun(
     assert not list((tmp_path / "again").iterdir())
 
 
-def full_after(count: int) -> Iterator[object]:
-    for _ in range(count):
-        yield
+def full_after(count: int) -> Iterator[OSError | None]:
+    yield from [None] * count
     while True:
         yield OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -327,7 +326,7 @@ def test_a_disk_that_is_full_leaves_the_backup_that_was_there(tmp_path: Path, fo
     real, answers = os.write, full_after(3)
 
     def write(descriptor: int, data: bytes) -> int:
-        if isinstance(answer := next(answers), OSError):
+        if (answer := next(answers)) is not None:
             raise answer
         return real(descriptor, data)
 
