@@ -25,6 +25,7 @@ from ledger.receipt import to_json as receipt_json
 from ledger.transaction import MAX_TRANSACTION_BYTES, Transaction, parse
 from node import convictions, problems, views
 from node.admission import MAX_BATCH, Admission, Pending, Refused, Result
+from node.album import Album
 from node.asking import (
     GRANT,
     MAX_PAGE,
@@ -81,6 +82,8 @@ class Parts(Protocol):
     @property
     def checkup(self) -> Checkup: ...  # noqa: D102
     @property
+    def album(self) -> Album: ...  # noqa: D102
+    @property
     def pledges(self) -> Pledges: ...  # noqa: D102
     @property
     def evidence(self) -> EvidencePool: ...  # noqa: D102
@@ -105,7 +108,7 @@ class Api:
         self._organisations = Organisations(node.chain, genesis.genesis, node.reader)
         self._voting = Voting(node.chain, node.reader)
         self._tlog = TransparencyLog(node.chain, node.notary, node.reader)
-        self._pledges, self._evidence = node.pledges, node.evidence
+        self._pledges, self._evidence, self._album = node.pledges, node.evidence, node.album
         self._genesis, self._genesis_json, self._tokens = genesis, genesis_json, tokens
 
     def application(self) -> web.Application:
@@ -326,6 +329,7 @@ class Api:
                 "fenced": replica.is_fenced,
                 "silence": replica.standing.silence,
                 "ready": not replica.not_ready(),
+                "snapshot": {"height": self._album.height, "failure": self._album.failure},
                 "version": seen.in_force,
                 "upgrade": seen.warning,
             }

@@ -34,6 +34,18 @@ class Versions:
         )
 
 
+class Snapshots:
+    """How far the snapshots of this node are."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.height = Gauge(
+            "depoli_snapshot_height", "Height of the newest snapshot, 0: none", registry=registry
+        )
+        self.failures = Counter(
+            "depoli_snapshot_failures", "Snapshots that were due and not made", registry=registry
+        )
+
+
 class Metrics:
     """The figures of one node, in a registry of their own."""
 
@@ -56,6 +68,7 @@ class Metrics:
             registry=registry,
         )
         self.versions = Versions(registry)
+        self.snapshots = Snapshots(registry)
         self.fenced = Gauge(
             "depoli_fenced", "1 while this validator may not sign", registry=registry
         )

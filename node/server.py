@@ -19,6 +19,7 @@ from ledger.lock import DirectoryLock
 from node import ceremony
 from node.admin import admin_application
 from node.admission import Admission
+from node.album import Album
 from node.api import Api
 from node.chain import Chain
 from node.config import Config, Mode
@@ -100,6 +101,7 @@ class Node:
     evidence: EvidencePool
     network: Network
     checkup: Checkup
+    album: Album
     notary: Notary
     metrics: Metrics
     log: Log
@@ -118,6 +120,9 @@ def _assemble(
         """Return how much must be free on the disk: the stricter of what both want."""
         return max(config.least_free_bytes, chain.state.parameters.least_free_mb << 20)
 
+    def room() -> str:
+        return shortage(config.data, least_bytes())
+
     worker, verifier, disk, reader = (  # last, so that they end before the files are closed
         closing.enter_context(ThreadPoolExecutor(1, name))
         for name in ("worker", "verifier", "disk", "reader")
@@ -133,7 +138,7 @@ def _assemble(
         metrics=metrics,
         log=log,
         worker=worker,
-        shortage=lambda: shortage(config.data, least_bytes()),
+        shortage=room,
     )
     admission = Admission(
         mempool=mempool,
@@ -161,8 +166,11 @@ def _assemble(
     checkup = Checkup(config.data, least_bytes, keys.node.public, *known)
     replica.connect(exchange, admission)
     evidence.added = lambda: replica.transactions_added(())
+    album = Album(config.data, chain, metrics, log, room)
+    closing.callback(album.close)
+    replica.block_added = album.block_added
     admission.network, exchange.network, exchange.checkup = network, network, checkup
-    parts = (chain, mempool, admission, replica, pledges, evidence, network, checkup)
+    parts = (chain, mempool, admission, replica, pledges, evidence, network, checkup, album)
     return Node(*parts, Notary(chain, keys.checkpoint), metrics, log, reader)
 
 

@@ -276,6 +276,7 @@ def status_text(value: Mapping[str, Any]) -> str:
         if sync is None
         else ", ".join(f"{name} {each}" for name, each in sync.items()),
         "silence": value["silence"] or "none",
+        "snapshot": _snapshot_text(**value["snapshot"]),
         "upgrade": value.get("upgrade") or "none",
     }
     lines = [f"{label}: {printable(why)}" for label, why in trouble.items()]
@@ -285,6 +286,11 @@ def status_text(value: Mapping[str, Any]) -> str:
         places = ", ".join(map(printable, twin["places"]))  # what a peer wrote
         lines.append(f"{whose} is used at {places}{told}")
     return "\n".join([fields(shown), *([""] if lines else []), *lines])
+
+
+def _snapshot_text(height: int, failure: str) -> str:
+    newest = f"of block {height}" if height else "none"
+    return f"{newest}; the last one failed, {failure}" if failure else newest
 
 
 def _parse_peer(text: str) -> tuple[str, Address]:

@@ -85,11 +85,15 @@ def test_a_status_is_for_people() -> None:
     place = "127.0.0.1:1"
     well = {
         "height": 7, "time": 1_800_000_000, "peers": ["b"], "trouble": {}, "twins": [],
-        "sync": None, "silence": "",
+        "sync": None, "silence": "", "snapshot": {"height": 0, "failure": ""},
     }  # fmt: skip
     shown = status_text(well)
     assert "2027-01-15 08:00:00 UTC" in shown
-    assert "trouble  none" in shown
+    lines = [line.split() for line in shown.splitlines()]
+    assert ["trouble", "none"] in lines
+    assert ["snapshot", "none"] in lines
+    unmade = status_text(well | {"snapshot": {"height": 5, "failure": "block 10: disk full"}})
+    assert "of block 5; the last one failed, block 10: disk full" in unmade
     ill = well | {
         "trouble": {"a": f"{place}: Connection refused"},
         "twins": [
