@@ -4,6 +4,7 @@ Only the canonical encoding is hashed or signed; this form is read back into it,
 """
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, NoReturn, TypeVar
 
@@ -43,14 +44,20 @@ def document(format_: str, value: Struct) -> str:
 
 def parse_document(text: str, format_: str, type_: type[T], *, kind: str, max_length: int) -> T:
     """Return the value that `document` wrote, or raise `Malformed`. It is not verified yet."""
+    return parse_one_of(text, {format_: type_}, kind=kind, max_length=max_length)
+
+
+def parse_one_of(text: str, types: Mapping[str, type[T]], *, kind: str, max_length: int) -> T:
+    """Return the value that `document` wrote with one of these formats, or raise `Malformed`."""
     loaded = load_json(text, kind=kind, max_length=max_length)
     found = loaded.pop("format", None) if isinstance(loaded, dict) else None
-    if found == format_:
-        return parse_plain(loaded, type_)
+    if isinstance(found, str) and found in types:
+        return parse_plain(loaded, types[found])
+    wanted = " or ".join(types)
     if isinstance(found, str) and found.startswith("depoli/"):
-        reason = f"of the format {found[:40]!a}, not {format_}"
+        reason = f"of the format {found[:40]!a}, not {wanted}"
         raise Malformed(kind, f"{reason}: it is something else, or of another version")
-    raise Malformed(kind, f"not an object with format {format_}")
+    raise Malformed(kind, f"not an object with format {wanted}")
 
 
 def load_json(text: str, *, kind: str, max_length: int) -> object:

@@ -49,6 +49,7 @@ from node.notary import Notary
 from node.organisations import Organisations
 from node.pledges import Pledges
 from node.problems import Problem
+from node.proofs import Proofs
 from node.replica import Replica
 from node.things import Things
 from node.tlog import TransparencyLog, is_open
@@ -107,6 +108,7 @@ class Api:
         self._things = Things(node.chain, node.reader)
         self._organisations = Organisations(node.chain, genesis.genesis, node.reader)
         self._voting = Voting(node.chain, node.reader)
+        self._proofs = Proofs(node.chain, node.reader)
         self._tlog = TransparencyLog(node.chain, node.notary, node.reader)
         self._pledges, self._evidence, self._album = node.pledges, node.evidence, node.album
         self._genesis, self._genesis_json, self._tokens = genesis, genesis_json, tokens
@@ -123,6 +125,7 @@ class Api:
         self._things.add_routes(router)
         self._organisations.add_routes(router)
         self._voting.add_routes(router)
+        self._proofs.add_routes(router)
         self._tlog.add_routes(router)
         router.add_get("/v1/blocks/{height}", self.block)
         router.add_get("/v1/receipts/{id}/{position}", self.receipt)

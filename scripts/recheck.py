@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The second opinion: verify a chain, a receipt or evidence by docs/format.md, and nothing else.
+"""The second opinion: verify a chain, a receipt, proof or evidence by docs/format.md alone.
 
 It imports none of the node's code and none of the libraries by which the node judges, so that a
 fault shared by node and auditor still shows. It does not execute calls: outcomes are taken as the
@@ -7,6 +7,7 @@ quorum signed them, and the state digest is checked at genesis only.
 
     recheck.py chain EXPORT --genesis GENESIS.json [--header HEX] [--json] [--jobs N]
     recheck.py receipt RECEIPT.json|TEXT --genesis GENESIS.json [--changes FILE] [--json]
+    recheck.py proof PROOF.json --genesis GENESIS.json [--json]
     recheck.py evidence EVIDENCE.json --genesis GENESIS.json [--json]
 
 Exit 0: every fact checked is true. Exit 4: the first false fact is named. Needs msgpack and ecdsa.
@@ -2005,6 +2006,134 @@ def check_receipt(options):
     }
 
 
+# --- Proofs between two blocks (format.md, section 17) --------------------------------------------
+
+certified = struct("certified", header=header, certificate=certificate)
+consistency = struct(
+    "consistency",
+    first=certified, second=certified, proof=seq(b(32), 0, 64), changes=seq(change, 0, 1024),
+)  # fmt: skip
+head_leaf = struct("head_leaf", member=b(16), head=struct("head", count=u(U63, 1), hash=b(32)))
+head_proof = struct("head_proof", found=maybe(head_leaf), siblings=seq(b(32), 0, 128))
+standing_of = struct("standing_of", header=header, certificate=certificate, proof=head_proof)
+history = struct(
+    "history",
+    member=b(16), start=maybe(standing_of), end=standing_of, entries=seq(entry, 0, 65_536),
+    changes=seq(change, 0, 1024),
+)  # fmt: skip
+decided = struct("decided", header=header, certificate=certificate, changes=seq(change, 0, 1024))
+split_view = struct(
+    "split_view", first=decided, second=decided, root=b(32), proof=seq(b(32), 0, 64)
+)
+
+
+def check_both(founding, first, second, changes):
+    """Refuse unless a quorum signed both blocks, the second above the first if there is one."""
+    voters, below = Voters(founding), 0
+    if first is not None:
+        while below < len(changes) and changes[below].header.height < first.header.height:
+            voters.follow(changes[below])
+            below += 1
+        voters.check(first.header, first.certificate)
+        if second.header.height <= first.header.height:
+            found = second.header.height
+            raise FalseFact("height of the second", f"above {first.header.height}", found)
+    for one in changes[below:]:
+        voters.follow(one)
+    voters.check(second.header, second.certificate)
+
+
+def check_log_grew(found, founding):
+    """Refuse unless the log of the first block begins that of the second."""
+    first, second = found.first.header, found.second.header
+    check_both(founding, found.first, found.second, found.changes)
+    check_consistency(first.log_root, first.log_size, second.log_root, second.log_size, found.proof)
+    return {
+        "log_size_from": first.log_size,
+        "log_size": second.log_size,
+        "proved_by": f"blocks {first.height} and {second.height}",
+    }
+
+
+def head_under(root, member, proof):
+    """Return (count, head) of a member under a root, None where it has none (section 9)."""
+    path, depth = int.from_bytes(member, "big"), len(proof.siblings)
+    if depth and proof.siblings[-1] == ZEROS:
+        raise FalseFact("siblings", "none of zeros at the end", ZEROS)
+    found, node = proof.found, ZEROS
+    if found is not None:
+        other = int.from_bytes(found.member, "big")
+        need("first bits of the member at the end of the path", path >> 128 - depth,
+             other >> 128 - depth)  # fmt: skip
+        node = tagged(b"heads/leaf", found.member, found.head.count.to_bytes(8, "big"),
+                      found.head.hash)  # fmt: skip
+    for level in reversed(range(depth)):
+        pair = (node, proof.siblings[level])
+        node = tagged(b"heads/node", *(pair[::-1] if path >> 127 - level & 1 else pair))
+    need("heads_root", root, node)
+    return tuple(found.head) if found is not None and found.member == member else None
+
+
+def check_history(found, founding):
+    """Refuse unless these are all entries that concern the member between the two blocks."""
+    check_both(founding, found.start, found.end, found.changes)
+    start, end = found.start, found.end
+    before = start and head_under(start.header.heads_root, found.member, start.proof)
+    after = head_under(end.header.heads_root, found.member, end.proof)
+    count, head = before or (0, ZEROS)
+    for one in found.entries:
+        count, head = count + 1, tagged(b"head", head, leaf_hash(encode(one)))
+    need("number and head after the entries", after or (0, ZEROS), (count, head))
+    begins = 0 if start is None else start.header.height
+    return {
+        "member": founding.labels.get(found.member, found.member),
+        "entries": len(found.entries),
+        "proved_by": f"blocks {begins} and {end.header.height}",
+    }
+
+
+def check_decided(found, founding):
+    """Refuse unless a quorum signed the block."""
+    check_both(founding, None, found, found.changes)
+    head = found.header
+    return {"height": head.height, "header": tagged(b"header", encode(head)),
+            "log_size": head.log_size, "log_root": head.log_root}  # fmt: skip
+
+
+def check_split(found, founding):
+    """Refuse unless quorums signed two blocks of which one contradicts the other."""
+    for one in (found.first, found.second):
+        check_decided(one, founding)
+    first, second = found.first.header, found.second.header
+    if second.height < first.height:
+        raise FalseFact("height of the second", f"at least {first.height}", second.height)
+    same = encode(first) == encode(second)
+    if second.height > first.height and second.log_size >= first.log_size:
+        check_consistency(found.root, first.log_size, second.log_root, second.log_size, found.proof)
+        same = found.root == first.log_root
+    need("the second continues the first", same, False)  # noqa: FBT003
+    return {"proved_by": f"blocks {first.height} and {second.height}, which contradict each other"}
+
+
+PROOFS = {
+    "depoli/consistency/1": (consistency, check_log_grew),
+    "depoli/history/1": (history, check_history),
+    "depoli/decided/1": (decided, check_decided),
+    "depoli/split-view/1": (split_view, check_split),
+}
+
+
+def check_proof(options):
+    """Verify a proof of any kind but a receipt; return what it proves."""
+    founding = read_genesis(options.genesis)
+    value = read_json(options.file)
+    format_ = value.pop("format", None)
+    if type(format_) is not str or format_ not in PROOFS:
+        raise FalseFact("format", " or ".join(PROOFS), format_)
+    kind, check = PROOFS[format_]
+    return {"chain_id": founding.chain_id, **check(kind(all_from_hex(value), "proof"), founding)}
+
+
 # --- Files of evidence (format.md, section 19) ----------------------------------------------------
 
 decision = struct("decision", header=header, certificate=certificate)
@@ -2104,7 +2233,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     for name, check in (
-        ("chain", check_chain), ("receipt", check_receipt), ("evidence", check_conviction)
+        ("chain", check_chain), ("receipt", check_receipt), ("proof", check_proof),
+        ("evidence", check_conviction),
     ):  # fmt: skip
         one = commands.add_parser(name)
         one.add_argument("file")

@@ -36,6 +36,7 @@ _NOUNS: Final = {
     "disclosure": "Show a payer what it may see of a claim, and verify what one was shown.",
     "settlement": "Settle a batch of accepted claims, and confirm it.",
     "receipt": "Export and verify the proof that an entry is on the chain.",
+    "proof": "Prove that the log only grew, or that of a member's entries none is missing.",
     "audit": "Export the chain and verify it from genesis.",
     "tlog": "Take the log, or the proof of an entry, away in the formats of transparency logs.",
     "witness": "Follow a chain without a vote in it, and cosign what it shows.",

@@ -353,6 +353,17 @@ class NodeClient:
         path = f"/receipts/{transaction_id.hex()}/{position}"
         return (await self._ask("GET", path, {}))[1]
 
+    async def consistency(self, first: int, last: int | None) -> bytes:
+        """Return the proof that the log at a height begins that at a later one, None: the last."""
+        query = {"from": str(first)} | ({} if last is None else {"to": str(last)})
+        return (await self._ask("GET", "/consistency", query))[1]
+
+    async def history(self, member: bytes, first: int, last: int | None) -> bytes:
+        """Return all entries that concern a member between two heights, with the proof of it."""
+        query = {"member": member.hex(), "from": str(first)}
+        query |= {} if last is None else {"to": str(last)}
+        return (await self._ask("GET", "/history", query))[1]
+
     async def validators(self, first_era: int = 0) -> ValidatorsView:
         """Return who runs validators, and the eras from this one on, a hundred at most."""
         return await self.get("/validators", ValidatorsView, {"from": str(first_era)})

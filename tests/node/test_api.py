@@ -398,6 +398,8 @@ PATHS = (
     "/v1/blocks/1",
     "/v1/blocks/latest",
     f"/v1/receipts/{ID}/0",
+    "/v1/consistency?from=1",
+    "/v1/history",
     "/v1/status",
     "/v1/validators",
     "/v1/members",
@@ -411,6 +413,7 @@ PATHS = (
 )
 WHOLE = {"/v1/chain", "/v1/proposals", "/v1/evidence", f"/v1/evidence/{ID}"}  # to auditors alone
 OPEN = {  # to every token
+    "/v1/consistency?from=1",
     "/v1/status",
     "/v1/validators",
     "/v1/members",
@@ -871,6 +874,10 @@ def test_the_node_says_why_there_is_no_block(tmp_path: Path) -> None:
         "/v1/claims/" + "A" * 64,
         f"/v1/receipts/{ID}/x",
         f"/v1/receipts/{ID}/-1",
+        "/v1/consistency?from=0&to=1",
+        "/v1/consistency?from=x",
+        "/v1/history?member=00",
+        f"/v1/history?member={SHOP}&to=0",
         f"/v1/transactions/{ID}?wait=61",
         f"/v1/transactions/{ID}?wait=x",
         f"/v1/claims?member={SHOP}&limit=0",
