@@ -93,8 +93,12 @@ def compare(
     """
     genesis.verify()
     total = exports[0].stat().st_size
-    with exports[0].open("rb") as first, exports[1].open("rb") as second, Ahead(workers) as ahead:
-        replay = Replay(genesis, ahead)
+    with (
+        exports[0].open("rb") as first,
+        exports[1].open("rb") as second,
+        Ahead(workers) as ahead,
+        Replay(genesis, ahead) as replay,
+    ):
         changes: list[Change] = []
         left = (payload for payload, _ in _of(exports[0], read_ahead(first, replay)))
         right = _of(exports[1], _blocks(second, replay))

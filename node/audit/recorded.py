@@ -92,8 +92,7 @@ def _walked(
     """Yield each block once it is known to be true."""
     genesis.verify()
     total = path.stat().st_size
-    with path.open("rb") as file, Ahead(workers) as ahead:
-        replay = Replay(genesis, ahead)
+    with path.open("rb") as file, Ahead(workers) as ahead, Replay(genesis, ahead) as replay:
         walk.sets.append((1, replay.validators))
         for payload, done in read_ahead(file, replay):
             replay.add(payload)

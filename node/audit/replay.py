@@ -7,10 +7,11 @@ code of the node; `scripts/recheck.py` judges the same export by other code.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Self
 
 from consensus.evidence import judge
 from contracts import registry, versions
@@ -44,13 +45,13 @@ from ledger.errors import (
     NotEvidence,
 )
 from ledger.hashing import Hash
-from ledger.transaction import parse
+from ledger.transaction import Transaction, parse
 from ledger.validators import ValidatorSet
 from node.audit.errors import FalseFact, UnknownRules
 from node.audit.records import Records, is_proposal
 from node.audit.report import Activity, Progress, Report, outcome_name
 from node.audit.signatures import Ahead, Job
-from node.audit.state import Memory
+from node.audit.state import Scratch
 
 _AHEAD_BYTES: Final = 4 << 20  # of blocks read before the one that is executed
 
@@ -74,18 +75,17 @@ def verify_export(
     genesis.verify()
     begun = time.monotonic()
     total = path.stat().st_size
-    with path.open("rb") as file, Ahead(workers) as ahead:
-        replay = Replay(genesis, ahead)
+    with path.open("rb") as file, Ahead(workers) as ahead, Replay(genesis, ahead) as replay:
         found = contains is None or replay.header.hash == contains
         for payload, done in read_ahead(file, replay):
             replay.add(payload)
             found = found or replay.header.hash == contains
             show(Progress(replay.header.height, done, total, replay.report.entries))
-    last = replay.header
+        last, agenda = replay.header, replay.agenda
     if not found:
         expected = f"a chain with block {(contains or b'').hex()}"
         raise FalseFact("last block", expected, last.hash, height=last.height)
-    replay.report.agenda = replay.agenda
+    replay.report.agenda = agenda
     replay.report.signatures = ahead.verified + len(genesis.signatures)
     replay.report.seconds = time.monotonic() - begun
     return replay.report
@@ -104,29 +104,43 @@ def replayed(
     """
     genesis.verify()
     total = path.stat().st_size
-    with path.open("rb") as file, Ahead(workers) as ahead:
-        replay = Replay(genesis, ahead)
+    with path.open("rb") as file, Ahead(workers) as ahead, Replay(genesis, ahead) as replay:
         for payload, done in read_ahead(file, replay):
             executed = replay.add(payload)
             show(Progress(replay.header.height, done, total, replay.report.entries))
             yield replay, executed
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A block that was read ahead, and the transactions of it that could be parsed."""
+
+    committed: CommittedBlock
+    known: dict[bytes, Transaction]  # by their bytes
+
+
 class Replay:
-    """A chain that is executed again, block by block."""
+    """A chain that is executed again, block by block; a context, in which its state is kept."""
 
     def __init__(self, genesis: SignedGenesis, ahead: Ahead) -> None:
         beginning = start(genesis.genesis)
         self.genesis = genesis
-        self._ahead, self._memory = ahead, Memory()
-        self._memory.apply(beginning.changes)
-        self._chain = beginning.chain(self._memory)
+        self._ahead, self._state = ahead, Scratch()
+        self._state.apply(beginning.changes)
+        self._chain = beginning.chain(self._state)
+        self._prepared: dict[bytes, _Prepared] = {}  # by what was parsed
         self._certificate: CommitCertificate | None = None  # of the last block
         self._signers = self._chain.validators  # of the last block
         members: dict[bytes, Activity] = {
             member.id: Activity(member.label) for member in genesis.genesis.members
         }
         self.report = Report(genesis.chain_id, beginning.header, members)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._state.close()
 
     @property
     def header(self) -> Header:
@@ -166,9 +180,10 @@ class Replay:
         """Have the signatures of a later block verified ahead, as far as they can be guessed."""
         try:
             committed = decode(payload, CommittedBlock)
+            prepared = self._prepared[payload] = _Prepared(committed, {})
             height = committed.block.header.height
             for raw in committed.block.body.transactions:
-                transaction = parse(raw)
+                transaction = prepared.known[raw] = parse(raw)
                 body = transaction.body
                 key = registry.transaction_key(self._chain.state, body.sender, body.key_id, height)
                 self._ahead.add((key.public, transaction.signed_message, transaction.signature))
@@ -184,17 +199,20 @@ class Replay:
     def add(self, payload: bytes) -> Executed:
         """Verify and execute the next block, and return what it did; raise `FalseFact`."""
         height, validators = self.header.height + 1, self._chain.validators
+        prepared = self._prepared.pop(payload, None)
         with naming(height):
-            committed = decode(payload, CommittedBlock, kind="record")
+            if prepared is None:
+                prepared = _Prepared(decode(payload, CommittedBlock, kind="record"), {})
+            committed = prepared.committed
             header, body = committed.block.header, committed.block.body
             self._verify_place(header, body)
-        executed = self._execute(header, body)
+        executed = self._execute(header, body, prepared.known)
         _verify_outcomes(executed, committed.outcomes)
         with naming(height):
             executed.verify_header(header)
         self._verify_certificate(committed.certificate, header, validators, height, "certificate")
-        self._memory.apply(executed.changes)
-        self._chain = executed.chain(self._memory)
+        self._state.apply(executed.changes)
+        self._chain = executed.chain(self._state)
         self._certificate, self._signers = committed.certificate, validators
         self.report.add(executed)
         return executed
@@ -221,7 +239,7 @@ class Replay:
                 body.parent_commit, chain.header, self._signers, height, "certificate of the parent"
             )
 
-    def _execute(self, header: Header, body: Body) -> Executed:
+    def _execute(self, header: Header, body: Body, known: Mapping[bytes, Transaction]) -> Executed:
         before = self._ahead.verified
         try:
             return execute(
@@ -232,6 +250,7 @@ class Replay:
                 built_round=header.built_round,
                 signatures=self._ahead,
                 judge=judge,
+                known=known,
             )
         except UnknownVersion as error:
             last = self.header.height
