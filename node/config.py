@@ -75,6 +75,7 @@ class Config:
     mempool: Limits
     store_engine: str | None  # None: the best there is
     store_cache_bytes: int
+    scrub_days: int  # within which all sealed files of blocks are checked once, 0: never
     least_free_bytes: int  # on the disk of the data: with less it takes no more work
 
 
@@ -174,6 +175,8 @@ KEYS: Final = (
     Key("store.least_free_mb", _between(0, 1 << 20), str(LEAST_FREE_BYTES >> 20),
         "MiB that must be free on the disk of the data: with less the node says it is not ready; "
         "what the members voted (`least_free_mb`) counts where it is more"),
+    Key("store.scrub_days", _between(0, 3650), "30",
+        "within so many days each file of blocks is read once and checked for damage; 0: never"),
     Key("peers", _peers, "{}", "member label or id = where its node listens"),
 )  # fmt: skip
 
@@ -220,6 +223,7 @@ def parse_config(text: bytes, path: Path) -> Config:
         mempool=Limits(values["mempool.transactions"], values["mempool.bytes"]),
         store_engine=None if engine == "auto" else engine,
         store_cache_bytes=values["store.cache_mb"] << 20,
+        scrub_days=values["store.scrub_days"],
         least_free_bytes=values["store.least_free_mb"] << 20,
     )
 

@@ -1,5 +1,6 @@
 """What a monitoring system reads: counts and levels, nothing of any claim."""
 
+from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -46,6 +47,39 @@ class Snapshots:
         )
 
 
+class Disk:
+    """How much room there is, and whether what is there is whole."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.scrubbed_height = Gauge(
+            "depoli_scrubbed_height",
+            "Last block of the file of blocks that was checked last, for damage",
+            registry=registry,
+        )
+        self.scrubbed_bytes = Counter(
+            "depoli_scrubbed_bytes", "Of blocks that were checked for damage", registry=registry
+        )
+        self._damaged = Gauge(
+            "depoli_blocks_damaged",
+            "1 where a block on the disk is known to be damaged",
+            registry=registry,
+        )
+        self._free = Gauge("depoli_disk_free_bytes", "On the disk of the data", registry=registry)
+        self._least = Gauge(
+            "depoli_disk_least_bytes",
+            "With less free on the disk of the data the node is not ready",
+            registry=registry,
+        )
+
+    def watch(
+        self, free: Callable[[], int], least: Callable[[], int], damage: Callable[[], str]
+    ) -> None:
+        """Let the figures of the disk be asked for whenever somebody reads them."""
+        self._free.set_function(free)
+        self._least.set_function(least)
+        self._damaged.set_function(lambda: bool(damage()))
+
+
 class Metrics:
     """The figures of one node, in a registry of their own."""
 
@@ -89,6 +123,7 @@ class Metrics:
         self.rounds_above_zero = Counter(
             "depoli_late_blocks", "Blocks not decided in round 0", registry=registry
         )
+        self.disk = Disk(registry)
         self.events = Gauge("depoli_events_waiting", "Messages to be handled", registry=registry)
         self.refused_messages = Counter(
             "depoli_messages_refused", "Signed, and said by no honest validator", registry=registry

@@ -27,7 +27,7 @@ from node.doctor.checkup import Checkup
 from node.evidence import FILE_NAME as EVIDENCE_FILE
 from node.evidence import EvidencePool
 from node.exchange import Exchange
-from node.health import shortage
+from node.health import free_bytes, shortage
 from node.journal import UNKNOWN_FENCE, Journal
 from node.kept import KeptFile
 from node.keystore import NodeKeys
@@ -41,6 +41,7 @@ from node.p2p import Network
 from node.pledges import Pledges
 from node.replica import Replica
 from node.roster import Roster
+from node.scrub import Scrub
 from node.signatures import VerifiedSignatures
 from node.tokens import parse_tokens
 
@@ -71,7 +72,8 @@ async def serve(config: Config, keys: NodeKeys) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = [
-                    tasks.create_task(each) for each in (node.replica.run(), node.network.run())
+                    tasks.create_task(each)
+                    for each in (node.replica.run(), node.network.run(), node.scrub.run())
                 ]
                 running += [
                     tasks.create_task(serve_http(application, address, key=key))
@@ -106,6 +108,7 @@ class Node:
     metrics: Metrics
     log: Log
     reader: Executor
+    scrub: Scrub
 
 
 def _assemble(
@@ -171,7 +174,9 @@ def _assemble(
     replica.block_added = album.block_added
     admission.network, exchange.network, exchange.checkup = network, network, checkup
     parts = (chain, mempool, admission, replica, pledges, evidence, network, checkup, album)
-    return Node(*parts, Notary(chain, keys.checkpoint), metrics, log, reader)
+    metrics.disk.watch(lambda: free_bytes(config.data), least_bytes, lambda: chain.damage)
+    scrub = Scrub(config.data, chain, config.scrub_days, metrics=metrics, log=log, reader=reader)
+    return Node(*parts, Notary(chain, keys.checkpoint), metrics, log, reader, scrub)
 
 
 def _open_files(

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from ledger import segments
-from ledger.block import CommittedBlock
-from ledger.encoding import decode
+from ledger.block import bare
 from ledger.errors import StoreDamaged
 from ledger.lock import FILE_NAME as LOCK
 from ledger.lock import DirectoryLock
@@ -254,7 +253,7 @@ class _Source:
 
 
 def _block_of(piece: bytes) -> str:
-    return decode(segments.payload_of(piece), CommittedBlock).block.header.hash.hex()
+    return bare(segments.payload_of(piece)).header.hash.hex()
 
 
 def _digest(content: Iterator[bytes]) -> str:

@@ -120,6 +120,7 @@ class Node:
             mempool=Limits(),
             store_engine=None,
             store_cache_bytes=1 << 20,
+            scrub_days=0,
             least_free_bytes=0,
         )
 

@@ -364,6 +364,7 @@ class Machine:
             mempool=Limits(),
             store_engine="sqlite",
             store_cache_bytes=1 << 20,
+            scrub_days=0,
             least_free_bytes=0,
         )
 
