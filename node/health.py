@@ -7,6 +7,8 @@ it, nothing for whether it is true.
 import importlib.metadata
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -73,6 +75,27 @@ def shortage(folder: Path, least_bytes: int) -> str:
     if free >= least_bytes:
         return ""
     return f"{free >> 20} MiB free on the disk of {folder}, {least_bytes >> 20} needed"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is free on the disk of a node's data, and how much must be."""
+
+    folder: Path
+    own_bytes: int  # that its operator wants
+    voted_mb: Callable[[], int]  # that the members want
+
+    def free_bytes(self) -> int:
+        """Return how much can still be written."""
+        return free_bytes(self.folder)
+
+    def least_bytes(self) -> int:
+        """Return how much must be free: the stricter of what both want."""
+        return max(self.own_bytes, self.voted_mb() << 20)
+
+    def shortage(self) -> str:
+        """Return that less is free than must be, "" where it is not so."""
+        return shortage(self.folder, self.least_bytes())
 
 
 def is_set(bitmap: bytes, index: int) -> bool:

@@ -27,7 +27,7 @@ from node.doctor.checkup import Checkup
 from node.evidence import FILE_NAME as EVIDENCE_FILE
 from node.evidence import EvidencePool
 from node.exchange import Exchange
-from node.health import free_bytes, shortage
+from node.health import Room
 from node.journal import UNKNOWN_FENCE, Journal
 from node.kept import KeptFile
 from node.keystore import NodeKeys
@@ -118,14 +118,7 @@ def _assemble(
     signatures, metrics, mempool = VerifiedSignatures(), Metrics(), Mempool(config.mempool)
     key = keys.consensus if config.mode is Mode.VALIDATOR else None
     chain, journal, waiting = _open_files(config, key, genesis, signatures, closing, log)
-
-    def least_bytes() -> int:
-        """Return how much must be free on the disk: the stricter of what both want."""
-        return max(config.least_free_bytes, chain.state.parameters.least_free_mb << 20)
-
-    def room() -> str:
-        return shortage(config.data, least_bytes())
-
+    room = Room(config.data, config.least_free_bytes, lambda: chain.state.parameters.least_free_mb)
     worker, verifier, disk, reader = (  # last, so that they end before the files are closed
         closing.enter_context(ThreadPoolExecutor(1, name))
         for name in ("worker", "verifier", "disk", "reader")
@@ -141,7 +134,7 @@ def _assemble(
         metrics=metrics,
         log=log,
         worker=worker,
-        shortage=room,
+        shortage=room.shortage,
     )
     admission = Admission(
         mempool=mempool,
@@ -166,15 +159,15 @@ def _assemble(
     )
     network = _network(config, keys, chain, roster, exchange, log)
     known = (chain, mempool, pledges, evidence, replica, network)
-    checkup = Checkup(config.data, least_bytes, keys.node.public, *known)
+    checkup = Checkup(config.data, room.least_bytes, keys.node.public, *known)
     replica.connect(exchange, admission)
     evidence.added = lambda: replica.transactions_added(())
-    album = Album(config.data, chain, metrics, log, room)
+    album = Album(config.data, chain, metrics, log, room.shortage)
     closing.callback(album.close)
     replica.block_added = album.block_added
     admission.network, exchange.network, exchange.checkup = network, network, checkup
     parts = (chain, mempool, admission, replica, pledges, evidence, network, checkup, album)
-    metrics.disk.watch(lambda: free_bytes(config.data), least_bytes, lambda: chain.damage)
+    metrics.disk.watch(room.free_bytes, room.least_bytes, lambda: chain.damage)
     scrub = Scrub(config.data, chain, config.scrub_days, metrics=metrics, log=log, reader=reader)
     return Node(*parts, Notary(chain, keys.checkpoint), metrics, log, reader, scrub)
 
