@@ -19,6 +19,12 @@ def put(state: Overlay, height: int, number: int, proposal: bytes) -> None:
     state.put(_ITEM + height.to_bytes(8) + number.to_bytes(4), proposal)
 
 
+def next_height(state: Reader) -> int | None:
+    """Return the lowest height at which something takes effect, None where nothing waits."""
+    found = state.scan(_ITEM, 1)
+    return int.from_bytes(found[0][0][len(_ITEM) :][:8]) if found else None
+
+
 def take(state: Overlay, height: int) -> list[Hash]:
     """Take off what takes effect at a height; return it in its order."""
     found = state.scan(_ITEM + height.to_bytes(8), MAX_ITEMS)

@@ -61,6 +61,11 @@ def binding(state: Reader, member: bytes, key_id: bytes) -> Binding | None:
     return None if found is None else decode(found, Binding)
 
 
+def pairs_of(state: Reader, member: bytes) -> list[tuple[bytes, bytes]]:
+    """Return all that the state says of the certificates of a member, as it stands there."""
+    return state.scan(_BINDING + member, registry.MAX_KEYS)
+
+
 def is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
     """Return whether the key of a certificate signed: P-256 in 33 bytes, or an RSA modulus."""
     if len(public) != P256_KEY_BYTES:

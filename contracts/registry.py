@@ -197,6 +197,15 @@ def changes_keys(changes: Mapping[bytes, bytes | None], role: Role) -> bool:
     )
 
 
+def pairs_of(state: Reader, id_: bytes) -> list[tuple[bytes, bytes]]:
+    """Return all that the state says of a member and its keys, as it stands there."""
+    own = state.get(_LIVE + id_)
+    listed = [] if own is None else [(_LIVE + id_, own)]
+    owned = [(_OWNER + key_id, bytes(id_)) for key_id, _ in keys_of(state, id_)]
+    found = (state.scan(prefix + id_, MAX_KEYS) for prefix in (_MEMBER, _KEY))
+    return [pair for pairs in (*found, listed, owned) for pair in pairs]
+
+
 def standings(state: Reader, id_: bytes) -> list[Standing]:
     """Return where a member stood from when on, the first height first."""
     found = state.scan(_MEMBER + id_, MAX_KEYS)

@@ -8,33 +8,37 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from contracts import registry
 from contracts.errors import UnknownVersion
 from contracts.genesis import SignedGenesis
 from ledger.block import MAX_EVIDENCE
-from ledger.encoding import decode
 from ledger.errors import LedgerError, NotKept
 from ledger.plain import plain
 from ledger.receipt import to_json as receipt_json
-from ledger.transaction import MAX_TRANSACTION_BYTES, Transaction, parse
+from ledger.transaction import Transaction, parse
 from node import convictions, problems, views
-from node.admission import MAX_BATCH, Admission, Pending, Refused, Result
+from node.admission import Admission, Pending, Refused, Result
 from node.album import Album
 from node.asking import (
     GRANT,
+    MAX_BODY_BYTES,
     MAX_PAGE,
+    bearer,
     may_read,
     not_found,
     parse_digits,
     parse_id,
     parse_number,
+    parse_wait,
+    read_transactions,
     require,
+    unauthorised,
 )
 from node.audit.conviction import to_json as conviction_json
 from node.audit.records import frame
@@ -57,15 +61,8 @@ from node.tokens import NOBODY, Grant, Scope, TokenBook
 from node.upgrade import outlook
 from node.voting import Voting
 
-MAX_BODY_BYTES: Final = 4 << 20
-MAX_WAIT_S: Final = 60
 MAX_ERAS: Final = 100  # in one answer: each may list a hundred members
-CONTENT_TYPE: Final = "application/msgpack"
 
-Raws = Annotated[
-    tuple[Annotated[bytes, msgspec.Meta(max_length=MAX_TRANSACTION_BYTES)], ...],
-    msgspec.Meta(min_length=1, max_length=MAX_BATCH),
-]
 T = TypeVar("T")
 
 
@@ -148,12 +145,11 @@ class Api:
         request: web.Request,
         handler: Handler,
     ) -> web.StreamResponse:
-        scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-        grant = self._tokens.lookup(token.strip()) if scheme.lower() == "bearer" else None
+        grant = bearer(request, self._tokens)
         if grant is None and is_open(request.path):
             grant = NOBODY
         if grant is None:
-            raise Problem(401, "unauthorised", "a bearer token that this node knows is needed")
+            raise unauthorised()
         request[GRANT] = grant
         return await handler(request)
 
@@ -162,13 +158,8 @@ class Api:
     async def submit(self, request: web.Request) -> web.Response:
         """Admit transactions; with ?wait=SECONDS, answer when they are in blocks."""
         grant = require(request, Scope.SUBMIT)
-        seconds = _seconds(request)
-        if request.content_type != CONTENT_TYPE:
-            raise Problem(415, "media-type", f"the body must be {CONTENT_TYPE}")
-        try:
-            raws = decode(await request.read(), Raws, kind="list of transactions")
-        except LedgerError as error:
-            raise Problem(400, "malformed", str(error)) from None
+        seconds = parse_wait(request)
+        raws = await read_transactions(request)
         self._require_ready()
         try:
             results = await self._submitted(grant, raws)
@@ -223,7 +214,7 @@ class Api:
         id_ = parse_id(request)
         waiting = self._mempool.get(id_)
         if waiting is not None and may_read(grant, waiting.body.sender):
-            known = await self._admission.wait([id_], _seconds(request))
+            known = await self._admission.wait([id_], parse_wait(request))
             became = known.get(id_) or await self._committed(id_) or Pending(waiting.id)
             return web.json_response(views.result(became))
         found = await self._committed(id_)
@@ -388,7 +379,3 @@ class Api:
 
     async def _in_worker(self, doing: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401
         return await asyncio.get_running_loop().run_in_executor(self._worker, doing, *arguments)
-
-
-def _seconds(request: web.Request) -> int:
-    return parse_number(request, "wait", 0, 0, MAX_WAIT_S)

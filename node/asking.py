@@ -1,16 +1,35 @@
 """What every question to the HTTP API is asked first: who asks, what for, and what may be read."""
 
 import hmac
-from typing import Final
+from typing import Annotated, Final
 
-from aiohttp import web
+import msgspec
+from aiohttp import hdrs, web
 
+from ledger.encoding import decode
+from ledger.errors import LedgerError
+from ledger.transaction import MAX_TRANSACTION_BYTES
 from ledger.validators import EVERYONE, MEMBER_ID_BYTES
+from node.admission import MAX_BATCH
 from node.problems import Problem
-from node.tokens import Grant, Scope
+from node.tokens import Grant, Scope, TokenBook
 
 MAX_PAGE: Final = 500
+MAX_BODY_BYTES: Final = 4 << 20
+MAX_WAIT_S: Final = 60
+CONTENT_TYPE: Final = "application/msgpack"
 GRANT: Final = web.RequestKey("grant", Grant)
+
+Raws = Annotated[
+    tuple[Annotated[bytes, msgspec.Meta(max_length=MAX_TRANSACTION_BYTES)], ...],
+    msgspec.Meta(min_length=1, max_length=MAX_BATCH),
+]
+
+
+def bearer(request: web.Request, tokens: TokenBook) -> Grant | None:
+    """Return what the bearer token of a request grants, None where this node knows it not."""
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    return tokens.lookup(token.strip()) if scheme.lower() == "bearer" else None
 
 
 def require(request: web.Request, *scopes: Scope) -> Grant:
@@ -20,6 +39,11 @@ def require(request: web.Request, *scopes: Scope) -> Grant:
         wanted = " or ".join(scopes)
         raise Problem(403, "forbidden", f"this token lacks the scope {wanted}")
     return grant
+
+
+def unauthorised() -> Problem:
+    """Return the answer for whom this node does not know."""
+    return Problem(401, "unauthorised", "a bearer token that this node knows is needed")
 
 
 def may_read(grant: Grant, *members: bytes | None) -> bool:
@@ -81,3 +105,18 @@ def parse_digits(text: str, name: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20):  # noqa: PLR2004
         raise Problem(400, "malformed", f"{name} must be a whole number")
     return int(text)
+
+
+def parse_wait(request: web.Request) -> int:
+    """Return for how many seconds the asker waits; raise `Problem`."""
+    return parse_number(request, "wait", 0, 0, MAX_WAIT_S)
+
+
+async def read_transactions(request: web.Request) -> tuple[bytes, ...]:
+    """Return the transactions in the body, not yet parsed; raise `Problem`."""
+    if request.content_type != CONTENT_TYPE:
+        raise Problem(415, "media-type", f"the body must be {CONTENT_TYPE}")
+    try:
+        return decode(await request.read(), Raws, kind="list of transactions")
+    except LedgerError as error:
+        raise Problem(400, "malformed", str(error)) from None

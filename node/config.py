@@ -22,6 +22,7 @@ from node.mempool import Limits
 FILE_NAME: Final = "config.toml"
 MAX_CONFIG_BYTES: Final = 1 << 20
 MAX_PEERS: Final = 1000
+MAX_NAME: Final = 80
 LEAST_FREE_BYTES: Final = 256 << 20  # four segments: an hour of a busy network, to make room in
 ENGINES: Final = ("auto", "leveldb", "sqlite")
 
@@ -44,6 +45,7 @@ class Mode(StrEnum):
 
     VALIDATOR = "validator"  # proposes and votes
     OBSERVER = "observer"  # follows, executes and answers
+    LIGHT = "light"  # keeps and answers what concerns its member
 
 
 class Address(NamedTuple):
@@ -77,6 +79,8 @@ class Config:
     store_cache_bytes: int
     scrub_days: int  # within which all sealed files of blocks are checked once, 0: never
     least_free_bytes: int  # on the disk of the data: with less it takes no more work
+    light_member: str = ""  # label or id of whose light node it is; "": whose key it has
+    light_stale_s: int = 3600  # age of the newest block from which it says that it may be behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,12 @@ def _path(value: object) -> Path:
     return Path(value)
 
 
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable() or len(value) > MAX_NAME:
+        raise Unfit("must be a label or an id")
+    return value
+
+
 def _peers(value: object) -> Mapping[str, Address]:
     if not isinstance(value, dict) or len(value) > MAX_PEERS:
         raise Unfit(f"must be a table of at most {MAX_PEERS} peers")
@@ -152,7 +162,8 @@ def _peers(value: object) -> Mapping[str, Address]:
 
 KEYS: Final = (
     Key("mode", _one_of(*Mode), '"validator"',
-        "validator (proposes and votes) or observer (follows)"),
+        "validator (proposes and votes), observer (follows) or light (keeps what concerns its "
+        "member)"),
     Key("log_level", _one_of("debug", "info", "warning", "error"), '"info"',
         "the least grave event that is logged: debug, info, warning or error"),
     Key("genesis", _path, '"genesis.json"', "the signed genesis of the chain"),
@@ -177,6 +188,10 @@ KEYS: Final = (
         "what the members voted (`least_free_mb`) counts where it is more"),
     Key("store.scrub_days", _between(0, 3650), "30",
         "within so many days each file of blocks is read once and checked for damage; 0: never"),
+    Key("light.member", _name, '""',
+        "label or id of the member whose light node it is; empty: whose node key it has"),
+    Key("light.stale_s", _between(1, 31_536_000), "3600",
+        "seconds since the newest block after which a light node says that it may be behind"),
     Key("peers", _peers, "{}", "member label or id = where its node listens"),
 )  # fmt: skip
 
@@ -225,6 +240,8 @@ def parse_config(text: bytes, path: Path) -> Config:
         store_cache_bytes=values["store.cache_mb"] << 20,
         scrub_days=values["store.scrub_days"],
         least_free_bytes=values["store.least_free_mb"] << 20,
+        light_member=values["light.member"],
+        light_stale_s=values["light.stale_s"],
     )
 
 

@@ -29,6 +29,7 @@ from node.log import Log
 from node.mempool import Mempool
 from node.metrics import Metrics
 from node.p2p import Network, Twins
+from node.releases import Releases
 from node.roster import Roster
 from node.signatures import VerifiedSignatures
 from node.standing import Standing
@@ -137,6 +138,9 @@ class Exchange:
         self.answers = Answers(
             chain=chain, mempool=mempool, source=machine, budgets=self._budgets, reader=reader
         )
+        self._releases = Releases(
+            chain, owner=roster.member_of, budgets=self._budgets, reader=reader
+        )
         self._waiting_since = 0.0
         self._telling = Telling(evidence)
         self.network: Network | None = None
@@ -144,7 +148,7 @@ class Exchange:
 
     @property
     def links(self) -> dict[bytes, Link]:
-        """The links that are up, by node key."""
+        """The links that are up to nodes that follow the whole chain, by node key."""
         return {} if self.network is None else self.network.links
 
     @property
@@ -242,8 +246,10 @@ class Exchange:
     # --- in ----------------------------------------------------------------------------------
 
     def linked(self, link: Link) -> None:
-        """Learn that a peer is there: tell it where we are."""
+        """Learn that a peer is there: tell it where we are. A light node asks for what it wants."""
         assert link.hello is not None
+        if link.is_light:
+            return
         key = link.peer.node_key
         self.catchup.unlinked(key)  # what was said on a link that this one replaces is void
         self._telling.forget(key)
@@ -254,6 +260,8 @@ class Exchange:
 
     def unlinked(self, link: Link) -> None:
         """Learn that a peer is gone."""
+        if link.is_light:
+            return
         self.catchup.unlinked(link.peer.node_key)
         self._telling.forget(link.peer.node_key)
         self._machine.peer_lost()
@@ -264,6 +272,10 @@ class Exchange:
         await spent.wait()
         spent.spend(budget.FRAME_S + len(payload) * budget.BYTE_S)
         match channel:
+            case Channel.PULL if link.is_light:
+                self._releases.answer(link, payload)
+            case Channel.CONSENSUS | Channel.REPLY if link.is_light:
+                raise Mismatch("frame of a light node", "a question or transactions", channel.name)
             case Channel.CONSENSUS:
                 await self._take_message(link, payload)
             case Channel.TRANSACTIONS:

@@ -103,16 +103,17 @@ class Index:
         None stands for one that was pruned.
         """
         found = self._store.scan(_THING + thing + _APPLIED, limit)
-        return [self._entry(value[:-1], value[-1]) for _, value in found]
+        return [self.entry(value[:-1], value[-1]) for _, value in found]
 
     def refused_on(self, thing: bytes, sender: bytes | None, limit: int) -> list[Entry | None]:
         """Return the newest refused entries likewise: those of `sender`, or of all."""
         prefix = _THING + thing
         after = prefix + _APPLIED + _NEWEST_FIRST.to_bytes(8)
         found = self._store.scan(prefix + (sender or b""), limit, after=after)
-        return [self._entry(value[:-1], value[-1]) for _, value in found]
+        return [self.entry(value[:-1], value[-1]) for _, value in found]
 
-    def _entry(self, transaction_id: bytes, position: int) -> Entry | None:
+    def entry(self, transaction_id: bytes, position: int) -> Entry | None:
+        """Return the entry of a call that the index names, None where it was pruned."""
         place = self.place(transaction_id)
         assert place is not None, "the index names a transaction that is not in the chain"
         try:
@@ -137,17 +138,27 @@ def rows(executed: Executed, first: int) -> dict[bytes, bytes]:
         for member, head in zip(members, heads, strict=True):
             row = _CONCERNS + member + head.count.to_bytes(8)
             found[row] = number.to_bytes(8) + head.hash
-        applied = entry.outcome.code == APPLIED
-        call = calls.parse_call(entry.call)
-        made = created_id(entry.transaction, entry.position)
-        listed = _LISTED.get(type(call)) if applied else None
-        if listed is not None:
-            for member in members:
-                found[listed + member + number.to_bytes(8)] = made
-        reader, order = (_APPLIED, number) if applied else (entry.sender, _NEWEST_FIRST - number)
-        where = entry.transaction + entry.position.to_bytes(1)
-        for thing in named(call, made):
-            found[_THING + thing + reader + order.to_bytes(8)] = where
+        found |= thing_rows(number, entry, members)
+    return found
+
+
+def thing_rows(number: int, entry: Entry, members: Iterable[bytes]) -> dict[bytes, bytes]:
+    """Return what an entry that concerns `members` adds to the lists of things and what names them.
+
+    `number` orders entries as the log does.
+    """
+    found: dict[bytes, bytes] = {}
+    applied = entry.outcome.code == APPLIED
+    call = calls.parse_call(entry.call)
+    made = created_id(entry.transaction, entry.position)
+    listed = _LISTED.get(type(call)) if applied else None
+    if listed is not None:
+        for member in members:
+            found[listed + member + number.to_bytes(8)] = made
+    reader, order = (_APPLIED, number) if applied else (entry.sender, _NEWEST_FIRST - number)
+    where = entry.transaction + entry.position.to_bytes(1)
+    for thing in named(call, made):
+        found[_THING + thing + reader + order.to_bytes(8)] = where
     return found
 
 

@@ -97,13 +97,15 @@ def initialise(folder: Path, genesis_file: Path, settings: Settings) -> Initiali
     for name in settings.peers:
         if _other(genesis.genesis, name) in (None, member):
             raise UnknownPeer(name, others)
-    chosen = {
+    chosen: dict[str, object] = {
         "mode": settings.mode,
         "keys": settings.keys.absolute(),
         "p2p.listen": settings.p2p_listen,
         "api.listen": settings.api_listen,
         "admin.listen": settings.admin_listen,
     }
+    if settings.mode is Mode.LIGHT and settings.member is not None:
+        chosen["light.member"] = settings.member
     content = write_config(chosen, settings.peers).encode()
     for name, expected in ((GENESIS_FILE, text), (FILE_NAME, content)):
         _require_same(folder / name, expected)

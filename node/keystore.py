@@ -52,7 +52,7 @@ class NodeKeys:
 
     node: SigningKey
     node_seed: bytes = field(repr=False)  # TLS makes its own key from it
-    consensus: SigningKey | None  # None for an observer, as the next one
+    consensus: SigningKey | None  # None but for a validator, as the next one
     checkpoint: SigningKey | None
 
 
@@ -62,7 +62,7 @@ def load_node_keys(folder: Path, mode: Mode) -> NodeKeys:
     Raises `Missing`, `NotPlain`, `Exposed`, `Foreign`, `TooLong`, `BadSeed`.
     """
     seed = load_seed(folder, Role.TLS)
-    if mode is Mode.OBSERVER:
+    if mode is not Mode.VALIDATOR:
         return NodeKeys(SigningKey(seed), seed, None, None)
     return NodeKeys(
         SigningKey(seed),

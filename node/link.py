@@ -22,7 +22,7 @@ from ledger.transaction import MAX_TRANSACTION_BYTES
 from ledger.validators import MAX_VALIDATORS, Bytes16, Bytes32
 from node.budget import Budget
 
-PROTOCOL_VERSION: Final = 2
+PROTOCOL_VERSION: Final = 3
 MAX_FRAME_BYTES: Final = 8 << 20  # a whole block of 4 MiB with its certificate, and room
 MAX_CONSENSUS_BYTES: Final = 1 << 20
 MAX_SMALL_BYTES: Final = 256 << 10
@@ -92,6 +92,7 @@ class Hello(Struct):
     instance: Bytes16  # by chance at each start: two at once are twins
     software: Annotated[bytes, msgspec.Meta(max_length=64)]
     listening: Listening | None
+    is_light: bool = False  # asks for what concerns its member, and is to be told nothing else
 
 
 class Reason(IntEnum):
@@ -256,6 +257,12 @@ class Link:
                     await self._writer.wait_closed()
         finally:
             self._writer.transport.abort()
+
+    @property
+    def is_light(self) -> bool:
+        """Whether the peer is a light node; the link must be up."""
+        assert self.hello is not None
+        return self.hello.is_light
 
     async def is_alive(self) -> bool:
         """Return whether the peer says anything when it is asked to."""

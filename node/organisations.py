@@ -9,7 +9,6 @@ from aiohttp import web
 
 from contracts import certificates, delegation, registry
 from contracts.calls import Scope as Group
-from contracts.execute import ChainState
 from contracts.genesis import Genesis
 from contracts.registry import Key, Member
 from contracts.state import Reader
@@ -17,6 +16,7 @@ from ledger.validators import MEMBER_ID_BYTES
 from node.asking import may_read, not_found, require
 from node.chain import Chain
 from node.problems import Problem
+from node.things import Now
 from node.tokens import Grant, Scope
 
 
@@ -43,7 +43,7 @@ class Organisations:
         To whom it delegates is for itself, for its delegate, and for who reads everything.
         """
         grant = require(request, *Scope)
-        id_ = _id_in_path(request)
+        id_ = parse_member_in_path(request)
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._reader, self._one, grant, id_)
         if found is None:
@@ -66,7 +66,7 @@ class Organisations:
 
 
 def whole(
-    chain: ChainState, genesis: Genesis, id_: bytes, may_see: Callable[[bytes], bool]
+    chain: Now, genesis: Genesis, id_: bytes, may_see: Callable[[bytes], bool]
 ) -> dict[str, Any] | None:
     """Return all that is shown of a member, None where there is none.
 
@@ -127,7 +127,8 @@ def _key(state: Reader, owner: bytes, id_: bytes, key: Key) -> dict[str, Any]:
     }
 
 
-def _id_in_path(request: web.Request) -> bytes:
+def parse_member_in_path(request: web.Request) -> bytes:
+    """Return the id of a member in the path; raise `Problem`."""
     text = request.match_info["id"]
     try:
         value = bytes.fromhex(text)

@@ -99,7 +99,7 @@ class Network:
         self._turnstile = Turnstile()
         self._calls: dict[bytes, Budget] = {}  # of peers, by node key
         self.penalties = Penalties()
-        self.links: dict[bytes, Link] = {}  # by node key: one link a peer
+        self._links: dict[bytes, Link] = {}  # by node key: one link a peer
         self.trouble: dict[bytes, str] = {}  # why a peer is not linked, as last seen, in words
         self._server_tls, self._client_tls = self._trust(())
         self.set_peers(peers)
@@ -113,9 +113,14 @@ class Network:
             for key in self._peers:
                 self._keep_dialling(key)
 
+    @property
+    def links(self) -> dict[bytes, Link]:
+        """The links that are up to nodes that follow the whole chain, by node key."""
+        return {key: link for key, link in self._links.items() if not link.is_light}
+
     def link_to(self, node_key: bytes) -> Link | None:
         """Return the link to the node with this key, None where it is down."""
-        return self.links.get(node_key)
+        return self._links.get(node_key)
 
     @property
     def peers(self) -> dict[bytes, Peer]:
@@ -135,7 +140,7 @@ class Network:
         if before.keys() != wanted.keys():
             self._server_tls, self._client_tls = self._trust(wanted)
         for key in before.keys() - wanted.keys():
-            if (link := self.links.get(key)) is not None:
+            if (link := self._links.get(key)) is not None:
                 link.leave(Reason.UNREGISTERED, "this node key is no longer registered")
             if (dial := self._dials.pop(key, None)) is not None:
                 dial.cancel()
@@ -143,7 +148,7 @@ class Network:
                 known.pop(key, None)
         for key, peer in wanted.items():
             self._missing.setdefault(key, asyncio.Event())
-            if key not in self.links:
+            if key not in self._links:
                 self._missing[key].set()
                 nowhere = peer.address is None and key not in self._learnt
                 reason = "its address is not known here: it has to dial" if nowhere else "not yet"
@@ -157,7 +162,7 @@ class Network:
             return  # it is a peer no more, and its link about to end
         seconds = self.penalties.add(node_key, offence)
         self._log.warning("peer penalised", peer=peer.label, seconds=seconds, reason=offence)
-        if (link := self.links.get(node_key)) is not None:
+        if (link := self._links.get(node_key)) is not None:
             self.trouble[node_key] = f"penalised for {seconds:g} s: {offence}"
             link.leave(Reason.PENALTY, f"penalised for {seconds:g} s: {offence}")
 
@@ -185,7 +190,7 @@ class Network:
                 await self._missing[key].wait()
             waits_s = HIGHER_WAITS_S if is_higher and not failures else 0.0
             await asyncio.sleep(max(self.penalties.left(key), waits_s))
-            if (address := self._address(key)) is None or key in self.links:
+            if (address := self._address(key)) is None or key in self._links:
                 await asyncio.sleep(REDIAL_S[-1])
                 continue
             host, port = address
@@ -201,7 +206,7 @@ class Network:
                 if isinstance(ended, LedgerError):
                     is_spare = isinstance(ended, Refused) and ended.reason is Reason.DUPLICATE
                     pause_s = pause_s if is_spare else REFUSED_S
-            if failures == len(REDIAL_S) + 1 and key not in self.links:  # once, not at every try
+            if failures == len(REDIAL_S) + 1 and key not in self._links:  # once, not at every try
                 label, reason = self._peers[key].label, self.trouble.get(key, "")
                 self._log.warning("peer unreachable", peer=label, reason=reason)
             await asyncio.sleep(pause_s)
@@ -348,7 +353,7 @@ class Network:
             raise Refused(
                 Reason.PENALTY, f"penalised for {seconds:.0f} s more: {reason}", by_peer=False
             )
-        while (known := self.links.get(key)) is not None:
+        while (known := self._links.get(key)) is not None:
             if known.instance == link.instance:
                 by_lower = self.node_key < key  # whether the lower key's links are those we dial
                 if known.dialled != link.dialled:
@@ -361,16 +366,16 @@ class Network:
                 self._saw_twins(known, link)
                 detail = f"another instance of this node key is {_LINKED_FROM}{known.place}"
                 raise Refused(Reason.TWIN, detail, by_peer=False)
-            if self.links.get(key) is known:
+            if self._links.get(key) is known:
                 return  # it died and we had not noticed
 
     def _up(self, link: Link) -> None:
         key = link.peer.node_key
         if key not in self._peers:
             raise Refused(Reason.UNREGISTERED, "its node key is not registered", by_peer=False)
-        if (previous := self.links.get(key)) is not None:
+        if (previous := self._links.get(key)) is not None:
             previous.leave(Reason.DUPLICATE, "there is a better link")
-        self.links[key] = link
+        self._links[key] = link
         self.trouble.pop(key, None)
         self._missing[key].clear()
         self._learn_address(link)
@@ -382,8 +387,8 @@ class Network:
     def _down(self, link: Link) -> bool:
         """Forget a link; return whether it was ever up."""
         key = link.peer.node_key
-        if self.links.get(key) is link:
-            del self.links[key]
+        if self._links.get(key) is link:
+            del self._links[key]
             if key in self._missing:
                 self._missing[key].set()
             reason = self.trouble.get(key, "")
@@ -395,8 +400,8 @@ class Network:
     def _note(self, link: Link, trouble: str) -> None:
         """Remember why a peer is not linked, unless it is: a second link may fail."""
         key = link.peer.node_key
-        if key in self._peers and self.links.get(key) in {None, link}:
-            if self.links.get(key) is link and key in self.trouble:
+        if key in self._peers and self._links.get(key) in {None, link}:
+            if self._links.get(key) is link and key in self.trouble:
                 return  # we ended it, and said why
             self.trouble[key] = trouble
 

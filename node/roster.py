@@ -27,6 +27,7 @@ class Roster:
         self._chain, self._addresses = chain, addresses
         self._labels: dict[bytes, str] = {each.id: each.label for each in genesis.members}
         self._next_change: int | None = None  # height at which a key comes into force or leaves it
+        self._owners: dict[bytes, bytes] = {}  # node key -> member
         self._sets: tuple[bytes, bytes] | None = None  # hashes of the validators looked at
 
     def peers(self) -> list[Peer]:
@@ -34,6 +35,7 @@ class Roster:
         state = self._chain.state
         height, owners = state.header.height + 1, _validators(state)
         self._sets = (state.validators.hash, state.next_validators.hash)
+        self._owners = owners
         turns: set[int] = set()
         for member, key in registry.keys(state.state, Role.TLS, height):
             if key.from_height > height + AHEAD:
@@ -44,6 +46,10 @@ class Roster:
                     turns.add(key.until_height)
         self._next_change = min(turns, default=None)
         return [self._peer(member, key) for key, member in owners.items()]
+
+    def member_of(self, node_key: bytes) -> bytes | None:
+        """Return whose node a peer is, None where it is none of ours."""
+        return self._owners.get(node_key)
 
     def has_changed(self, executed: Executed) -> bool:
         """Return whether a block that was committed changes who the peers are."""

@@ -5,7 +5,6 @@ import contextlib
 import gc
 import importlib.metadata
 import secrets
-import signal
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -43,6 +42,7 @@ from node.replica import Replica
 from node.roster import Roster
 from node.scrub import Scrub
 from node.signatures import VerifiedSignatures
+from node.stopping import first_error, log_end, told_to_stop
 from node.tokens import parse_tokens
 
 COLLECTION: Final = (20_000, 20, 20)  # objects between looks for cycles: most die without one
@@ -58,7 +58,7 @@ async def serve(config: Config, keys: NodeKeys) -> None:
         try:
             node = _assemble(config, keys, genesis, closing, log)
         except UnknownVersion as outdated:
-            _log_end(log, outdated)
+            log_end(log, outdated)
             raise
         tokens = parse_tokens(config.tokens)
         api = Api(node, genesis=genesis, genesis_json=text, tokens=tokens)
@@ -79,14 +79,14 @@ async def serve(config: Config, keys: NodeKeys) -> None:
                     tasks.create_task(serve_http(application, address, key=key))
                     for application, address, key in doors
                 ]
-                await _told_to_stop()
+                await told_to_stop()
                 log.info("node stops", height=node.chain.height)
                 node.admission.release()
                 for task in running:
                     task.cancel()
         except BaseExceptionGroup as group:
-            error = _first(group)
-            _log_end(log, error)
+            error = first_error(group)
+            log_end(log, error)
             raise error from group
     log.info("node stopped", height=node.chain.height)
 
@@ -234,26 +234,3 @@ def _hello(config: Config, chain: Chain) -> Callable[[], Hello]:
     return lambda: Hello(
         PROTOCOL_VERSION, chain.header.chain_id, chain.height, instance, software, listening
     )
-
-
-def _log_end(log: Log, error: BaseException) -> None:
-    """Log why the node cannot go on; what rules it lacks in numbers, for the doctor."""
-    lacks = {}
-    if isinstance(error, UnknownVersion):
-        lacks = {"version": error.version, "height": error.height, "known": list(error.known)}
-    log.error("node halts", reason=str(error) or type(error).__name__, **lacks)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first error in a group, however deep."""
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
-
-
-async def _told_to_stop() -> None:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends it otherwise
-            loop.add_signal_handler(number, stop.set)
-    await stop.wait()

@@ -7,7 +7,7 @@ from typing import Final
 from ledger.store import Store
 
 STATE: Final = b"s"  # + key of a contract -> its value
-_RECENT_KEYS: Final = 50_000  # at hand in memory: some 15 MB
+RECENT_KEYS: Final = 50_000  # at hand in memory: some 15 MB
 
 
 class StoredState:
@@ -17,8 +17,8 @@ class StoredState:
     after it, so every write begins another generation.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, recent: int = RECENT_KEYS) -> None:
+        self._store, self._most = store, recent
         self._recent: dict[bytes, bytes | None] = {}
         self._generation = 0
         self._lock = Lock()  # of the generation and what is remembered of it
@@ -48,6 +48,6 @@ class StoredState:
             self._remember(changes)
 
     def _remember(self, values: Mapping[bytes, bytes | None]) -> None:
-        if len(self._recent) + len(values) > _RECENT_KEYS:
+        if len(self._recent) + len(values) > self._most:
             self._recent = {}
         self._recent.update(values)

@@ -23,12 +23,15 @@ from contracts.calls import (
 from contracts.dispatch import LIVES
 from contracts.explanation import Explanation, explain
 from contracts.life import Life
+from contracts.parameters import Parameters
+from contracts.state import Reader
+from ledger.block import Header
 from ledger.entry import Entry
 from ledger.hashing import Hash
 from ledger.validators import EVERYONE
 from node import views
 from node.asking import MAX_PAGE, may_read, not_found, parse_id, parse_member, parse_number, require
-from node.chain import Chain
+from node.index import Index
 from node.problems import Problem
 from node.tokens import Grant, Scope
 
@@ -44,10 +47,36 @@ class Listed(Protocol):
     def __call__(self, member: bytes, *, after: int, limit: int) -> list[tuple[int, Hash]]: ...  # noqa: D102
 
 
+class Now(Protocol):
+    """What is asked of the chain after its last block."""
+
+    @property
+    def header(self) -> Header: ...  # noqa: D102
+    @property
+    def parameters(self) -> Parameters: ...  # noqa: D102
+    @property
+    def state(self) -> Reader: ...  # noqa: D102
+
+
+class Readable(Protocol):
+    """What is asked of a chain, or of the part of one that is kept."""
+
+    @property
+    def index(self) -> Index: ...  # noqa: D102
+    @property
+    def state(self) -> Now: ...  # noqa: D102
+
+    def signed_by(self, transaction_id: bytes) -> bytes | None:
+        """Return the public key that signed a transaction, None where that is not known."""
+
+    def concerned(self, entry: Entry) -> tuple[bytes, ...]:
+        """Return whom an entry concerns."""
+
+
 class Things:
     """The handlers, over a chain; `reader` is where it is read."""
 
-    def __init__(self, chain: Chain, reader: Executor) -> None:
+    def __init__(self, chain: Readable, reader: Executor) -> None:
         self._chain, self._reader = chain, reader
 
     def add_routes(self, router: web.UrlDispatcher) -> None:

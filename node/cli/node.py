@@ -127,10 +127,17 @@ def init(
 def run(config: Path) -> None:
     """Run a node until it is told to stop. It logs JSON lines on standard error."""
     from node.keystore import load_node_keys  # noqa: PLC0415
-    from node.server import serve  # noqa: PLC0415  (brings the whole node)
 
     settings = load_config(config)
-    asyncio.run(serve(settings, load_node_keys(settings.keys, settings.mode)))
+    keys = load_node_keys(settings.keys, settings.mode)
+    if settings.mode is Mode.LIGHT:
+        from node.light.server import serve as serve_light  # noqa: PLC0415
+
+        asyncio.run(serve_light(settings, keys))
+    else:
+        from node.server import serve  # noqa: PLC0415  (brings the whole node)
+
+        asyncio.run(serve(settings, keys))
 
 
 @node.command()

@@ -12,6 +12,7 @@ from contracts import certificates, dispatch
 from contracts.calls import CertificateBind, KeyRevoke
 from contracts.certificates import Binding
 from contracts.errors import Refusal
+from ledger.encoding import encode
 from ledger.keys import P256SigningKey, Role
 from tests.contracts.test_keyring import adding, id_of
 from tests.contracts.world import World, bytes32, key_of
@@ -48,6 +49,10 @@ def test_a_key_is_bound_by_a_certificate_of_p256() -> None:
     assert executed.outcomes[0].code == 0
     assert executed.concerned == (dispatch.concerned(world.state, executed.entries[0]),)
     found = certificates.binding(world.state, world.ids["shop"], SHOP)
+    assert found is not None
+    assert [value for _, value in certificates.pairs_of(world.state, world.ids["shop"])] == [
+        encode(found)
+    ]
     assert found == Binding(CERTIFICATE, SHORT.public, height)
 
 

@@ -46,6 +46,7 @@ from contracts.governance import State
 from contracts.parameters import Parameters
 from contracts.reference import TableKind
 from contracts.registry import Family, Status
+from contracts.state import Nothing, Overlay
 from ledger.encoding import encode
 from ledger.entry import Outcome
 from ledger.errors import Malformed
@@ -683,3 +684,13 @@ def test_where_one_or_two_vote_none_of_them_is_suspended(names: tuple[str, ...])
     world.let_validate(*names)
     own = world.proposing(suspend(world, "insurer"))
     assert world.make("insurer", own) == refused(Refusal.NOBODY_COULD_DECIDE)
+
+
+def test_what_takes_effect_next_is_the_lowest_height() -> None:
+    state = Overlay(Nothing())
+    assert agenda.next_height(state) is None
+    for height, number in ((300, 0), (9, 1), (9, 2)):
+        agenda.put(state, height, number, bytes((number,)) * 32)
+    assert agenda.next_height(state) == 9
+    assert len(agenda.take(state, 9)) == 2
+    assert agenda.next_height(state) == 300

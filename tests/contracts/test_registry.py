@@ -314,3 +314,20 @@ def test_a_block_that_writes_a_key_changes_keys_of_its_role() -> None:
     other = empty()
     registry.admit(other, OWNER, Family.OPTICIAN, b"FR", 0)
     assert not registry.changes_keys(other.changes, Role.TRANSACTION)
+
+
+def test_what_the_state_says_of_a_member_is_enough_to_read_it_and_its_keys() -> None:
+    state = empty()
+    registry.admit(state, OWNER, Family.OPTICIAN, b"FR", 3)
+    id_ = registry.register(state, OWNER, Role.TRANSACTION, ED25519, PUBLIC, 3)
+    registry.suspend(state, OWNER, 5)
+    other = MemberId(bytes(16))
+    registry.admit(state, other, Family.INSURER, b"FR", 3)
+    copy = empty()
+    for key, value in registry.pairs_of(state, OWNER):
+        copy.put(key, value)
+    assert registry.members(copy) == [(OWNER, registry.member(state, OWNER))]
+    assert registry.standings(copy, OWNER) == registry.standings(state, OWNER)
+    assert registry.live_keys(copy, OWNER, 5) == registry.live_keys(state, OWNER, 5)
+    assert registry.owner_of(copy, id_) == OWNER
+    assert registry.pairs_of(empty(), OWNER) == []

@@ -45,7 +45,7 @@ from ledger.receipt import parse_json
 from ledger.transaction import Transaction, created_id
 from node import testnet
 from node.admission import MAX_BATCH
-from node.api import MAX_BODY_BYTES
+from node.asking import MAX_BODY_BYTES
 from node.audit.conviction import verify_json
 from node.audit.records import split_frames
 from node.doctor.findings import Verdict, from_json

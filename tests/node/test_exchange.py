@@ -44,6 +44,8 @@ def greeting(chain_id: bytes, height: int) -> Hello:
 class FakeLink:
     """A link that keeps what is sent on it, for a validator's node key."""
 
+    is_light = False
+
     def __init__(self, cluster: Cluster, label: str, height: int = 0) -> None:
         self.peer = Peer(label, key_of(label, Role.TLS).public, None)
         self.hello = greeting(cluster.genesis.chain_id, height)

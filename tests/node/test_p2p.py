@@ -609,7 +609,7 @@ def test_who_offended_is_refused_for_a_while_also_when_it_comes_back() -> None:
     ("hello", "reason", "words"),
     [
         (encode(hello_of(chain=b"d" * 32)), Reason.CHAIN, b"is of the chain"),
-        (encode(hello_of(version=3)), Reason.VERSION, b"speaks version 3"),
+        (encode(hello_of(version=2)), Reason.VERSION, b"speaks version 2"),
         (encode((9, b"of another", b"shape")), Reason.VERSION, b"speaks version 9"),
     ],
 )

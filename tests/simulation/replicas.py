@@ -112,6 +112,8 @@ class Plan:
 class Wire:
     """What a node sees of its link to a peer: `node.link.Link` without a connection."""
 
+    is_light = False
+
     def __init__(self, world: "Replicas", source: "Machine", target: "Machine") -> None:
         self._world, self._source, self._target = world, source, target
         self.peer = Peer(target.label, target.node_key, None)

@@ -1,0 +1,343 @@
+"""A light node and its peers: whom it asks for what, whom it believes nothing, whom it names.
+
+Every linked peer is asked for its newest header; the first with one that is higher and certified
+is asked for what concerns us before it. A peer whose answer is refused is named in the log, dropped
+and held to it; who does not answer, or does not keep what we lack, is passed over for a while.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from contracts import eras
+from contracts.errors import UnknownVersion
+from ledger.encoding import encode
+from ledger.errors import LedgerError, Mismatch
+from ledger.validators import faulty
+from node import budget, clock
+from node.budget import Budgets
+from node.light.messages import (
+    MAX_PROOFS,
+    LightReply,
+    MemberRecord,
+    NewestHeader,
+    Proofs,
+    PullHeader,
+    PullHistory,
+    PullMember,
+    PullProofs,
+    Told,
+    parse_reply,
+)
+from node.light.outbox import Outbox
+from node.light.record import Incomplete, Record
+from node.link import Channel, Link, Peer, Ping
+from node.log import Log
+from node.p2p import Network
+from node.penalties import Penalties
+
+POLL_S: Final = 1.0
+BEHIND: Final = 3  # blocks: whoever else has fewer need not tell, the first one does
+PATIENCE_S: Final = 10.0  # for an answer
+AVOIDED_S: Final = 10.0  # at first, doubled each time
+MAX_AVOIDED_S: Final = 300.0
+BEAT_S: Final = 10.0  # links time out where nothing is said
+VOUCHED_S: Final = 60.0  # what peers agree on is good for
+MAX_INQUIRIES: Final = 1024
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Asked:
+    key: bytes
+    pull: PullHistory | PullProofs
+    until: float
+
+
+@dataclass
+class _Inquiry:
+    """What peers say of a member: believed once so many validators say the same."""
+
+    needed: int
+    said: dict[bytes, MemberRecord] = field(default_factory=dict)
+    agreed: asyncio.Event = field(default_factory=asyncio.Event)
+    answer: MemberRecord | None = None
+    at: float = 0.0
+
+
+class NotVouched(Exception):
+    """Too few validators say the same of a member."""
+
+    def __init__(self, found: int, needed: int) -> None:
+        super().__init__(f"{found} linked validators say the same, {needed} must")
+
+
+class Follower:
+    """The receiver of a light node's links; `addresses` are by label or id, as configured."""
+
+    def __init__(
+        self,
+        record: Record,
+        outbox: Outbox,
+        *,
+        addresses: dict[str, tuple[str, int]],
+        worker: Executor,
+        log: Log,
+    ) -> None:
+        self._record, self._outbox = record, outbox
+        self._addresses, self._worker, self._log = addresses, worker, log
+        self.network: Network | None = None
+        self.heard_at: float | None = None  # when a peer last told a true header
+        self.downloaded = 0
+        self._asked: _Asked | None = None
+        self._first: bytes | None = None  # the peer whose every block we want to hear of
+        self._budgets = Budgets()
+        self._avoided = Penalties(AVOIDED_S, MAX_AVOIDED_S)
+        self._busy = asyncio.Lock()  # the record is changed by one answer at a time
+        self._inquiries: dict[bytes, _Inquiry] = {}
+        self._halted: asyncio.Future[None] | None = None
+
+    @property
+    def links(self) -> list[Link]:
+        """The links that are up."""
+        if self.network is None:
+            return []
+        peers = (self.network.link_to(key) for key in self.network.peers)
+        return [link for link in peers if link is not None]
+
+    def peers(self) -> list[Peer]:
+        """Return the validators that the record knows, with where our operator says they listen."""
+        labels: dict[bytes, str] = {m.id: m.label for m in self._record.genesis.members}
+        state = self._record.state
+        sets = {eras.latest(state).validators, self._record.tip.validators}
+        found = {}
+        for each in (each for voters in sets for each in voters.members):
+            id_ = each.member.hex()
+            label = labels.get(each.member, id_)
+            address = self._addresses.get(label) or self._addresses.get(id_)
+            found[each.node_key] = Peer(label, each.node_key, address)
+        return list(found.values())
+
+    async def run(self) -> None:
+        """Follow the chain until cancelled. Raises `UnknownVersion` where it cannot go on."""
+        self._halted = asyncio.get_running_loop().create_future()
+        beat = clock.monotonic()
+        while True:
+            self._poll()
+            if clock.monotonic() - beat > BEAT_S:
+                beat = clock.monotonic()
+                for link in self.links:
+                    link.send_notice(Ping())
+            self._outbox.send_again(self.links)
+            await asyncio.wait([self._halted], timeout=POLL_S)
+            if self._halted.done():
+                self._halted.result()
+
+    # --- asking ------------------------------------------------------------------------------
+
+    def _poll(self) -> None:
+        """Ask who is linked for newer headers, and give up on who is late."""
+        now, asked, record = clock.monotonic(), self._asked, self._record
+        if asked is not None and now > asked.until:
+            self._asked = None
+            self._avoid(asked.key, f"no answer within {PATIENCE_S:g} s")
+        links = {link.peer.node_key: link for link in self.links}
+        fit = [key for key in links if not self._avoided.left(key)] or list(links)
+        if self._first not in fit:
+            self._first = fit[0] if fit else None
+        for key in fit:
+            slack = 0 if key == self._first else BEHIND
+            pull = PullHeader(record.height + slack, record.tip.changes)
+            links[key].send_pull(encode(pull))
+        if self._asked is None and self._first is not None and record.tip.placed < record.own:
+            self._ask(self._first, PullProofs(record.tip.placed, MAX_PROOFS, record.tip.changes))
+
+    def _ask(self, key: bytes, pull: PullHistory | PullProofs) -> None:
+        link = None if self.network is None else self.network.link_to(key)
+        if link is not None:
+            self._asked = _Asked(key, pull, clock.monotonic() + PATIENCE_S)
+            link.send_pull(encode(pull))
+
+    def _ask_history(self, key: bytes, until: int = 0) -> None:
+        record = self._record
+        self._ask(key, PullHistory(record.own, record.everyone, until, record.tip.changes))
+
+    def _avoid(self, key: bytes, reason: str) -> None:
+        seconds = self._avoided.add(key, reason)
+        label = self._label(key)
+        self._log.warning("peer passed over", peer=label, reason=reason, seconds=seconds)
+        if key == self._first:
+            self._first = None
+
+    def _label(self, key: bytes) -> str:
+        known = None if self.network is None else self.network.peers.get(key)
+        return key.hex() if known is None else known.label
+
+    # --- hearing -----------------------------------------------------------------------------
+
+    def linked(self, link: Link) -> None:
+        """Learn that a peer is there: ask it at once, and give it what waits."""
+        record = self._record
+        link.send_pull(encode(PullHeader(record.height, record.tip.changes)))
+        self._outbox.send_again([link], at_once=True)
+
+    def unlinked(self, link: Link) -> None:
+        """Learn that a peer is gone: what it was asked for another is asked for."""
+        key = link.peer.node_key
+        if self._asked is not None and self._asked.key == key:
+            self._asked = None
+        if self._first == key:
+            self._first = None
+        if self._halted is not None and not self._halted.done():
+            self._poll()
+
+    async def received(self, link: Link, channel: Channel, payload: bytes) -> None:
+        """Take an answer. Raises `LedgerError` where it is not true: the peer is dropped."""
+        self.downloaded += len(payload)
+        if channel is not Channel.REPLY:
+            if channel is Channel.HELLO or channel is Channel.PULL:
+                raise Mismatch("frame to a light node", "an answer", channel.name)
+            return  # it is not for us; an old node may send it
+        spent = self._budgets.of(link.peer.node_key)
+        await spent.wait()
+        spent.spend(budget.FRAME_S + len(payload) * budget.BYTE_S)
+        reply = parse_reply(payload)
+        try:
+            async with self._busy:
+                await self._take(link.peer.node_key, reply)
+        except LedgerError as error:
+            label = link.peer.label
+            self._log.warning("answer refused", peer=label, reason=str(error))
+            self._avoid(link.peer.node_key, str(error))
+            raise
+        except UnknownVersion as error:
+            if self._halted is not None and not self._halted.done():
+                self._halted.set_exception(error)
+
+    async def _take(self, key: bytes, reply: LightReply) -> None:
+        match reply:
+            case NewestHeader():
+                await self._take_header(key, reply)
+            case Told():
+                await self._take_history(key, reply)
+            case Proofs():
+                await self._take_proofs(key, reply)
+            case MemberRecord():
+                self._take_member(key, reply)
+
+    async def _take_header(self, key: bytes, reply: NewestHeader) -> None:
+        self.heard_at = clock.monotonic()
+        seen, record = reply.seen, self._record
+        if seen is None or seen.header.height <= record.height:
+            return
+        self._budgets.of(key).spend(len(seen.certificate.seals) * budget.SIGNATURE_S)
+        try:
+            is_there = await self._in_worker(record.advance, seen)
+        except Incomplete:
+            self._changed()
+            self._again(key)
+            return
+        self._changed()
+        if is_there:
+            self._outbox.arrived(())
+        elif self._asked is None or isinstance(self._asked.pull, PullProofs):
+            self._ask_history(key)
+
+    def _again(self, key: bytes) -> None:
+        """Ask for a header with the changes after those that are kept by now."""
+        record = self._record
+        link = None if self.network is None else self.network.link_to(key)
+        if link is not None:
+            link.send_pull(encode(PullHeader(record.height, record.tip.changes)))
+
+    async def _take_history(self, key: bytes, told: Told) -> None:
+        asked = self._asked
+        if asked is None or asked.key != key or not isinstance(asked.pull, PullHistory):
+            return  # it comes too late
+        self._asked = None
+        if told.seen is None:
+            self._avoid(key, "it does not keep what we lack")
+            return
+        try:
+            entries = await self._in_worker(self._record.take, told)
+        except Incomplete as more:
+            if asked.pull.until and more.until:
+                raise Mismatch(
+                    f"entries up to block {asked.pull.until}", "all", f"those up to {more.until}"
+                ) from None
+            self._changed()
+            self._ask_history(key, more.until)
+            return
+        self._changed()
+        self._outbox.arrived(entries)
+        if asked.pull.until:
+            self._ask_history(key)
+        elif self._record.tip.placed < self._record.own:
+            record = self._record
+            self._ask(key, PullProofs(record.tip.placed, MAX_PROOFS, record.tip.changes))
+
+    async def _take_proofs(self, key: bytes, proofs: Proofs) -> None:
+        asked = self._asked
+        if asked is None or asked.key != key or not isinstance(asked.pull, PullProofs):
+            return
+        self._asked = None
+        record = self._record
+        try:
+            taken = await self._in_worker(record.take_proofs, proofs)
+        except Incomplete:
+            return
+        if taken and record.tip.placed < record.own:
+            self._ask(key, PullProofs(record.tip.placed, MAX_PROOFS, record.tip.changes))
+
+    def _changed(self) -> None:
+        """Follow the validators, who are our peers."""
+        if self.network is not None:
+            peers = self.peers()
+            if {each.node_key for each in peers} != self.network.peers.keys():
+                self.network.set_peers(peers)
+
+    async def _in_worker(self, doing: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401
+        return await asyncio.get_running_loop().run_in_executor(self._worker, doing, *arguments)
+
+    # --- what is no member's secret ----------------------------------------------------------
+
+    async def vouched(self, member: bytes, seconds: float) -> MemberRecord:
+        """Return what one honest validator at least says of a member; raise `NotVouched`.
+
+        The state has no proofs of single keys; so as many validators must say the same as cannot
+        all be faulty, each on the link that its registered key vouches for.
+        """
+        known = self._inquiries.get(member)
+        if known is not None and known.answer and clock.monotonic() - known.at < VOUCHED_S:
+            return known.answer
+        if len(self._inquiries) >= MAX_INQUIRIES:
+            self._inquiries.clear()
+        needed = faulty(len(self._record.tip.validators)) + 1
+        inquiry = self._inquiries[member] = _Inquiry(needed)
+        for link in self.links:
+            link.send_pull(encode(PullMember(member)))
+        try:
+            async with asyncio.timeout(seconds):
+                await inquiry.agreed.wait()
+        except TimeoutError:
+            raise NotVouched(_most(inquiry), needed) from None
+        assert inquiry.answer is not None  # that it is there is what was waited for
+        return inquiry.answer
+
+    def _take_member(self, key: bytes, said: MemberRecord) -> None:
+        inquiry = self._inquiries.get(said.member)
+        voters = {each.node_key for each in self._record.tip.validators.members}
+        if inquiry is None or key not in voters:
+            return
+        inquiry.said[key] = said
+        if list(inquiry.said.values()).count(said) >= inquiry.needed:
+            inquiry.answer, inquiry.at = said, clock.monotonic()
+            inquiry.agreed.set()
+
+
+def _most(inquiry: _Inquiry) -> int:
+    said = list(inquiry.said.values())
+    return max(map(said.count, said), default=0)

@@ -1,0 +1,162 @@
+"""Transactions on their way: given to every peer again and again until they are in the record."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from contracts import registry
+from contracts.calls import parse_call
+from contracts.errors import (
+    Expired,
+    Inadmissible,
+    MalformedCall,
+    TooFarAhead,
+    WrongChain,
+    WrongSignature,
+)
+from ledger import keys, transaction
+from ledger.encoding import encode
+from ledger.entry import Entry
+from ledger.errors import BadSignature, LedgerError
+from ledger.hashing import Hash
+from ledger.transaction import MAX_LIFETIME_S, Transaction
+from node import clock
+from node.admission import Pending, Refused, Result
+from node.chain import Committed
+from node.errors import NodeError
+from node.light.record import Record
+from node.link import Link, Transactions
+
+MAX_WAITING: Final = 1024
+AGAIN_S: Final = 10.0
+RELAYS: Final = 2  # who pass on to validators that we are not linked to
+
+
+class OutboxFull(NodeError):
+    """Too many transactions are on their way."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"{MAX_WAITING} transactions are on their way already",
+            hint="wait until they are in blocks, and send again",
+        )
+
+
+class OtherSender(NodeError):
+    """Our peers would refuse it, or we cannot tell whether they would."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a light node takes transactions that a key of its own member signed",
+            hint="send it to a whole node: one with mode observer or validator",
+        )
+
+
+class Outbox:
+    """What was submitted here and is in no block that is known."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._waiting: dict[bytes, Transaction] = {}
+        self._changed = asyncio.Event()
+        self._sent = 0.0
+
+    def __len__(self) -> int:
+        """Return how many wait."""
+        return len(self._waiting)
+
+    def get(self, id_: bytes) -> Transaction | None:
+        """Return one that waits."""
+        return self._waiting.get(id_)
+
+    def submit(self, raws: Sequence[bytes], links: Sequence[Link]) -> list[Result]:
+        """Take what our peers would take; one result each, in order."""
+        results: list[Result] = []
+        fresh: list[Transaction] = []
+        for raw in raws:
+            id_: Hash | None = None
+            try:
+                given = transaction.parse(raw)
+                id_ = given.id
+                found = self.committed(id_)
+                if found is None and id_ not in self._waiting:
+                    self._require_fit(given)
+                    self._waiting[id_] = given
+                    fresh.append(given)
+                results.append(found or Pending(id_))
+            except (LedgerError, Inadmissible, NodeError) as error:
+                results.append(Refused(id_, error))
+        if fresh:
+            self._send(fresh, links)
+        return results
+
+    def committed(self, id_: bytes) -> Committed | None:
+        """Return what became of a transaction of ours, None where it is in no block we have."""
+        entries = self._record.entries_of(id_)
+        if not entries or entries[0].sender != self._record.member:
+            return None
+        first = entries[0]
+        outcomes = tuple(entry.outcome for entry in entries)
+        return Committed(Hash(id_), first.sender, first.height, first.time, outcomes)
+
+    async def wait(self, ids: Iterable[bytes], seconds: float) -> None:
+        """Wait until none of these is on its way any more, or time is up."""
+        wanted = set(ids)
+        try:
+            async with asyncio.timeout(seconds):
+                while wanted & self._waiting.keys():
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return
+
+    def arrived(self, entries: Iterable[Entry]) -> None:
+        """Learn which entries are in the record, and what has expired by its time."""
+        now = self._record.tip.header.time
+        late = [id_ for id_, each in self._waiting.items() if each.body.valid_until < now]
+        for id_ in (*(entry.transaction for entry in entries), *late):
+            self._waiting.pop(id_, None)
+        self._changed.set()
+
+    def send_again(self, links: Sequence[Link], *, at_once: bool = False) -> None:
+        """Give what waits to our peers, unless they had it a moment ago."""
+        if self._waiting and (at_once or clock.monotonic() - self._sent > AGAIN_S):
+            self._send(list(self._waiting.values()), links)
+
+    def _send(self, given: Sequence[Transaction], links: Sequence[Link]) -> None:
+        self._sent = clock.monotonic()
+        linked = {link.peer.node_key for link in links}
+        voters = (each.node_key for each in self._record.tip.validators.members)
+        missing = tuple(key for key in voters if key not in linked)
+        for number, link in enumerate(links):
+            relay = missing if number < RELAYS else ()
+            for each in given:
+                link.send_transactions(encode(Transactions((each.raw,), relay)))
+
+    def _require_fit(self, given: Transaction) -> None:
+        """Raise unless a validator would take it: one that it refuses could cost us the link."""
+        record, body = self._record, given.body
+        now = max(clock.now_ms() // 1000, record.tip.header.time)
+        if body.chain_id != record.genesis.chain_id:
+            raise WrongChain(record.genesis.chain_id, body.chain_id)
+        if body.sender != record.member:
+            raise OtherSender
+        if body.valid_until < now:
+            raise Expired(body.valid_until, now)
+        if body.valid_until > now + MAX_LIFETIME_S:
+            raise TooFarAhead(body.valid_until, now + MAX_LIFETIME_S)
+        for position, call in enumerate(body.calls):
+            try:
+                parse_call(call)
+            except LedgerError as error:
+                raise MalformedCall(position, str(error)) from None
+        key = registry.key(record.state, body.sender, body.key_id)
+        if key is None:
+            raise OtherSender
+        registry.require_signing(key, body.key_id, record.height + 1)
+        try:
+            keys.verify(key.public, given.signed_message, given.signature, what="the transaction")
+        except BadSignature:
+            raise WrongSignature(given.id) from None
+        if len(self._waiting) >= MAX_WAITING:
+            raise OutboxFull

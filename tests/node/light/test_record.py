@@ -1,0 +1,307 @@
+"""The record of a light node leads to what the whole chain led to, and takes no lie."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from contracts import agenda, parameters, registry
+from contracts.dispatch import LIVES
+from contracts.execute import DirectSignatures
+from contracts.life import Life
+from contracts.state import Reader
+from ledger.encoding import decode, encode
+from ledger.entry import Outcome
+from ledger.errors import BadProof, LedgerError, Mismatch, NoQuorum
+from ledger.store import Store, open_store
+from ledger.validators import EVERYONE, MEMBER_ID_BYTES
+from node import releases
+from node.budget import Budgets
+from node.chain import Chain
+from node.light.messages import (
+    LightReply,
+    NewestHeader,
+    Proofs,
+    PullHeader,
+    PullHistory,
+    PullProofs,
+    Told,
+    parse_pull,
+    parse_reply,
+)
+from node.light.record import Incomplete, OtherMember, Record
+from node.releases import Releases
+from tests import chainmaker, chains
+
+SIGNATURES = DirectSignatures()
+MADE = chains.chains()  # together every kind of call is applied in them
+
+
+@pytest.fixture(params=range(len(MADE)), ids=lambda number: f"chain {number}")
+def made(request: pytest.FixtureRequest) -> chainmaker.Chain:
+    """Each of the chains."""
+    return MADE[int(request.param)]
+
+
+class Source:
+    """A whole node's chain, and what it releases."""
+
+    def __init__(self, folder: Path, made: chainmaker.Chain) -> None:
+        self.made = made
+        self.chain = Chain.open(folder / "whole", made.genesis.genesis, SIGNATURES)
+        self._reader = ThreadPoolExecutor(1)
+        self.releases = Releases(
+            self.chain, owner=lambda _: None, budgets=Budgets(), reader=self._reader
+        )
+
+    def grow(self, height: int) -> None:
+        for committed in self.made.blocks[self.chain.height : height]:
+            executed = self.chain.execute(committed.block.body, committed.block.header, SIGNATURES)
+            self.chain.commit(executed, committed.certificate)
+
+    def close(self) -> None:
+        self._reader.shutdown()
+        self.chain.close()
+
+    def reply(self, record: Record, pull: Any) -> LightReply:  # noqa: ANN401
+        answer, cost = self.releases.reply(record.member, parse_pull(encode(pull)))
+        assert cost > 0
+        return parse_reply(encode(answer))
+
+    def newest(self, record: Record) -> NewestHeader:
+        found = self.reply(record, PullHeader(record.height, record.tip.changes))
+        assert isinstance(found, NewestHeader)
+        return found
+
+    def told(self, record: Record, until: int = 0) -> Told:
+        pull = PullHistory(record.own, record.everyone, until, record.tip.changes)
+        found = self.reply(record, pull)
+        assert isinstance(found, Told)
+        return found
+
+    def follow(self, record: Record) -> None:
+        """Bring a record to the last block, as a node does."""
+        until = 0
+        while (seen := self.newest(record).seen) is not None:
+            try:
+                if not record.advance(seen):
+                    record.take(self.told(record, until))
+                until = 0
+            except Incomplete as more:
+                until = more.until
+
+
+def opened(made: chainmaker.Chain, member: bytes, folder: Path) -> tuple[Record, Store]:
+    store = open_store(folder, "sqlite")
+    return Record(made.genesis.genesis, member, store), store
+
+
+@pytest.fixture
+def source(made: chainmaker.Chain, tmp_path: Path) -> Iterator[Source]:
+    source = Source(tmp_path, made)
+    yield source
+    source.close()
+
+
+def things(life: Life[Any], state: Reader, member: bytes) -> dict[bytes, Any]:
+    """Return the things of one kind in which a member has a part, without what no entry says."""
+    found = {}
+    for key, value in state.scan(life.prefix, 1 << 20):
+        if len(key) < len(life.prefix) + MEMBER_ID_BYTES:
+            continue
+        try:
+            thing = decode(value, life.thing)
+        except LedgerError:
+            continue  # another table's key
+        if any(getattr(thing, holder) == member for holder in life.parties.values()):
+            if hasattr(thing, "decided_by"):
+                thing = msgspec.structs.replace(thing, decided_by=None)
+            found[key] = thing
+    return found
+
+
+def signing_keys(state: Reader, member: bytes) -> list[tuple[bytes, registry.Key]]:
+    """Return the keys by which a member signs, or ever signed."""
+    held = registry.keys_of(state, member)
+    return [(id_, key) for id_, key in held if key.role.signs_transactions]
+
+
+def test_every_members_things_stand_as_in_the_whole_chain(source: Source, tmp_path: Path) -> None:
+    """At some heights on the way and at the last one, for each member that any entry concerns."""
+    made, seen = source.made, 0
+    last = len(made.blocks)
+    stops = sorted({1, last // 3, last // 2, last - 1, last})
+    members = {m for executed in made.executed for group in executed.concerned for m in group}
+    records = {m: opened(made, m, tmp_path / m.hex()) for m in members - {EVERYONE}}
+    for stop in stops:
+        source.grow(stop)
+        whole = source.chain.state
+        for member, (record, _) in records.items():
+            source.follow(record)
+            assert record.tip.header == whole.header
+            assert record.tip.own == whole.heads.get(member)
+            assert record.tip.everyone == whole.heads.get(EVERYONE)
+            assert parameters.load(record.state) == whole.parameters
+            assert agenda.next_height(record.state) == agenda.next_height(whole.state)
+            assert not record.store.scan(b"?", 9)
+            for life in LIVES[:-1]:
+                expected = things(life, whole.state, member)
+                assert things(life, record.state, member) == expected
+                seen += len(expected)
+            keys = signing_keys(whole.state, member)
+            assert signing_keys(record.state, member) == keys
+            seen += len(keys)
+    assert seen
+    for _, store in records.values():
+        store.close()
+
+
+LIES = 4  # the chain in which things live
+OPTICIAN = "shop-a"
+
+
+@pytest.fixture
+def lied_to(tmp_path: Path) -> Iterator[tuple[Source, Record]]:
+    """A record of a shop at a third of a chain, and the whole chain."""
+    source = Source(tmp_path, MADE[LIES])
+    record, store = opened(source.made, chainmaker.member_of(OPTICIAN), tmp_path / "light")
+    source.grow(len(source.made.blocks) // 3)
+    source.follow(record)
+    source.grow(len(source.made.blocks))
+    yield source, record
+    store.close()
+    source.close()
+
+
+def spoiled(told: Told) -> Iterator[tuple[str, Told]]:
+    """Yield answers from which one entry is withheld, or to which something else is done."""
+    for name in ("own", "everyone"):
+        entries = list(getattr(told, name))
+        replace = msgspec.structs.replace
+        for at, entry in enumerate(entries):
+            rest = entries[:at], entries[at + 1 :]
+            other = replace(entry, outcome=Outcome(entry.outcome.code + 1))
+            for lie, changed in (
+                ("withheld", (*rest[0], *rest[1])),
+                ("altered", (*rest[0], other, *rest[1])),
+                ("moved", (*rest[0], *rest[1], entry)),
+                ("added", (*rest[0], entry, entry, *rest[1])),
+            ):
+                if list(changed) != entries:
+                    yield lie, replace(told, **{name: tuple(changed)})
+
+
+def test_no_entry_is_withheld_altered_moved_or_added(lied_to: tuple[Source, Record]) -> None:
+    source, record = lied_to
+    told, before = source.told(record), record.tip
+    lies = dict.fromkeys(("withheld", "altered", "moved", "added"), 0)
+    for lie, answer in spoiled(told):
+        lies[lie] += 1
+        with pytest.raises((Mismatch, Incomplete)) as refused:
+            record.take(answer)
+        if isinstance(refused.value, Incomplete):  # asked up to there, it would have to lie again
+            assert lie == "withheld"
+        assert record.tip == before
+    assert all(lies.values())
+    record.take(told)
+    assert record.tip.header == source.chain.header
+
+
+def test_a_header_of_another_chain_or_without_a_quorum_is_refused(
+    lied_to: tuple[Source, Record],
+) -> None:
+    source, record = lied_to
+    told, before = source.told(record), record.tip
+    seen = told.seen
+    assert seen is not None
+    replace = msgspec.structs.replace
+    few = replace(seen.certificate, seals=seen.certificate.seals[:1])
+    older = source.told(record, until=record.height + 1).seen
+    assert older is not None
+    for false, error in (
+        (replace(seen, certificate=few), NoQuorum),
+        (replace(seen, header=replace(seen.header, height=seen.header.height + 1)), Mismatch),
+        (replace(seen, header=replace(seen.header, heads_root=bytes(32))), Mismatch),
+        (replace(seen, own=older.own), BadProof),
+        (replace(seen, everyone=seen.own), BadProof),
+    ):
+        with pytest.raises(error):
+            record.advance(false)
+        with pytest.raises(error):
+            record.take(replace(told, seen=false))
+    assert record.tip == before
+
+
+def test_receipts_are_kept_and_verify(lied_to: tuple[Source, Record]) -> None:
+    source, record = lied_to
+    source.follow(record)
+    entries = [record.entry(each.transaction, each.position) for each in source.told(record).own]
+    assert entries == []
+    while record.tip.placed < record.own:
+        proofs = source.reply(record, PullProofs(record.tip.placed, 7, record.tip.changes))
+        assert isinstance(proofs, Proofs)
+        wrong = msgspec.structs.replace(proofs, places=proofs.places[::-1])
+        if len(proofs.places) > 1:
+            with pytest.raises(BadProof):
+                record.take_proofs(wrong)
+        assert record.take_proofs(proofs) == len(proofs.places)
+    genesis = source.made.genesis.genesis
+    count = 0
+    for executed in source.made.executed:
+        for entry, concerned in zip(executed.entries, executed.concerned, strict=True):
+            receipt = record.receipt(entry.transaction, entry.position)
+            if record.member in concerned:
+                assert receipt is not None
+                assert receipt.entry == entry
+                receipt.verify(genesis.chain_id, genesis.validator_set)
+                count += 1
+            else:
+                assert receipt is None
+    assert count == record.own
+
+
+def test_it_is_the_same_after_it_was_closed(tmp_path: Path) -> None:
+    source = Source(tmp_path, MADE[LIES])
+    source.grow(len(source.made.blocks))
+    member = chainmaker.member_of(OPTICIAN)
+    record, store = opened(source.made, member, tmp_path / "light")
+    source.follow(record)
+    tip = record.tip
+    store.close()
+    again, store = opened(source.made, member, tmp_path / "light")
+    assert again.tip == tip
+    other = chainmaker.member_of("shop-b")
+    with pytest.raises(OtherMember, match="data is of the member"):
+        Record(source.made.genesis.genesis, other, store)
+    with pytest.raises(OtherMember, match="data is of the chain"):
+        Record(MADE[1].genesis.genesis, member, store)
+    store.close()
+    source.close()
+
+
+def test_what_does_not_fit_one_answer_comes_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The heads at the heights between are found again; each part is verified as a whole."""
+    monkeypatch.setattr(releases, "FIRST_BYTES", 1)
+    monkeypatch.setattr(releases, "AT_ONCE", 2)
+    source = Source(tmp_path, MADE[LIES])
+    source.grow(len(source.made.blocks))
+    record, store = opened(source.made, chainmaker.member_of(OPTICIAN), tmp_path / "light")
+    heights = set()
+    until = 0
+    while record.height < source.chain.height:
+        try:
+            record.take(source.told(record, until))
+            heights.add(record.height)
+            until = 0
+        except Incomplete as more:
+            assert not until
+            until = more.until
+    assert len(heights) > 3
+    assert record.tip.own == source.chain.state.heads.get(record.member)
+    store.close()
+    source.close()
