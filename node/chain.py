@@ -5,7 +5,7 @@ the height that it has applied in the same batch, and blocks above that are exec
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -74,6 +74,7 @@ class Chain(Applied):
         super().__init__(genesis, store)
         self._segments = segments
         self.index = Index(store, self.block)
+        self.block_added: Callable[[], None] = lambda: None  # told of each, before the next
         self.damage = ""  # of a block that was read and is not whole, and what to do
 
     @classmethod
@@ -153,6 +154,7 @@ class Chain(Applied):
         self._segments.append(encode(record))
         self._segments.sync()
         self.apply(executed, certificate)
+        self.block_added()
 
     def has(self, height: int, block_id: bytes) -> bool:
         """Return whether this block is known to be in the chain."""

@@ -130,7 +130,6 @@ class Replica:
         self._fetching: set[bytes] = set()  # blocks that a quorum vouches for and we lack
         self._has_work = False
         self._told = Budget(1, 20)  # lines a second, and at once, of what peers sent in vain
-        self.block_added: Callable[[], None] = lambda: None  # told of each, before the next
         self._exchange: Exchange | None = None
         self._admission: Admission | None = None
 
@@ -376,7 +375,6 @@ class Replica:
         self._metrics.count_block(executed)
         self.admission.decided(executed)
         self.exchange.committed(executed)
-        self.block_added()
 
     # --- asks --------------------------------------------------------------------------------
 

@@ -164,7 +164,7 @@ def _assemble(
     evidence.added = lambda: replica.transactions_added(())
     album = Album(config.data, chain, metrics, log, room.shortage)
     closing.callback(album.close)
-    replica.block_added = album.block_added
+    chain.block_added = album.block_added
     admission.network, exchange.network, exchange.checkup = network, network, checkup
     parts = (chain, mempool, admission, replica, pledges, evidence, network, checkup, album)
     metrics.disk.watch(room.free_bytes, room.least_bytes, lambda: chain.damage)

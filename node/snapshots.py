@@ -104,7 +104,12 @@ def heights(data: Path) -> list[int]:
 # --- making ------------------------------------------------------------------------------------
 
 
-def create(view: View, data: Path, pause: Callable[[], None] = lambda: None) -> Path:
+def create(
+    view: View,
+    data: Path,
+    pause: Callable[[], None] = lambda: None,
+    show: Show = lambda _: None,
+) -> Path:
     """Return the snapshot of what a store holds, made where there is none yet.
 
     `pause` is called often, between small pieces of work, and may raise to give it up. Raises
@@ -122,11 +127,13 @@ def create(view: View, data: Path, pause: Callable[[], None] = lambda: None) -> 
     building = folder.with_suffix(_UNFINISHED)
     make_folder(building)
     try:
-        state, chunks = _Summed(state_in(view), pause), []
+        state, chunks, done = _Summed(state_in(view), pause), [], 0
         for number, chunk in enumerate(chunked(state)):
             hash_, file = pack(chunk)
             write_file(chunk_of(building, number), file)
             chunks.append(hash_)
+            done += len(file)
+            show(Progress(header.height, done))
             pause()
         state.verify(header.state_digest)
         heads = tuple(Leaf(member, head) for member, head in heads_in(view).items())

@@ -24,6 +24,7 @@ _NOUNS: Final = {
     "validator": "See who runs validators; join, leave, replace, and change keys.",
     "node": "Initialise, run and look at a node.",
     "db": "Check, rebuild and heal the data of a stopped node.",
+    "snapshot": "Make, list and verify snapshots of the state.",
     "backup": "Keep the record of a node elsewhere, prove that copy, restore it.",
     "doctor": "Say in words why there is no block, and what to do.",
     "testnet": "A whole network on this machine, for trying things.",

@@ -47,15 +47,16 @@ class Camera:
             self.data, self.chain, self.metrics, Log(stream=self.log), lambda: self.short
         )
 
+        self.chain.block_added = self.album.block_added
+
     def grow(self, height: int) -> None:
-        """Add blocks, and tell the album of each."""
+        """Add blocks."""
         while self.chain.height < height:
             name = some_bytes("work", self.chain.height)
             self.story.block(self.story.transaction("shop-a", PrescriptionCommit(name)))
             committed = self.story.blocks[-1]
             executed = self.chain.execute(committed.block.body, committed.block.header, SIGNATURES)
             self.chain.commit(executed, committed.certificate)
-            self.album.block_added()
 
     def wait(self) -> None:
         """Wait until what was begun is over."""
