@@ -117,8 +117,8 @@ def give(network: LocalNetwork) -> None:
         data = load_config(organisation.node).data
         copy_chain(network.directory / FOLDER, data)
         key = SigningKey(keystore.load_seed(organisation.keys, Role.CONSENSUS)).public
-        journal = Journal.open(data / "journal", network.chain_id + key)
-        assert journal is not None  # made with the node
+        where = data / "journal", network.chain_id + key
+        journal = Journal.open(*where) or Journal.create(*where)
         index = chain.state.validators.index_of(key)
         if index in said:
             promise = promises.encode(promises.Said(said[index]))

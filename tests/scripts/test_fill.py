@@ -4,23 +4,18 @@ import json
 import shutil
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from contracts import calls
-from ledger.encoding import encode
-from ledger.entry import APPLIED
 from node import testnet
 from node.audit.export import Writer
 from node.audit.replay import verify_export
 from node.ceremony import load_genesis
-from node.cli.home import load_home
-from scripts.fill import FOLDER, give, network_in, open_chain
-from scripts.trade import CLAIMS, Sender
+from scripts import bench_audit, bench_record
+from scripts.fill import FOLDER, network_in, open_chain
+from scripts.trade import CLAIMS
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = 6  # in which every part of a wave's life stands
@@ -71,24 +66,19 @@ def test_an_auditor_finds_it_true(network: testnet.LocalNetwork, tmp_path: Path)
     assert not report.refusals
 
 
-def test_nodes_begin_with_it_and_go_on(network: testnet.LocalNetwork) -> None:
-    give(network)
-    shop = network.shops[0]
-    home = load_home(shop.home)
-    sender = Sender(shop.member, home.key(), network.chain_id)
-    call = calls.PrescriptionCommit(bytes(32))
-    sent = sender.sign([call], "anew", int(time.time()) + 600)
-    network.start()
-    try:
-        request = urllib.request.Request(  # noqa: S310 - of our own node
-            f"{network.api(network.validators[0].label)}/v1/transactions?wait=30",
-            encode((sent.raw,)),
-            {"Authorization": f"Bearer {home.token()}", "Content-Type": "application/msgpack"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own node
-            (told,) = json.load(answer)["transactions"]
-    finally:
-        network.stop()
-    assert told["status"] == "committed"
-    assert told["height"] > BLOCKS
-    assert [outcome["code"] for outcome in told["outcomes"]] == [APPLIED]
+def test_an_audit_is_measured(network: testnet.LocalNetwork, tmp_path: Path) -> None:
+    figures = bench_audit.measure(tmp_path, 0, network.directory, rounds=1)
+    assert figures["claims"] == BLOCKS * CLAIMS - CLAIMS
+    assert figures["signatures"] > figures["claims"] // 3  # many shops send claims one by one
+    assert all(figures[name] > 0 for name in figures)
+
+
+def test_nodes_begin_with_it_and_what_they_take_is_measured(
+    network: testnet.LocalNetwork, tmp_path: Path
+) -> None:
+    figures = bench_record.committing(network, tmp_path, CLAIMS, 1)
+    figures |= bench_record.running(network, tmp_path / "network", 40, 1)
+    assert figures["load_committed"] == 40  # they go on from it
+    assert all(figures[name] > 0 for name in figures)
+    whole = filled(network.directory, 0)
+    assert whole["height"] == BLOCKS  # what was measured is a copy
