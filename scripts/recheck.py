@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""The second opinion: verify a chain, a receipt, proof or evidence by docs/format.md alone.
+"""The second opinion: verify a chain, receipt, proof, evidence or snapshot by docs/format.md alone.
 
 It imports none of the node's code and none of the libraries by which the node judges, so that a
 fault shared by node and auditor still shows. It does not execute calls: outcomes are taken as the
-quorum signed them, and the state digest is checked at genesis only.
+quorum signed them, and the state digest is checked at genesis and of snapshots only.
 
     recheck.py chain EXPORT --genesis GENESIS.json [--header HEX] [--json] [--jobs N]
     recheck.py receipt RECEIPT.json|TEXT --genesis GENESIS.json [--changes FILE] [--json]
     recheck.py proof PROOF.json --genesis GENESIS.json [--json]
     recheck.py evidence EVIDENCE.json --genesis GENESIS.json [--json]
+    recheck.py snapshot FOLDER --genesis GENESIS.json [--json]
 
 Exit 0: every fact checked is true. Exit 4: the first false fact is named. Needs msgpack and ecdsa.
 """
@@ -22,6 +23,7 @@ import os
 import re
 import sys
 import time
+import zlib
 from collections import deque, namedtuple
 
 import msgpack
@@ -2134,6 +2136,82 @@ def check_proof(options):
     return {"chain_id": founding.chain_id, **check(kind(all_from_hex(value), "proof"), founding)}
 
 
+# --- Snapshots (format.md, section 19) ------------------------------------------------------------
+
+MEBIBYTE = 1 << 20
+pair = struct("pair", key=b(0, MEBIBYTE), value=b(0, MEBIBYTE))
+manifest = struct(
+    "manifest",
+    format=u(1, 1), header=header, peaks=seq(b(32), 0, 63), heads=seq(head_leaf, 0, 65_536),
+    state_sum=b(2_048), pairs=u(U63, 1), chunks=seq(b(32), 1, 65_536),
+)  # fmt: skip
+
+
+def read_part(folder, name, most):
+    """Return what a file of a snapshot holds."""
+    with open(f"{folder}/{name}", "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise FalseFact(f"bytes of {name}", f"at most {most}", "more")
+    return content
+
+
+def inflated(content, name):
+    """Return the chunk that is in a file."""
+    need(f"checksum of {name}", crc32c(content[4:]), int.from_bytes(content[:4], "big"))
+    inflating = zlib.decompressobj()
+    try:
+        found = inflating.decompress(content[4:], MEBIBYTE + 1)
+    except zlib.error as error:
+        raise FalseFact(name, "a zlib stream", str(error)) from None
+    if len(found) > MEBIBYTE or not inflating.eof or inflating.unused_data:
+        raise FalseFact(name, f"one zlib stream of at most {MEBIBYTE} bytes", "another")
+    return found
+
+
+def pairs_of(folder, found):
+    """Yield the pairs of the state, each chunk checked against its hash and the one before."""
+    last, before, count = None, 0, 0
+    for number, hash_ in enumerate(found.chunks):
+        name = f"{number:06}.chunk"
+        data = inflated(read_part(folder, name, MEBIBYTE + 4_096), name)
+        need(f"SHA-256 of {name}", hash_, hashlib.sha256(data).digest())
+        weights = []
+        for one in decode(data, seq(pair, 1, MEBIBYTE), name):
+            if last is not None and one.key <= last:
+                raise FalseFact(f"key in {name}", f"above {last.hex()}", one.key)
+            last, count = one.key, count + 1
+            weights.append(16 + len(one.key) + len(one.value))
+            yield one
+        need(f"{name} takes no more than fits", True, sum(weights) <= MEBIBYTE or not weights[1:])  # noqa: FBT003
+        need(f"{name} begins where one had to", True, not number or before + weights[0] > MEBIBYTE)  # noqa: FBT003
+        before = sum(weights)
+    need("pairs", found.pairs, count)
+
+
+def check_snapshot(options):
+    """Verify a snapshot; return of which block it is."""
+    founding, folder = read_genesis(options.genesis), options.file
+    vouched = decode(read_part(folder, "decided", 32 << 20), decided, "decided")
+    found = decode(read_part(folder, "manifest", 7 << 20), manifest, "manifest")
+    result, head = check_decided(vouched, founding), found.header
+    need("header in the manifest", vouched.header, head)
+    log, heads = Log(), Heads()
+    log.peaks = [(None, peak) for peak in found.peaks]
+    need("number of peaks", head.log_size.bit_count(), len(found.peaks))
+    need("log_root", head.log_root, log.root())
+    members = [one.member for one in found.heads]
+    need("members of the heads, each once, ascending", sorted(set(members)), members)
+    heads.heads = {one.member: tuple(one.head) for one in found.heads}
+    need("heads_root", head.heads_root, heads.root())
+    need("state_sum", head.state_digest, tagged(b"state/digest", found.state_sum))
+    names = {"manifest", "decided", *(f"{n:06}.chunk" for n in range(len(found.chunks)))}
+    need("files", sorted(names), sorted(entry.name for entry in os.scandir(folder)))
+    need("state_digest", head.state_digest, state_digest(pairs_of(folder, found)))
+    return {"chain_id": founding.chain_id, **result, "pairs": found.pairs,
+            "state_digest": head.state_digest}  # fmt: skip
+
+
 # --- Files of evidence (format.md, section 19) ----------------------------------------------------
 
 decision = struct("decision", header=header, certificate=certificate)
@@ -2234,7 +2312,7 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     for name, check in (
         ("chain", check_chain), ("receipt", check_receipt), ("proof", check_proof),
-        ("evidence", check_conviction),
+        ("evidence", check_conviction), ("snapshot", check_snapshot),
     ):  # fmt: skip
         one = commands.add_parser(name)
         one.add_argument("file")

@@ -62,6 +62,43 @@ def test_every_pair_and_the_border_between_key_and_value_count() -> None:
     assert len(sums) == 7
 
 
+@given(content=pairs.filter(bool), other=st.binary(max_size=4), data=st.data())
+def test_every_change_of_a_single_key_changes_the_hash(
+    content: list[tuple[bytes, bytes]], other: bytes, data: st.DataObject
+) -> None:
+    before = StateDigest().updated([], content)
+    key, value = data.draw(st.sampled_from(content))
+    without = before.updated([(key, value)], [])
+    changed = {without.hash, before.hash}
+    changed |= {without.updated([], [(key, new)]).hash for new in (value + b"!", value[:-1] + b"?")}
+    changed |= {before.updated([], [(other + b"12345", b"")]).hash}  # no key is as long
+    assert len(changed) == 5
+    assert without.updated([], [(key, value)]).hash == before.hash
+
+
+# Made with what is written from docs/format.md alone, `state_digest` of scripts/recheck.py.
+VECTORS: dict[str, list[tuple[bytes, bytes]]] = {
+    "90ee03d086ecff32e03a0dd3f35a289afb6a9eaa6f1fe3f98ef1d6ee56e2a013": [(b"", b"")],
+    "f9f9cef437a5a1434581d8823f62bdd0052c0bea1f92c7828c6c78877802a5bc": [(b"a", b"1")],
+    "6bf5fa28fc51dc703826a0dca505c51edf451b7a0d32eaa6ebfbd91de2c0650f": [
+        (b"a", b"1"),
+        (b"b", b"2"),
+    ],
+    "dce6229c0ee440534acc359be023ef870cd7a00fd77244c6b145a86c0e6d3524": [
+        (bytes(range(256)), bytes(1000))
+    ],
+    "53fa4eb7fabc9ae7a735457ced1eb571288179b5a4c9c4a5749699bd159d8514": [
+        (n.to_bytes(2), n.to_bytes(3)) for n in range(300)
+    ],
+    "fddfe27adf088f16bb30038a52b9f26d0fa825c452aa092b164f9b8626957a5b": [(b"key", b"value")] * 70,
+}
+
+
+@pytest.mark.parametrize("digest_", VECTORS)
+def test_what_another_program_makes_is_what_this_one_makes(digest_: str) -> None:
+    assert StateDigest().updated([], VECTORS[digest_]).hash.hex() == digest_
+
+
 def test_the_bytes_are_pinned() -> None:
     """Other programs compute the same."""
     empty, some = StateDigest(), StateDigest().updated([], [(b"key", b"value"), (b"", b"")])
