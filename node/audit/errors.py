@@ -47,6 +47,25 @@ class FalseFact(AuditError):
         }
 
 
+class BadReport(AuditError):
+    """A report is not signed as it should be, or says something else than the export does."""
+
+    exit_code = 4
+
+    def __init__(self, field: str, expected: object, found: object) -> None:
+        self.field, self.expected, self.found = field, _shown(expected), _shown(found)
+        super().__init__(f"the report: {field}: expected {self.expected}, found {self.found}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "verified": False,
+            "field": self.field,
+            "expected": self.expected,
+            "found": self.found,
+        }
+
+
 class UnknownRules(AuditError):
     """From a height on the chain is under rules that this software does not know."""
 

@@ -172,35 +172,49 @@ _SHORTEST_GIVEN: Final = 4
 _NAMES: Final = [name for name in _GIVEN.split() if len(name) >= _SHORTEST_GIVEN]
 _LINK: Final = rb"[ '\-.]"
 _UPPER, _LOWER = rb"(?:[A-Z]|\xc3[\x80-\x9e])", rb"(?:[a-z]|\xc3[\x9f-\xbf])"
-_WORDS: Final = (rb"(?:%s|%s)" % (_UPPER, _LINK), rb"(?:%s|%s)" % (_LOWER, _LINK))
-_TITLE: Final = rb"(?:%s%s+)" % (_UPPER, _LOWER)
+_WORD: Final = rb"(?:%s%s+|%s+|%s+)" % (_UPPER, _LOWER, _UPPER, _LOWER)
+_RUN: Final = re.compile(rb"%s(?:%s%s)*" % (_WORD, _LINK, _WORD))
 _NAME_RUN: Final = 12
-_SHORT_RUN: Final = 8
-_ANY_RUN: Final = re.compile(
-    rb"(?:%s){8,}|(?:%s){8,}|%s(?:%s%s)*" % (*_WORDS, _TITLE, _LINK, _TITLE)
-)
+_SHORT_RUN: Final = 8  # with a given name in it
 _KNOWN: Final = re.compile("|".join(_NAMES), re.IGNORECASE)
 
 
 def _name(value: bytes) -> Iterator[bytes]:
-    for found in _ANY_RUN.finditer(value):
+    for found in _RUN.finditer(value):
         run = found[0]
-        if len(run) >= _SHORT_RUN and _KNOWN.search(run.decode("utf-8", "replace")) is not None:
+        if len(run) >= _NAME_RUN or (
+            len(run) >= _SHORT_RUN and _KNOWN.search(run.decode("utf-8", "replace")) is not None
+        ):
             yield run
             return
-        if len(run) >= _NAME_RUN:
-            yield run
-            return
+
+
+def _runs(length: int) -> float:
+    """Return how often so many random bytes are words, each in one case, or with a capital."""
+    letters, links = 26 / 256, 5 / 256
+    # How often they end: in one capital, in several, in small letters after one, after none; in
+    # what joins words.
+    one, more, title, small, joint = letters, 0.0, 0.0, letters, 0.0
+    for _ in range(length - 1):
+        one, more, title, small, joint = (
+            joint * letters,
+            (one + more) * letters,
+            (one + title) * letters,
+            (small + joint) * letters,
+            (one + more + title + small) * links,
+        )
+    return one + more + title + small + joint
 
 
 def _name_odds(size: int) -> float:
-    """Return how often chance makes a long run in one of three cases, or a short with a name."""
     known = sum(
-        (_SHORT_RUN - len(name) + 1) * 256.0 ** -len(name) * (29 / 256) ** (_SHORT_RUN - len(name))
+        3 * (_SHORT_RUN - len(name) + 1) * 256.0 ** -len(name) * _runs(_SHORT_RUN)
+        / _runs(len(name))
         for name in _NAMES
         if len(name) <= _SHORT_RUN
-    )
-    return 3 * (_run(_NAME_RUN, 29)(size) + max(0, size - _SHORT_RUN + 1) * known)
+    )  # fmt: skip
+    long = max(0, size - _NAME_RUN + 1) * _runs(_NAME_RUN)
+    return long + max(0, size - _SHORT_RUN + 1) * known
 
 
 _PRINTABLE: Final = 95

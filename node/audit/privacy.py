@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from contracts.calls import ClaimSubmit, parse_call
 from contracts.execute import Executed
-from contracts.genesis import SignedGenesis, start
+from contracts.genesis import SignedGenesis
 from ledger.block import Header
 from ledger.entry import APPLIED
 from ledger.hashing import HASH_BYTES
@@ -143,11 +143,8 @@ def look_through(
     with TemporaryDirectory(prefix="depoli-") as folder:
         spill = Spill(Path(folder))
         reader = _Reader(spill)
-        header = start(genesis.genesis).header
-        for _, executed in replayed(path, genesis, workers=workers, show=show):
-            reader.read(executed)
-            header = executed.header
-        found = Privacy(genesis.chain_id, header, reader.fields)
+        with replayed(path, genesis, watch=reader.read, workers=workers, show=show) as replay:
+            found = Privacy(genesis.chain_id, replay.header, reader.fields)
         search = _Search(guesses)
         for group in spill.groups():
             search.search(group)

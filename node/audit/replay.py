@@ -24,6 +24,7 @@ from contracts.errors import (
 )
 from contracts.execute import Executed, execute
 from contracts.genesis import SignedGenesis, start
+from contracts.state import Reader
 from contracts.versions import Agenda
 from ledger import merkle
 from ledger.block import Body, CommittedBlock, Header
@@ -56,6 +57,7 @@ from node.audit.state import Scratch
 _AHEAD_BYTES: Final = 4 << 20  # of blocks read before the one that is executed
 
 Show = Callable[[Progress], None]
+Watch = Callable[[Executed], None]
 
 
 def verify_export(
@@ -72,43 +74,44 @@ def verify_export(
     `genesis` is the auditor's own. With `contains` a block of this id must be among the blocks.
     `BadGenesis` where that genesis founds no chain, OSError where the file cannot be read.
     """
-    genesis.verify()
-    begun = time.monotonic()
-    total = path.stat().st_size
-    with path.open("rb") as file, Ahead(workers) as ahead, Replay(genesis, ahead) as replay:
-        found = contains is None or replay.header.hash == contains
-        for payload, done in read_ahead(file, replay):
-            replay.add(payload)
-            found = found or replay.header.hash == contains
-            show(Progress(replay.header.height, done, total, replay.report.entries))
-        last, agenda = replay.header, replay.agenda
-    if not found:
-        expected = f"a chain with block {(contains or b'').hex()}"
+    met = False
+
+    def watch(executed: Executed) -> None:
+        nonlocal met
+        met = met or executed.header.hash == contains
+
+    with replayed(path, genesis, watch=watch, workers=workers, show=show) as replay:
+        last = replay.header
+    if contains is not None and not met and contains != replay.beginning.hash:
+        expected = f"a chain with block {contains.hex()}"
         raise FalseFact("last block", expected, last.hash, height=last.height)
-    replay.report.agenda = agenda
-    replay.report.signatures = ahead.verified + len(genesis.signatures)
-    replay.report.seconds = time.monotonic() - begun
     return replay.report
 
 
+@contextmanager
 def replayed(
     path: Path,
     genesis: SignedGenesis,
     *,
+    watch: Watch = lambda _: None,
     workers: int | None = None,
     show: Show = lambda _: None,
-) -> Iterator[tuple["Replay", Executed]]:
-    """Yield what each block of an export did, once all in it is known to be true.
+) -> Iterator["Replay"]:
+    """Give the chain of an export after its last block; `watch` is told each block, once true.
 
     Raises as `verify_export`.
     """
     genesis.verify()
+    begun = time.monotonic()
     total = path.stat().st_size
     with path.open("rb") as file, Ahead(workers) as ahead, Replay(genesis, ahead) as replay:
         for payload, done in read_ahead(file, replay):
-            executed = replay.add(payload)
+            watch(replay.add(payload))
             show(Progress(replay.header.height, done, total, replay.report.entries))
-            yield replay, executed
+        replay.report.agenda = replay.agenda
+        replay.report.signatures = ahead.verified + len(genesis.signatures)
+        replay.report.seconds = time.monotonic() - begun
+        yield replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ class Replay:
 
     def __init__(self, genesis: SignedGenesis, ahead: Ahead) -> None:
         beginning = start(genesis.genesis)
-        self.genesis = genesis
+        self.genesis, self.beginning = genesis, beginning.header
         self._ahead, self._state = ahead, Scratch()
         self._state.apply(beginning.changes)
         self._chain = beginning.chain(self._state)
@@ -146,6 +149,11 @@ class Replay:
     def header(self) -> Header:
         """The header of the last block."""
         return self._chain.header
+
+    @property
+    def state(self) -> Reader:
+        """The state after the last block."""
+        return self._chain.state
 
     @property
     def agenda(self) -> Agenda:

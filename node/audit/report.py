@@ -80,7 +80,7 @@ class Report:
                 sender.applied += 1
             else:
                 sender.refused += 1
-                self.refusals[_refusal_name(entry.outcome.code)] += 1
+                self.refusals[refusal_name(entry.outcome.code)] += 1
             for member in concerned:
                 self._of(member).concerned += 1
 
@@ -143,9 +143,10 @@ def outcome_name(outcome: Outcome) -> str:
     """Return an outcome as people read it: applied, or refused and why, with its evidence."""
     if outcome.code == APPLIED:
         return "applied"
-    name = _refusal_name(outcome.code)
+    name = refusal_name(outcome.code)
     return f"{name} {list(outcome.evidence)}" if outcome.evidence else name
 
 
-def _refusal_name(code: int) -> str:
+def refusal_name(code: int) -> str:
+    """Return what a refusal is called."""
     return _REFUSAL_NAMES.get(code, f"refusal {code}")

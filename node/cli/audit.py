@@ -16,6 +16,7 @@ from node.cli import forks
 from node.cli.auditor import FILE, GENESIS, JOBS, Meter, load_genesis, read_bearer
 from node.cli.output import Verbs, emit, fields, is_json, json_option, table
 from node.cli.privacy import privacy
+from node.cli.reports import check_report, report
 from node.config import load_config
 from node.errors import Exit, Usage
 from node.files import replace
@@ -28,7 +29,8 @@ def audit() -> None:
     """Export the chain and verify it from genesis."""
 
 
-audit.add_command(privacy)
+for _verb in (report, check_report, privacy):
+    audit.add_command(_verb)
 
 
 @audit.command()
@@ -86,9 +88,7 @@ def verify(
     show = Meter("verified")
     wanted = None if header is None else _parse_id(header)
     try:
-        report = verify_export(
-            file, load_genesis(genesis), contains=wanted, workers=jobs, show=show
-        )
+        found = verify_export(file, load_genesis(genesis), contains=wanted, workers=jobs, show=show)
     except (FalseFact, UnknownRules) as fact:
         show.end()
         if not is_json(context):
@@ -96,7 +96,7 @@ def verify(
         emit(context, fact.to_json(), "")
         return fact.exit_code
     show.end()
-    emit(context, report.to_json(), lambda: _human(report))
+    emit(context, found.to_json(), lambda: _human(found))
     return Exit.OK
 
 

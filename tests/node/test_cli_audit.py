@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from contracts.calls import MarkLock
 from contracts.genesis_json import signed_json
 from ledger.encoding import encode
 from ledger.segments import Segments
@@ -92,3 +93,105 @@ def test_one_source_must_be_named(tmp_path: Path) -> None:
     done = run("export", "--node", "http://127.0.0.1:9", "-o", tmp_path / "out")
     assert done.exit_code == Exit.UNREACHABLE
     assert not (tmp_path / "out").exists()
+
+
+# --- reports --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    path = tmp_path / "auditor.seed"
+    path.write_text("07" * 32 + "\n")
+    path.chmod(0o600)
+    return path
+
+
+def test_a_report_is_written_signed_printed_and_checked(
+    genesis: Path, key: Path, tmp_path: Path
+) -> None:
+    export, report, html = CHAIN.export(tmp_path / "e"), tmp_path / "report", tmp_path / "page.html"
+    options = ("--genesis", genesis, "--jobs", "1")
+    written = ("-o", report, "--html", html, "--language", "fr", "--key", key, "--auditor", "A. B.")
+    done = run("report", export, *options, *written, "--json")
+    assert done.exit_code == Exit.OK, done.output
+    told = json.loads(done.stdout)
+    assert "Rapport d" in html.read_text()
+    done = run("check-report", report, "--signer", told["signer"], "--json")
+    assert done.exit_code == Exit.OK, done.output
+    assert json.loads(done.stdout)["digest"] == told["digest"]
+    done = run("check-report", report, "--export", export, *options)
+    assert done.exit_code == Exit.OK, done.output
+    assert told["signer"] in done.stdout
+
+
+def test_a_report_by_another_or_of_another_chain_ends_with_code_4(
+    genesis: Path, key: Path, tmp_path: Path
+) -> None:
+    export, report = CHAIN.export(tmp_path / "e"), tmp_path / "report"
+    options = ("--genesis", genesis, "--jobs", "1")
+    assert run("report", export, *options, "-o", report, "--key", key).exit_code == Exit.OK
+    done = run("check-report", report, "--signer", "07" * 32)
+    assert (done.exit_code, done.stdout) == (Exit.VERIFICATION_FAILED, "")
+    assert "signer" in done.stderr
+    shorter = tmp_path / "shorter"
+    shorter.write_bytes(export_of(CHAIN.genesis, CHAIN.blocks[:5]))
+    done = run("check-report", report, "--export", shorter, *options, "--json")
+    assert done.exit_code == Exit.VERIFICATION_FAILED
+    assert json.loads(done.stdout)["field"].startswith("report.")
+    changed = tmp_path / "changed"
+    changed.write_text(report.read_text().replace("shop-a", "shop-b"))
+    done = run("check-report", changed)
+    assert (done.exit_code, done.stdout) == (Exit.VERIFICATION_FAILED, "")
+
+
+def test_an_unsigned_report_says_so_and_is_believed_only_beside_the_export(
+    genesis: Path, tmp_path: Path
+) -> None:
+    export, report = CHAIN.export(tmp_path / "e"), tmp_path / "report"
+    options = ("--genesis", genesis, "--jobs", "1")
+    done = run("report", export, *options, "-o", report)
+    assert done.exit_code == Exit.OK
+    assert "not signed" in done.stderr
+    done = run("check-report", report)
+    assert done.exit_code == Exit.VERIFICATION_FAILED
+    assert "found none" in done.stderr
+    assert run("check-report", report, "--export", export, *options).exit_code == Exit.OK
+
+
+def test_a_false_chain_has_no_report(genesis: Path, tmp_path: Path) -> None:
+    export, report = tmp_path / "e", tmp_path / "report"
+    export.write_bytes(export_of(CHAIN.genesis, forgeries(CHAIN)[0].blocks))
+    done = run("report", export, "--genesis", genesis, "--jobs", "1", "-o", report, "--json")
+    assert done.exit_code == Exit.VERIFICATION_FAILED
+    assert json.loads(done.stdout)["verified"] is False
+    assert not report.exists()
+
+
+def test_wrong_uses_of_reports_are_told(genesis: Path, tmp_path: Path) -> None:
+    export, report = CHAIN.export(tmp_path / "e"), tmp_path / "report"
+    options = ("--genesis", genesis, "--jobs", "1", "-o", report)
+    assert run("report", export, *options, "--html", report).exit_code == Exit.USAGE
+    assert run("report", export, *options, "--key", export).exit_code == Exit.LOCKED
+    assert not report.exists()
+    assert run("check-report", report).exit_code == Exit.NOT_INITIALISED
+    report.write_text("{}")
+    assert run("check-report", report).exit_code == Exit.VERIFICATION_FAILED
+    assert run("check-report", report, "--signer", "07").exit_code == Exit.USAGE
+    assert run("check-report", report, "--export", export).exit_code == Exit.USAGE
+
+
+def test_a_chain_is_looked_through(genesis: Path, tmp_path: Path) -> None:
+    export = CHAIN.export(tmp_path / "e")
+    options = ("--genesis", genesis, "--jobs", "1", "--quick")
+    done = run("privacy", export, *options)
+    assert done.exit_code == Exit.OK, done.output
+    assert "nothing was found that chance does not explain" in done.stdout
+    leaky = Chain()
+    leaky.block(leaky.transaction("shop-a", MarkLock(b"DUPONT Jean-Pierre, 12/03/1984  ")))
+    done = run("privacy", leaky.export(tmp_path / "leaky"), *options, "--json")
+    assert done.exit_code == Exit.VERIFICATION_FAILED
+    told = json.loads(done.stdout)
+    assert {one["kind"] for one in told["findings"] if one["alarm"]} == {"name", "day", "text"}
+    assert "DUPONT" not in done.output
+    export.write_bytes(export_of(CHAIN.genesis, forgeries(CHAIN)[0].blocks))
+    assert run("privacy", export, *options, "--json").exit_code == Exit.VERIFICATION_FAILED
