@@ -5,6 +5,7 @@ signers' ids are there for people, and checked. Source of the signed form: `cont
 """
 
 from enum import IntEnum
+from functools import cache
 from typing import Any, Final, TypeVar
 
 from contracts import strict_json
@@ -220,11 +221,16 @@ def _decoded(fields: tuple[object, ...], type_: type[_StructT]) -> _StructT:
 
 
 def _named(enum: type[_EnumT], value: object, field: str) -> _EnumT:
-    for member in enum:
-        if member.name.lower() == value:
-            return member
-    names = ", ".join(member.name.lower() for member in enum)
-    raise BadGenesis(f"{field} must be one of {names}")
+    names = _names(enum)
+    if not isinstance(value, str) or value not in names:
+        raise BadGenesis(f"{field} must be one of {', '.join(names)}")
+    found: _EnumT = names[value]
+    return found
+
+
+@cache
+def _names(enum: type[_EnumT]) -> dict[str, _EnumT]:
+    return {member.name.lower(): member for member in enum}
 
 
 def _list(value: object, field: str) -> list[Any]:

@@ -625,11 +625,22 @@ L = 2**252 + 27742317777372353535851937790883648493
 # The y of the points of small order, and other ways to write two; the sign is not looked at.
 Y8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 SMALL_ORDER = {0, 1, Y8, P - Y8, P - 1, P, P + 1}
-_points = {}
+_points, _uses = {}, {}
+MANY = 6  # products of one point take as long as a table of it, by which the next take a quarter
+
+
+def times(key, number):
+    """Return a multiple of a public key; one that is asked for often gets a table."""
+    found = point(key)
+    _uses[key] = _uses.get(key, 0) + 1
+    if _uses[key] == MANY:
+        x, y = found.x(), found.y()
+        _points[key] = PointEdwards(CURVE, x, y, 1, x * y % P, L, generator=True)
+    return _points[key] * number
 
 
 def point(key):
-    """Return a public key as a point of the prime-order subgroup, ready for many products."""
+    """Return a public key as a point of the prime-order subgroup."""
     if key not in _points:
         y = int.from_bytes(key, "little") & ((1 << 255) - 1)
         try:
@@ -640,8 +651,7 @@ def point(key):
             raise FalseFact("public key", "a point of the prime-order subgroup", key) from None
         if found * 8 * pow(8, -1, L) != found:  # 8·A has no part of small order; A may have
             raise FalseFact("public key", "a point of the prime-order subgroup", key)
-        x = found.x()
-        _points[key] = PointEdwards(CURVE, x, y, 1, x * y % P, L, generator=True)
+        _points[key] = found
     return _points[key]
 
 
@@ -689,7 +699,7 @@ def is_signed_ed25519(key, message, signature):
         return False
     k = int.from_bytes(hashlib.sha512(r + key + message).digest(), "little") % L
     try:
-        parts = [part for part in (BASE * s, point(key) * (-k % L)) if part != INFINITY]
+        parts = [part for part in (BASE * s, times(key, -k % L)) if part != INFINITY]
     except FalseFact:
         return False
     total = parts[0] + parts[1] if len(parts) == 2 else parts[0]

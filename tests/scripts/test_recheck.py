@@ -326,6 +326,13 @@ def test_a_file_of_evidence_is_accepted_and_with_one_change_refused(tmp_path: Pa
                 recheck.check_conviction(options)
 
 
+def test_a_key_that_gets_a_table_has_the_same_multiples() -> None:
+    key = key_of("shop-a", keys.Role.TRANSACTION).public
+    for number in range(1, recheck.MANY + 3):
+        assert recheck.times(key, number) == recheck.point(key) * number
+    assert recheck.times(key, ORDER - 1) + recheck.point(key) == recheck.INFINITY
+
+
 def test_its_scopes_are_those_of_the_contracts() -> None:
     assert recheck.SCOPES == delegation.SCOPES
 
