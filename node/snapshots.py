@@ -157,6 +157,7 @@ def keep_newest(data: Path, kept: int = KEPT) -> None:
     for height in heights(data)[:-kept]:
         folder = folder_of(data, height)
         folder.rename(folder.with_suffix(_UNFINISHED))
+        sync_folder(folder.parent)  # before anything in it goes
     remove_unfinished(data)
 
 

@@ -26,13 +26,14 @@ from ledger.encoding import encode
 from ledger.errors import StoreDamaged
 from ledger.segments import first_heights, segment_path
 from ledger.store import open_store
-from node import files
+from node import files, snapshots
 from node.backup.create import create as backup
 from node.backup.restore import restore, verify
 from node.chain import Chain
 from node.config import write_config
 from node.journal import Journal, Kind, Record
 from node.rebuild import Rebuild
+from node.snapshots import Snapshot
 from tests.chainmaker import story
 from tests.crashes.disk import SURVIVES, Disk, PowerLost
 
@@ -397,9 +398,91 @@ class Restoring:
         _require_chain(folder / "home" / "data", "sqlite", _BEGUN, _BEGUN)
 
 
+@cache
+def _pictured() -> Path:
+    """Return a folder with a chain and snapshots of two of its blocks, to be copied."""
+    data = _scratch("snapshots")
+    chain = _opened(data, "sqlite")
+    for last in (_BEGUN, _BEGUN + 1, LAST):
+        _commit(chain, last)
+        if last < LAST:
+            with contextlib.closing(chain.view()) as view, _small_chunks():
+                snapshots.create(view, data)
+    chain.close()
+    return data
+
+
+@contextlib.contextmanager
+def _small_chunks() -> Iterator[None]:
+    with patch("ledger.snapshot.CHUNK_BYTES", 8 << 10):
+        yield
+
+
+@dataclass
+class Picturing:
+    """A node makes a third snapshot, and removes the oldest."""
+
+    name: str = "snapshot"
+    acknowledged: tuple[int, ...] = ()
+
+    def prepare(self, folder: Path) -> None:
+        self.acknowledged = (_BEGUN + 1,)
+        shutil.copytree(_pictured(), folder, dirs_exist_ok=True)
+
+    def run(self, folder: Path) -> None:
+        with _small_chunks(), contextlib.closing(_opened(folder, "sqlite")) as chain:
+            with contextlib.closing(chain.view()) as view:
+                snapshots.create(view, folder)
+            self.acknowledged = (_BEGUN + 1, LAST)
+            snapshots.keep_newest(folder)
+
+    def check(self, folder: Path) -> None:
+        there = snapshots.heights(folder)
+        _require(set(self.acknowledged) <= set(there), f"{there} are left")
+        with _small_chunks():
+            for height in there:
+                Snapshot.open(snapshots.folder_of(folder, height), GENESIS).verify()
+        self.run(folder)
+        names = sorted(path.name for path in (folder / "snapshots").iterdir())
+        _require(names == [f"{_BEGUN + 1:012}", f"{LAST:012}"], f"{names} are left")
+        _require_chain(folder, "sqlite", LAST, LAST)
+
+
+@dataclass
+class Installing:
+    """A node that has nothing begins with a snapshot."""
+
+    engine: str
+    is_done: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"begin with a snapshot {self.engine}"
+
+    def prepare(self, folder: Path) -> None:
+        self.is_done = False
+        shutil.copytree(_pictured() / "snapshots", folder / "snapshots")
+
+    def run(self, folder: Path) -> None:
+        with _small_chunks():
+            picture = snapshots.folder_of(folder, _BEGUN)
+            snapshots.install(folder, picture, GENESIS, engine=self.engine)
+        self.is_done = True
+
+    def check(self, folder: Path) -> None:
+        if not (folder / "state").exists():
+            _require(not self.is_done, "what was begun is gone")
+            self.run(folder)
+        with contextlib.closing(_opened(folder, self.engine)) as chain:
+            begun = (chain.height, chain.first_height)
+            _require(begun == (_BEGUN, _BEGUN + 1), f"it begins with {begun}")
+            _commit(chain, LAST)
+            _require(chain.state.digest.hash == STORY.state.digest.hash, "another state")
+
+
 def cases() -> list[Case]:
     """Return all of them, prepared by nothing before."""
-    made: list[Case] = [Journaling(), Replacing(), BackingUp(), Restoring()]
+    made: list[Case] = [Journaling(), Replacing(), BackingUp(), Restoring(), Picturing()]
     for engine in ENGINES:
         made += [
             Committing(engine, 0),
@@ -407,6 +490,7 @@ def cases() -> list[Case]:
             Reindexing(engine, "whole"),
             Reindexing(engine, "gone"),
             Healing(engine),
+            Installing(engine),
         ]
     return made
 

@@ -16,6 +16,7 @@ from tests.crashes.matrix import (
     Committing,
     Journaling,
     Lost,
+    Picturing,
     Reindexing,
     Replacing,
     cases,
@@ -54,6 +55,7 @@ def test_what_is_not_synced_is_noticed(tmp_path: Path, monkeypatch: pytest.Monke
         ("node.journal.sync_directory", Journaling(), "write"),
         ("ledger.segments._sync_directory", Committing("sqlite", 0), "write"),
         ("node.files.sync_folder", Replacing(), "rename"),
+        ("node.snapshots.sync_folder", Picturing(), "unlink"),
         ("node.rebuild.sync_tree", Reindexing("leveldb", "gone"), "rename"),
     ):
         with monkeypatch.context() as patch:
