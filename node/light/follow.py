@@ -39,6 +39,7 @@ from node.p2p import Network
 from node.penalties import Penalties
 
 POLL_S: Final = 1.0
+HASTE_S: Final = 0.1  # while something was sent just now
 BEHIND: Final = 3  # blocks: whoever else has fewer need not tell, the first one does
 PATIENCE_S: Final = 10.0  # for an answer
 AVOIDED_S: Final = 10.0  # at first, doubled each time
@@ -132,7 +133,7 @@ class Follower:
                 for link in self.links:
                     link.send_notice(Ping())
             self._outbox.send_again(self.links)
-            await asyncio.wait([self._halted], timeout=POLL_S)
+            await asyncio.wait([self._halted], timeout=HASTE_S if self._outbox.is_fresh else POLL_S)
             if self._halted.done():
                 self._halted.result()
 

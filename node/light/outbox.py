@@ -29,6 +29,7 @@ from node.link import Link, Transactions
 
 MAX_WAITING: Final = 1024
 AGAIN_S: Final = 10.0
+FRESH_S: Final = 30.0  # what waits longer is in no haste
 RELAYS: Final = 2  # who pass on to validators that we are not linked to
 
 
@@ -59,11 +60,16 @@ class Outbox:
         self._record = record
         self._waiting: dict[bytes, Transaction] = {}
         self._changed = asyncio.Event()
-        self._sent = 0.0
+        self._sent = self._added = 0.0
 
     def __len__(self) -> int:
         """Return how many wait."""
         return len(self._waiting)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether something waits that was submitted just now."""
+        return bool(self._waiting) and clock.monotonic() - self._added < FRESH_S
 
     def get(self, id_: bytes) -> Transaction | None:
         """Return one that waits."""
@@ -87,6 +93,7 @@ class Outbox:
             except (LedgerError, Inadmissible, NodeError) as error:
                 results.append(Refused(id_, error))
         if fresh:
+            self._added = clock.monotonic()
             self._send(fresh, links)
         return results
 
