@@ -70,7 +70,7 @@ def signed_json(signed: SignedGenesis) -> str:
 def parse_signed_json(text: str | bytes) -> SignedGenesis:
     """Return the signed genesis in JSON, verified; raise `BadGenesis`."""
     found = _parse(text)
-    if isinstance(found, dict) and "signatures" not in found:
+    if isinstance(found, dict) and found.get("format") == FORMAT and "signatures" not in found:
         raise BadGenesis("the genesis is a draft: its validators have not signed it")
     names = (*_FIELDS, "signatures")
     found = strict_json.require_fields(found, names, BadGenesis, "the genesis")

@@ -8,6 +8,7 @@ quorum signed them, and the state digest is checked at genesis and of snapshots 
     recheck.py chain EXPORT --genesis GENESIS.json [--header HEX] [--json] [--jobs N]
     recheck.py receipt RECEIPT.json|TEXT --genesis GENESIS.json [--changes FILE] [--json]
     recheck.py proof PROOF.json --genesis GENESIS.json [--json]
+    recheck.py checkpoint NOTE --decided DECIDED.json --genesis GENESIS.json [--json]
     recheck.py evidence EVIDENCE.json --genesis GENESIS.json [--json]
     recheck.py snapshot FOLDER --genesis GENESIS.json [--json]
 
@@ -15,6 +16,7 @@ Exit 0: every fact checked is true. Exit 4: the first false fact is named. Needs
 """
 
 import argparse
+import base64
 import hashlib
 import heapq
 import json
@@ -2222,6 +2224,46 @@ def check_snapshot(options):
             "state_digest": head.state_digest}  # fmt: skip
 
 
+def note_key_id(name, key):
+    """Return how signature lines of an Ed25519 key begin (c2sp.org/signed-note)."""
+    return hashlib.sha256(name + b"\n\x01" + key).digest()[:4]
+
+
+def check_checkpoint(options):
+    """Verify a checkpoint beside the decided block that it is of; return who signed it."""
+    founding = read_genesis(options.genesis)
+    value = read_json(options.decided)
+    need("format of the decided block", "depoli/decided/1", value.pop("format", None))
+    found = decided(all_from_hex(value), "decided")
+    told, head = check_decided(found, founding), found.header
+    with open(options.file, "rb") as file:
+        text, _, lines = file.read(1 << 16).rpartition(b"\n\n")
+    name = b"depoli/" + founding.chain_id.hex().encode()
+    wanted = (
+        name, b"%d" % head.log_size, base64.b64encode(head.log_root),
+        b"block %d %s" % (head.height, told["header"].hex().encode()),
+    )  # fmt: skip
+    need("text of the checkpoint", b"\n".join(wanted), text)
+    voters = found.changes[-1].validators.members if found.changes else founding.validators
+    known = {note_key_id(name, one.checkpoint_key): one for one in voters}
+    signers = []
+    for line in lines.splitlines():
+        dash, signer, encoded, *_ = (*line.split(b" "), b"", b"")
+        try:
+            data = base64.b64decode(encoded, validate=True)
+        except ValueError:
+            raise FalseFact("line of a signature", "a name and base64", line) from None
+        one = known.get(data[:4])
+        if dash != "—".encode() or signer != name or one is None:
+            continue  # a witness's, or of somebody that is not known here
+        if len(data) != 68 or not is_signed(one.checkpoint_key, text + b"\n", data[4:]):
+            raise FalseFact("signature of the checkpoint", "one that verifies", data[4:])
+        signers.append(founding.labels.get(one.member, one.member.hex()))
+    if not signers:
+        raise FalseFact("signers", "a checkpoint key of a validator at least", 0)
+    return {**told, "signed_by": ", ".join(signers)}
+
+
 # --- Files of evidence (format.md, section 19) ----------------------------------------------------
 
 decision = struct("decision", header=header, certificate=certificate)
@@ -2322,7 +2364,8 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     for name, check in (
         ("chain", check_chain), ("receipt", check_receipt), ("proof", check_proof),
-        ("evidence", check_conviction), ("snapshot", check_snapshot),
+        ("checkpoint", check_checkpoint), ("evidence", check_conviction),
+        ("snapshot", check_snapshot),
     ):  # fmt: skip
         one = commands.add_parser(name)
         one.add_argument("file")
@@ -2333,6 +2376,8 @@ def main():
         one.set_defaults(check=check)
         if name == "receipt":
             one.add_argument("--changes", help="a later document, for a short form's validators")
+        if name == "checkpoint":
+            one.add_argument("--decided", required=True, help="the decided block that it is of")
         if name == "chain":
             one.add_argument("--header", help="a block id you know, which must be in the export")
             one.add_argument("--jobs", type=int, help="processes; as many as cores if not said")

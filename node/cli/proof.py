@@ -18,6 +18,7 @@ from ledger.history import History
 from ledger.plain import parse_one_of
 from ledger.receipt import MAX_JSON_LENGTH, Receipt, Voters
 from ledger.split_view import SplitView
+from ledger.validators import EVERYONE
 from node.cli.output import Verbs, emit, fields, json_option, moment, table
 from node.cli.receipt import genesis_option, load_members, proved, read_text
 from node.client.members import Members
@@ -76,7 +77,7 @@ def shown(found: Proof, members: Members) -> dict[str, Any]:
             found.verify(chain_id, Voters(0, beginning))
             return {
                 "proves": "all entries that concern a member",
-                "member": members.label_of(member),
+                "member": "everyone" if member == EVERYONE else members.label_of(member),
                 "from": 0 if start is None else start.header.height,
                 **_block(end.header),
                 "entries": len(found.entries),

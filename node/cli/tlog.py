@@ -137,6 +137,36 @@ def prove(
 
 
 @tlog.command()
+@click.argument("notes", type=FILE, nargs=-1, required=True, metavar="NOTE...")
+@_genesis
+@click.option("-o", "--output", required=True, type=FILE, help="New file, for prove --cosigned.")
+@json_option
+@click.pass_context
+def join(context: click.Context, notes: tuple[Path, ...], genesis: Path, output: Path) -> None:
+    """Write what several witnesses cosigned, one checkpoint, into one note with all signatures."""
+    chain_id, _ = _known(genesis)
+    name = origin(chain_id)
+    first, *others = [_read_note(path) for path in notes]
+    checkpoint = parse_checkpoint(first.text)
+    if checkpoint.chain_id != chain_id:
+        raise Mismatch("chain of the checkpoint", chain_id, checkpoint.chain_id)
+    for path, each in zip(notes[1:], others, strict=True):
+        if each.text != first.text:
+            raise Mismatch(f"checkpoint in {path}", first.text, each.text)
+    lines = dict.fromkeys(line for each in (first, *others) for line in each.signatures)
+    # Those of the log come first, as in what a log serves.
+    joined = Note(first.text, tuple(sorted(lines, key=lambda line: line.name != name)))
+    files.create(output, joined.encode())
+    result = {
+        "file": str(output),
+        "height": checkpoint.height,
+        "log_size": checkpoint.size,
+        "signed_by": sorted({line.name for line in lines}),
+    }
+    emit(context, result, lambda: fields(result))
+
+
+@tlog.command()
 @click.argument("proof", type=FILE)
 @_genesis
 @click.option("--key", "keys", multiple=True, help="Verifier key of a later validator; each once.")

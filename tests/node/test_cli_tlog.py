@@ -8,10 +8,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from contracts.genesis_json import signed_json
+from ledger.checkpoint import Note, parse_note, sign
+from ledger.keys import SigningKey
 from ledger.log_proof import parse
 from node.cli.main import main
 from node.errors import Exit
 from node.witness import standing
+from tests.chainmaker import found
 from tests.node.cluster import prescription, run
 from tests.node.test_api import served
 
@@ -92,3 +95,31 @@ def test_a_changed_proof_is_refused(made: Path, tmp_path: Path) -> None:
     changed.write_text(text.replace(f"index {index}\n", f"index {index ^ 1}\n"))
     done = cli("tlog", "verify", changed, "--genesis", made / "genesis")
     assert (done.exit_code, done.stdout) == (Exit.VERIFICATION_FAILED, "")
+
+
+def test_what_several_witnesses_cosigned_is_one_note(made: Path, tmp_path: Path) -> None:
+    options = ("--genesis", made / "genesis", "-o")
+    note = parse_note((made / "cosigned").read_bytes())
+    name, key = "witness.example/w2", SigningKey(bytes(32))
+    other = tmp_path / "other"
+    line = sign(note.text, name, key)
+    other.write_bytes(Note(note.text, (line, *note.signatures[:1])).encode())
+    done = cli("tlog", "join", other, made / "cosigned", *options, tmp_path / "joined", "--json")
+    assert done.exit_code == Exit.OK, done.output
+    assert json.loads(done.stdout)["log_size"] == 5
+    joined = parse_note((tmp_path / "joined").read_bytes())
+    assert joined.text == note.text
+    assert set(joined.signatures) == {line, *note.signatures}
+    assert joined.signatures[0].name == note.text.partition("\n")[0]
+
+    other.write_bytes(Note(note.text.replace("\n5\n", "\n4\n"), (line,)).encode())
+    done = cli("tlog", "join", made / "cosigned", other, *options, tmp_path / "x")
+    assert done.exit_code == Exit.VERIFICATION_FAILED
+    assert f"checkpoint in {other}" in done.stderr
+    (tmp_path / "genesis").write_text(signed_json(found()))
+    foreign = ("--genesis", tmp_path / "genesis", "-o", tmp_path / "x")
+    done = cli("tlog", "join", made / "cosigned", *foreign)
+    assert "chain of the checkpoint" in done.stderr
+    done = cli("tlog", "join", made / "receipt", *options, tmp_path / "x")
+    assert "malformed note" in done.stderr
+    assert not (tmp_path / "x").exists()

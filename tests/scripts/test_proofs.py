@@ -15,10 +15,12 @@ from contracts.execute import DirectSignatures
 from contracts.genesis import Genesis
 from contracts.genesis_json import signed_json
 from ledger import consistency, decided, history, merkle, split_view
+from ledger.checkpoint import Checkpoint, Note
 from ledger.decided import Decided
 from ledger.encoding import encode
 from ledger.errors import LedgerError
 from ledger.hashing import Hash
+from ledger.keys import Role
 from ledger.plain import parse_one_of
 from ledger.receipt import MAX_JSON_LENGTH, Receipt, to_json
 from ledger.short_receipt import PREFIX, ShortReceipt, parse_text, shorten, to_text
@@ -29,7 +31,7 @@ from node.cli.proof import FORMATS, shown
 from node.client.members import Members
 from node.proofs import prove_consistency
 from tests.chainmaker import Chain as Grown
-from tests.chainmaker import member_of, upheaval
+from tests.chainmaker import key_of, member_of, upheaval
 from tests.scripts.test_recheck import recheck
 
 STORY: Final = upheaval()
@@ -280,3 +282,40 @@ def test_both_judge_a_split_view_alike(
 def test_both_refuse_what_is_no_proof(genesis: Path, tmp_path: Path, text: str) -> None:
     assert not is_true(text)
     assert not is_true_again(tmp_path / "proof", genesis, text)
+
+
+# --- checkpoints ----------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_is_believed_beside_its_block_and_no_other(
+    chain: Chain, genesis: Path, tmp_path: Path
+) -> None:
+    block, other = tmp_path / "block", tmp_path / "other"
+    block.write_text(decided.to_json(chain.decided(9)))
+    other.write_text(decided.to_json(chain.decided(7)))
+    checkpoint = Checkpoint.of(chain.decided(9).header)
+    key = key_of("insurer-b", Role.CHECKPOINT)
+    stranger = key_of("shop-a", Role.TRANSACTION)
+    true = Note(checkpoint.encode(), (checkpoint.sign(stranger), checkpoint.sign(key))).encode()
+
+    def told(note: bytes, beside: Path = block) -> dict[str, Any]:
+        (tmp_path / "note").write_bytes(note)
+        options = argparse.Namespace(file=tmp_path / "note", genesis=genesis, decided=beside)
+        found: dict[str, Any] = recheck.check_checkpoint(options)
+        return found
+
+    assert told(true)["signed_by"] == "insurer-b"
+    assert told(true)["log_root"] == checkpoint.root
+    false = (
+        true.replace(b"\n9 ", b"\n8 ").replace(b"block 9", b"block 8"),
+        Note(checkpoint.encode(), (checkpoint.sign(stranger),)).encode(),
+        true[:-10] + b"AAAA" + true[-6:],
+        true[:-10] + b"!!!!" + true[-6:],
+        checkpoint.encode().encode(),
+        b"",
+    )
+    for note in false:
+        with pytest.raises(recheck.FalseFact):
+            told(note)
+    with pytest.raises(recheck.FalseFact, match="text of the checkpoint"):
+        told(true, other)
