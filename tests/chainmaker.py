@@ -363,6 +363,28 @@ class Chain:
         return path
 
 
+def chain_of(genesis: SignedGenesis, blocks: Sequence[CommittedBlock]) -> Chain:
+    """Return a chain that has these blocks, and may go on from there."""
+    chain = Chain(genesis)
+    for committed in blocks:
+        header = committed.block.header
+        executed = execute(
+            chain.state,
+            committed.block.body,
+            time=header.time,
+            proposer=header.proposer,
+            built_round=header.built_round,
+            signatures=DirectSignatures(),
+            judge=judge,
+        )
+        executed.verify_header(header)
+        chain.blocks.append(committed)
+        chain.executed.append(executed)
+        chain.memory.apply(executed.changes)
+        chain.state = executed.chain(chain.memory)
+    return chain
+
+
 def export_of(genesis: SignedGenesis, blocks: Sequence[CommittedBlock]) -> bytes:
     """Return the bytes of an export, true or not."""
     records = [encode(genesis), *(encode(block) for block in blocks)]

@@ -22,7 +22,7 @@ from contracts.errors import (
     OverLimit,
     UnknownVersion,
 )
-from contracts.execute import Executed, execute
+from contracts.execute import ChainState, Executed, execute
 from contracts.genesis import SignedGenesis, start
 from contracts.state import Reader
 from contracts.versions import Agenda
@@ -149,6 +149,11 @@ class Replay:
     def header(self) -> Header:
         """The header of the last block."""
         return self._chain.header
+
+    @property
+    def chain(self) -> ChainState:
+        """The chain after the last block."""
+        return self._chain
 
     @property
     def state(self) -> Reader:

@@ -14,6 +14,7 @@ from node.audit.replay import verify_export
 from node.audit.report import Report, when
 from node.cli import forks
 from node.cli.auditor import FILE, GENESIS, JOBS, Meter, load_genesis, read_bearer
+from node.cli.compare import compare as compare_command
 from node.cli.output import Verbs, emit, fields, is_json, json_option, table
 from node.cli.privacy import privacy
 from node.cli.reports import check_report, report
@@ -29,7 +30,7 @@ def audit() -> None:
     """Export the chain and verify it from genesis."""
 
 
-for _verb in (report, check_report, privacy):
+for _verb in (report, check_report, privacy, compare_command):
     audit.add_command(_verb)
 
 

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from consensus.evidence import judge
 from contracts.calls import ClaimSubmit, Ground, SettlementDispute
-from contracts.execute import ChainState, DirectSignatures, execute
 from contracts.parameters import Parameters
 from ledger.encoding import encode
 from ledger.errors import BadSignature, Malformed
@@ -26,6 +24,7 @@ from node.audit.state import Memory
 from node.audit.statement import FORMAT, Statement, read, write
 from tests.chainmaker import (
     Chain,
+    chain_of,
     claim_of,
     deliberation,
     export_of,
@@ -176,33 +175,12 @@ def test_a_settlement_in_dispute_is_told(tmp_path: Path) -> None:
     chain = story()
     opened = chain.blocks[4].block.body.transactions[0]
     settlement = created_id(parse(opened).id, 0)
-    short = Chain()
-    short.blocks = chain.blocks[:6]  # it is announced, and not disputed yet
-    short.memory, short.state = replayed_to(short)
+    short = chain_of(chain.genesis, chain.blocks[:6])  # it is announced, and not disputed yet
     dispute = SettlementDispute(settlement, Ground.PAYMENT_NOT_FOUND)
     short.block(short.transaction("shop-a", dispute))
     told = of(short, tmp_path)["exceptions"]["disputed"]
     assert told["by"] == {"settlement, disputed": 1}
     assert told["first"][0]["organisations"] == ["insurer-a", "shop-a"]
-
-
-def replayed_to(chain: Chain) -> tuple[Memory, ChainState]:
-    """Return the state after the blocks of a chain that is new otherwise."""
-    memory, state = chain.memory, chain.state
-    for committed in chain.blocks:
-        header = committed.block.header
-        executed = execute(
-            state,
-            committed.block.body,
-            time=header.time,
-            proposer=header.proposer,
-            built_round=header.built_round,
-            signatures=DirectSignatures(),
-            judge=judge,
-        )
-        memory.apply(executed.changes)
-        state = executed.chain(memory)
-    return memory, state
 
 
 def test_the_same_export_gives_the_same_report(told: dict[str, Any], tmp_path: Path) -> None:

@@ -1,0 +1,99 @@
+"""What a stopped node or an export holds of a chain, read alike: blocks, and perhaps a state."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from contracts.genesis import SignedGenesis
+from ledger.encoding import encode
+from ledger.errors import Mismatch
+from ledger.lock import DirectoryLock
+from ledger.segments import Segments
+from ledger.store import Store, open_store
+from node.applied import tip_of
+from node.audit.errors import NoBlocks
+from node.audit.records import Records, is_proposal
+from node.audit.replay import naming
+from node.chain import SEGMENTS, STATE, state_folder
+from node.config import FILE_NAME, load_config
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The blocks that one source has, from a height on, and the state of a node, if it is one."""
+
+    name: str
+    path: Path
+    first: int  # the lowest height that is kept
+    first_whole: int  # the lowest one that is kept with its body
+    _segments: Segments | None
+    _genesis: SignedGenesis
+    state: Store | None
+    state_height: int  # that the state has applied, 0 where there is none
+
+    @property
+    def last(self) -> int:
+        """The height of the last block; an export is read for it."""
+        if self._segments is not None:
+            return self._segments.last_height
+        return sum(1 for _ in self.records())
+
+    def records(self, height: int = 1) -> Iterator[bytes]:
+        """Yield the records from a height on; raise `FalseFact`, or `StoreDamaged`."""
+        if self._segments is not None:
+            yield from self._segments.iterate(height)
+            return
+        with self.path.open("rb") as file:
+            yield from _exported(file, self._genesis, height)
+
+
+@contextmanager
+def recording(path: Path, genesis: SignedGenesis) -> Iterator[Recording]:
+    """Open an export, the folder of a stopped node, or the folder of its data.
+
+    Raises `StoreLocked` where the node runs, `NoBlocks`, `StoreDamaged`, OSError.
+    """
+    if path.is_file():
+        yield Recording(path.name, path, 1, 1, None, genesis, None, 0)
+        return
+    data = load_config(path).data if (path / FILE_NAME).is_file() else path
+    if not (data / SEGMENTS).is_dir():
+        raise NoBlocks(data / SEGMENTS)
+    with ExitStack() as closing:
+        closing.callback(DirectoryLock(data).release)
+        segments = Segments.open(data / SEGMENTS, chain_id=genesis.chain_id)
+        closing.callback(segments.close)
+        state = None
+        if (data / STATE).is_dir() or state_folder(data).is_dir():
+            state = open_store(data / STATE)
+            closing.callback(state.close)
+        height = 0 if state is None else tip_of(state)
+        yield Recording(
+            path.name or str(path),
+            path,
+            segments.first_height,
+            segments.first_whole,
+            segments,
+            genesis,
+            state if height else None,
+            height,
+        )
+
+
+def _exported(file: BinaryIO, genesis: SignedGenesis, first: int) -> Iterator[bytes]:
+    records, height = Records(file), 0
+    with naming(None):
+        records.read_magic()
+        if next(records, None) != encode(genesis):
+            raise Mismatch("genesis", "the one given", "another, or none")
+    while True:
+        with naming(height + 1):
+            payload = next(records, None)
+        if payload is None:
+            return
+        if not is_proposal(payload):
+            height += 1
+            if height >= first:
+                yield payload
