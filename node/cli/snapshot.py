@@ -84,7 +84,10 @@ def list_(context: click.Context, config: Path) -> None:
     """List the snapshots of a node, which may run, and whether their manifests are true."""
     settings = load_config(config)
     genesis = _genesis(settings)
-    found = [_told(folder_of(settings.data, height), genesis) for height in heights(settings.data)]
+    folders = [folder_of(settings.data, height) for height in heights(settings.data)]
+    told = [_told(folder, genesis) for folder in folders]
+    # A node that runs may have removed the oldest meanwhile.
+    found = [each for each, folder in zip(told, folders, strict=True) if folder.is_dir()]
     emit(context, {"snapshots": found}, lambda: "\n".join(map(_line, found)) or "none yet")
 
 
