@@ -17,37 +17,18 @@ from ledger.errors import LedgerError
 from ledger.hashing import Hash
 from ledger.transaction import Transaction
 from node import clock
-from node.chain import Committed
 from node.errors import NodeError
 from node.link import Transactions
 from node.mempool import Mempool, MempoolFull
 from node.metrics import Metrics
 from node.p2p import Network
+from node.results import MAX_BATCH, Committed, Pending, Refused, Result
 from node.signatures import VerifiedSignatures
 
-MAX_BATCH: Final = 1024
 JUDGED_HERE: Final = 16  # at about 0.1 ms each: fewer cost less than handing them to a thread
 GOSSIP_BYTES: Final = 1 << 20  # of one frame: well below p2p's limit
 RELAYS: Final = 2  # who pass on to validators that are not linked here; one of them may not
 MAX_WAITING: Final = 100_000  # ids that clients wait for
-
-
-@dataclass(frozen=True)
-class Pending:
-    """A transaction waits for a block."""
-
-    id: Hash
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A transaction may not be in any block; `id` is None where it could not even be read."""
-
-    id: Hash | None
-    error: LedgerError | Inadmissible | NodeError
-
-
-Result = Committed | Pending | Refused
 
 
 @dataclass(slots=True)

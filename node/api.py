@@ -22,8 +22,8 @@ from ledger.errors import LedgerError, NotKept
 from ledger.plain import plain
 from ledger.receipt import to_json as receipt_json
 from ledger.transaction import Transaction, parse
-from node import convictions, problems, views
-from node.admission import Admission, Pending, Refused, Result
+from node import convictions, network_views, problems, views
+from node.admission import Admission
 from node.album import Album
 from node.asking import (
     GRANT,
@@ -42,7 +42,7 @@ from node.asking import (
 )
 from node.audit.conviction import to_json as conviction_json
 from node.audit.records import frame
-from node.chain import Chain, Committed
+from node.chain import Chain
 from node.doctor.checkup import Checkup
 from node.doctor.diagnosis import diagnose
 from node.doctor.findings import to_json
@@ -55,6 +55,7 @@ from node.pledges import Pledges
 from node.problems import Problem
 from node.proofs import Proofs
 from node.replica import Replica
+from node.results import Committed, Pending, Refused, Result
 from node.things import Things
 from node.tlog import TransparencyLog, is_open
 from node.tokens import NOBODY, Grant, Scope, TokenBook
@@ -319,7 +320,7 @@ class Api:
                 "peers": sorted(link.peer.label for link in replica.exchange.links.values()),
                 "trouble": dict(sorted(replica.exchange.trouble.items())),
                 "twins": [views.twins(each) for each in replica.exchange.twins],
-                "sync": views.sync(replica.exchange.catchup.progress()),
+                "sync": network_views.sync(replica.exchange.catchup.progress()),
                 "fenced": replica.is_fenced,
                 "silence": replica.standing.silence,
                 "ready": not replica.not_ready(),
@@ -364,7 +365,9 @@ class Api:
         """Tell which rules are in force, which are to follow, who is ready, what is known here."""
         require(request, *Scope)
         state = self._chain.state
-        return web.json_response(views.upgrade(outlook(state), state.next_validators.members))
+        return web.json_response(
+            network_views.upgrade(outlook(state), state.next_validators.members)
+        )
 
     async def genesis(self, request: web.Request) -> web.Response:
         """Give the signed genesis."""

@@ -10,8 +10,8 @@ from ledger.encoding import decode
 from ledger.errors import LedgerError
 from ledger.transaction import MAX_TRANSACTION_BYTES
 from ledger.validators import EVERYONE, MEMBER_ID_BYTES
-from node.admission import MAX_BATCH
 from node.problems import Problem
+from node.results import MAX_BATCH
 from node.tokens import Grant, Scope, TokenBook
 
 MAX_PAGE: Final = 500

@@ -20,7 +20,7 @@ from ledger.block import BareBlock, Body, CommittedBlock, bare, is_bare
 from ledger.certificate import CommitCertificate
 from ledger.decided import Decided
 from ledger.encoding import decode, encode
-from ledger.entry import Entry, Outcome
+from ledger.entry import Entry
 from ledger.errors import NotKept, StoreDamaged
 from ledger.hashing import Hash
 from ledger.heads import Heads
@@ -33,22 +33,12 @@ from ledger.validators import MemberId
 from node.applied import Applied
 from node.errors import HistoryTooLong
 from node.index import OFFENCE, Index, entries_in, entries_of, transaction_in
+from node.results import Committed
 
 SEGMENTS: Final = "segments"  # folder of the blocks in the node's data
 STATE: Final = "state"  # folder of the store
 BUILDING: Final = "state.new"  # of one that is not whole yet
 REBUILT: Final = "state.made"  # of one that was made anew and is whole, to take its place
-
-
-@dataclass(frozen=True)
-class Committed:
-    """A transaction is in a block."""
-
-    id: Hash
-    sender: bytes | None  # None where it was pruned
-    height: int
-    time: int  # of the block, unix seconds
-    outcomes: tuple[Outcome, ...]  # one per call; none where it was pruned
 
 
 @dataclass(frozen=True)

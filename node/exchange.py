@@ -17,7 +17,7 @@ from ledger.errors import Malformed, Mismatch
 from ledger.keys import SIGNATURE_BYTES
 from ledger.transaction import Transaction, parse
 from node import budget, clock
-from node.admission import Admission, Pending, Refused
+from node.admission import Admission
 from node.answers import Answers
 from node.budget import Budgets
 from node.catchup import Catchup, Held
@@ -30,6 +30,7 @@ from node.mempool import Mempool
 from node.metrics import Metrics
 from node.p2p import Network, Twins
 from node.releases import Releases
+from node.results import Pending, Refused
 from node.roster import Roster
 from node.signatures import VerifiedSignatures
 from node.standing import Standing

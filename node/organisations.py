@@ -14,16 +14,15 @@ from contracts.registry import Key, Member
 from contracts.state import Reader
 from ledger.validators import MEMBER_ID_BYTES
 from node.asking import may_read, not_found, require
-from node.chain import Chain
 from node.problems import Problem
-from node.things import Now
+from node.things import Now, Readable
 from node.tokens import Grant, Scope
 
 
 class Organisations:
     """The handlers, over a chain; `reader` is where it is read. The genesis knows names."""
 
-    def __init__(self, chain: Chain, genesis: Genesis, reader: Executor) -> None:
+    def __init__(self, chain: Readable, genesis: Genesis, reader: Executor) -> None:
         self._chain, self._genesis, self._reader = chain, genesis, reader
 
     def add_routes(self, router: web.UrlDispatcher) -> None:

@@ -18,13 +18,9 @@ from ledger import transaction as transactions
 from ledger.block import BareBlock, CommittedBlock
 from ledger.entry import APPLIED, Entry, Outcome
 from ledger.plain import plain
-from ledger.validators import Validator
 from node import problems
-from node.admission import Pending, Refused, Result
-from node.catchup import Progress
-from node.chain import Committed
 from node.p2p import Twins
-from node.upgrade import Outlook
+from node.results import Committed, Pending, Refused, Result
 
 
 def result(what: Result) -> dict[str, Any]:
@@ -194,42 +190,12 @@ def block(committed: CommittedBlock, *, with_ids: bool) -> dict[str, Any]:
     return seen
 
 
-def upgrade(seen: Outlook, voters: Sequence[Validator]) -> dict[str, object]:
-    """Return which rules are to follow; `voters` are the validators of the next height."""
-    coming = seen.scheduled
-    return {
-        "height": seen.height,
-        "known": list(seen.known),
-        "in_force": seen.in_force,
-        "scheduled": None if coming is None else plain(coming),
-        "quorum": seen.quorum,
-        "validators": [
-            {"member": voter.member.hex(), "version": version}
-            for voter, version in zip(voters, seen.ready, strict=True)
-        ],
-    }
-
-
 def twins(what: Twins) -> dict[str, object]:
     """Return two live nodes with one key; `label` is None where the key is that of this node."""
     return {
         "label": what.label or None,
         "places": list(what.places),
         "told_by": what.reported_by or None,
-    }
-
-
-def sync(progress: Progress | None) -> dict[str, object] | None:
-    """Return how far a node that is behind has come; None where it is not."""
-    if progress is None:
-        return None
-    return {
-        "height": progress.height,
-        "target": progress.target,
-        "blocks_per_s": progress.blocks_per_s,
-        "left_s": progress.left_s,
-        "peers": list(progress.peers),
-        "avoided": progress.avoided,
     }
 
 

@@ -21,7 +21,6 @@ from ledger.entry import Entry
 from ledger.plain import plain
 from ledger.receipt import to_json as receipt_json
 from node import problems, views
-from node.admission import Pending, Refused
 from node.asking import (
     GRANT,
     MAX_BODY_BYTES,
@@ -44,6 +43,7 @@ from node.light.staleness import Staleness
 from node.log import Log
 from node.organisations import parse_member_in_path, whole
 from node.problems import Problem
+from node.results import Pending, Refused
 from node.things import Things, View
 from node.tokens import Scope, TokenBook
 

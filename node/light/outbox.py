@@ -21,11 +21,10 @@ from ledger.errors import BadSignature, LedgerError
 from ledger.hashing import Hash
 from ledger.transaction import MAX_LIFETIME_S, Transaction
 from node import clock
-from node.admission import Pending, Refused, Result
-from node.chain import Committed
 from node.errors import NodeError
 from node.light.record import Record
 from node.link import Link, Transactions
+from node.results import Committed, Pending, Refused, Result
 
 MAX_WAITING: Final = 1024
 AGAIN_S: Final = 10.0

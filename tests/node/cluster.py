@@ -18,13 +18,12 @@ from ledger import transaction as transactions
 from ledger.keys import Role, Signer, key_id
 from ledger.transaction import Transaction, Unsigned
 from node import server, testnet
-from node.admission import Pending
 from node.api import Api
-from node.chain import Committed
 from node.config import Address, Config, Mode
 from node.keystore import NodeKeys
 from node.log import Level, Log
 from node.mempool import Limits
+from node.results import Committed, Pending
 from node.sync import Head
 from node.tokens import Grant, Scope, TokenBook, digest_of
 from tests.chainmaker import VALIDATORS, founder, key_of, member_of, some_bytes

@@ -15,10 +15,11 @@ from ledger.errors import Malformed
 from ledger.keys import Role
 from ledger.transaction import Transaction
 from node import admission as admissions
-from node.admission import Admission, Pending, Refused
+from node.admission import Admission
 from node.link import Transactions
 from node.mempool import Limits, Mempool, MempoolFull
 from node.p2p import Network
+from node.results import Pending, Refused
 from tests.chainmaker import key_of, some_bytes
 from tests.node.cluster import (
     ALONE,

@@ -44,13 +44,13 @@ from ledger.keys import Role, Signer
 from ledger.receipt import parse_json
 from ledger.transaction import Transaction, created_id
 from node import testnet
-from node.admission import MAX_BATCH
 from node.asking import MAX_BODY_BYTES
 from node.audit.conviction import verify_json
 from node.audit.records import split_frames
 from node.doctor.findings import Verdict, from_json
 from node.listener import serve_http
 from node.mempool import Limits, Mempool
+from node.results import MAX_BATCH
 from node.tokens import Scope
 from tests.chainmaker import amount_of, key_of, member_of, some_bytes
 from tests.node.cluster import (

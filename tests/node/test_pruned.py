@@ -19,7 +19,8 @@ from ledger.tiles import ENTRIES, Tile, tile_bytes
 from ledger.transaction import parse
 from node.audit.errors import Pruned
 from node.audit.export import Writer, copy_blocks
-from node.chain import SEGMENTS, Chain, Committed
+from node.chain import SEGMENTS, Chain
+from node.results import Committed
 from tests.chainmaker import story
 from tests.node.cluster import prescription, run, until
 from tests.node.evil import double_vote

@@ -23,7 +23,7 @@ from ledger.entry import Entry, Outcome
 from ledger.keys import Role
 from ledger.plain import plain
 from ledger.transaction import created_id, parse
-from node import organisations, views, voting
+from node import network_views, organisations, views, voting
 from node.client.client import (
     CallOutcome,
     ClaimView,
@@ -123,7 +123,7 @@ class MemoryNode(NodeClient):
     async def upgrade(self) -> UpgradeView:
         """Return what a node's API says, in JSON and back."""
         chain = self.world.chain
-        shown = views.upgrade(outlook(chain), chain.next_validators.members)
+        shown = network_views.upgrade(outlook(chain), chain.next_validators.members)
         return _through_json(shown, UpgradeView)
 
     async def get(self, path: str, type_: type[T], query: Mapping[str, str] | None = None) -> T:
