@@ -4,15 +4,18 @@ In most of them a whole quorum lies along: the forged header is certified by rea
 the lie itself can be found.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 
-from contracts.calls import Call, MarkLock
+from contracts.calls import Call, MarkLock, encode_call
 from ledger import merkle
+from ledger import transaction as transactions
 from ledger.block import Block, Body, CommittedBlock, Header
 from ledger.certificate import CommitCertificate, Seal
+from ledger.encoding import encode
 from ledger.entry import Outcome
 from ledger.hashing import Hash
 from tests.chainmaker import Chain, some_bytes
@@ -29,6 +32,7 @@ class Forgery:
     height: int
     audit: str  # the field that `node.audit` names; "" where nothing is false
     recheck: str  # the field that scripts/recheck.py names; "" for what it cannot see
+    forges: str = ""  # the one field of a struct that is not as it was: Header.time
 
     def __str__(self) -> str:
         return self.name
@@ -42,6 +46,7 @@ def forgeries(chain: Chain) -> list[Forgery]:
         *_headers(chain),
         *_bodies(chain),
         *_results(chain),
+        *_fields(chain),
     ]
 
 
@@ -115,7 +120,8 @@ def _headers(chain: Chain) -> list[Forgery]:
         last = chain.blocks[-1]
         header = replace(last.block.header, **{field: value})
         blocks = [*chain.blocks[:-1], _certified(chain, header, last.block.body, last.outcomes)]
-        return Forgery(f"header: {field}", blocks, 8, audit or field, recheck or field)
+        names = audit or field, recheck or field
+        return Forgery(f"header: {field}", blocks, 8, *names, f"Header.{field}")
 
     wrong = some_bytes("wrong")
     last = chain.blocks[-1].block.header
@@ -140,12 +146,17 @@ def _headers(chain: Chain) -> list[Forgery]:
             8,
             "state_digest",
             "",  # it would have to execute
+            "Header.state_digest",
         ),
+        forged("version", 2),
         forged("height", 9),
         forged("log_size", last.log_size + 1),
         forged("proposer", wrong[:16]),
         forged("built_round", last.built_round + 1, "proposer", "proposer"),
         forged("time", chain.blocks[-2].block.header.time - 1, "time", "time"),
+        replace_name(
+            "header: time, later", forged("time", last.time + 1, "expired", "valid_until")
+        ),
     ]
 
 
@@ -201,6 +212,104 @@ def _bodies(chain: Chain) -> list[Forgery]:
     ]
 
 
+def _fields(chain: Chain) -> list[Forgery]:
+    """One field after the other of what blocks hold, all else as it was: who knows, finds it."""
+    old = chain.blocks[-1]
+    header, body = old.block.header, old.block.body
+    parent, own = body.parent_commit, old.certificate
+    assert parent is not None
+    seal, *others = own.seals
+    outcome = old.outcomes[0]
+    wire = transactions.parse(body.transactions[0])
+
+    def named(field: str, block: CommittedBlock, audit: str, recheck: str) -> Forgery:
+        blocks = [*chain.blocks[:-1], block]
+        return Forgery(f"alone: {field}", blocks, 8, audit, recheck, field)
+
+    def certificate(field: str, changed: CommitCertificate, audit: str, recheck: str) -> Forgery:
+        return named(field, replace(old, certificate=changed), audit, recheck)
+
+    def above(field: str, changed: object, audit: str, recheck: str) -> Forgery:
+        """Change the certificate of the parent, and let the header say so."""
+        forged = replace(parent, **{field: changed})
+        block = _certified(
+            chain,
+            replace(header, parent_commit_hash=forged.hash),
+            replace(body, parent_commit=forged),
+            old.outcomes,
+        )
+        return replace_name(
+            f"of the parent: {field}",
+            named(f"CommitCertificate.{field}", block, audit, recheck),
+        )
+
+    def inside(field: str, changed: object, audit: str, recheck: str) -> Forgery:
+        """Change what a transaction says under the signature that it has."""
+        unsigned = encode(replace(wire.body, **{field: changed}))
+        raw = encode((unsigned, wire.signature))
+        forged = replace(body, transactions=(raw,))
+        root = replace(header, transactions_root=_root((raw,)))
+        block = _certified(chain, root, forged, old.outcomes)
+        return named(f"Unsigned.{field}", block, audit, recheck)
+
+    wrong = some_bytes("wrong")
+    evidence = (chain.double_vote(1),)
+    half = replace(body, parent_commit=None)
+    return [
+        named("Body.parent_commit", _with(old, half), "parent_commit is there", "parent_commit"),
+        named("Body.evidence", _with(old, replace(body, evidence=evidence)), *_ROOT_OF_EVIDENCE),
+        named(
+            "Body.transactions",
+            _with(old, replace(body, transactions=2 * body.transactions)),
+            *_ROOT,
+        ),
+        certificate("CommitCertificate.height", replace(own, height=7), *_HEIGHT),
+        certificate("CommitCertificate.round", replace(own, round=9), "signature", "signature"),
+        certificate("CommitCertificate.block_id", replace(own, block_id=wrong), *_BLOCK),
+        certificate("CommitCertificate.seals", replace(own, seals=()), "signers", "signers"),
+        certificate(
+            "Seal.validator",
+            replace(own, seals=(*others, replace(seal, validator=3))),
+            "signature",
+            "signature",
+        ),
+        certificate(
+            "Seal.signature",
+            replace(own, seals=(replace(seal, signature=bytes(64)), *others)),
+            "signature",
+            "signature",
+        ),
+        above("height", 6, *_HEIGHT),
+        above("round", 9, "signature", "signature"),
+        above("block_id", wrong, *_BLOCK),
+        above("seals", parent.seals[:2], "signers", "signers"),
+        named(
+            "Outcome.code",
+            replace(old, outcomes=(replace(outcome, code=1),)),
+            "outcome",
+            "log_root",
+        ),
+        named(
+            "Outcome.evidence",
+            replace(old, outcomes=(replace(outcome, evidence=(7,)),)),
+            "outcome",
+            "log_root",
+        ),
+        named("CommittedBlock.outcomes", replace(old, outcomes=()), "outcomes", "outcomes"),
+        inside("version", 2, "encoding", "transaction.version"),
+        inside("chain_id", wrong, "wrong-chain", "chain_id"),
+        inside("sender", wrong[:16], "unknown-sender", "sender"),
+        inside("key_id", wrong[:8], "unknown-key", "key_id"),
+        inside("valid_until", wire.body.valid_until - 1, "expired", "valid_until"),
+        inside("nonce", wrong[:16], "wrong-signature", "signature"),
+        inside("calls", (encode_call(MarkLock(wrong)),), "wrong-signature", "signature"),
+    ]
+
+
+_HEIGHT = ("height", "height of the certificate")
+_BLOCK = ("block", "block of the certificate")
+_ROOT = ("transactions_root", "transactions_root")
+_ROOT_OF_EVIDENCE = ("evidence_root", "evidence_root")
 _NO_PARENT = ("parent_commit is there", "parent_commit")
 _FEW = ("signers", "signers")
 _EVIDENCE = ("evidence", "evidence")
@@ -227,6 +336,16 @@ def _certified(
 ) -> CommittedBlock:
     certificate = chain.certify(header.height, header.hash)
     return CommittedBlock(Block(header, body), certificate, outcomes)
+
+
+def _with(old: CommittedBlock, body: Body) -> CommittedBlock:
+    """Put another body under a header, which no longer binds it."""
+    return replace(old, block=Block(old.block.header, body))
+
+
+def replace_name(name: str, forgery: Forgery) -> Forgery:
+    """Return the same lie under another name."""
+    return dataclasses.replace(forgery, name=name)
 
 
 def _root(items: tuple[bytes, ...]) -> Hash:

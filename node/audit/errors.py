@@ -20,26 +20,49 @@ class FalseFact(AuditError):
     exit_code = 4
 
     def __init__(
-        self, field: str, expected: object, found: object, *, height: int | None, place: str = ""
+        self,
+        field: str,
+        expected: object,
+        found: object,
+        *,
+        height: int | None,
+        place: str = "",
+        transaction: int | None = None,  # within the block
+        call: int | None = None,  # within the transaction
+        file: str | None = None,
     ) -> None:
-        where = "before the first block" if height is None else f"block {height}"
-        self.place = f"{where}, {place}" if place else where
+        self.height, self.transaction, self.call, self.file = height, transaction, call, file
+        self.field, self._expected, self._found, self._inside = field, expected, found, place
         self.expected, self.found = _shown(expected), _shown(found)
+        where = "before the first block" if height is None else f"block {height}"
+        parts = [where if file is None else f"{file}: {where}"]
+        parts += [] if transaction is None else [f"transaction {transaction}"]
+        parts += [] if call is None else [f"call {call}"]
+        parts += [place] if place else []
+        self.place = ", ".join(parts)
         super().__init__(f"{self.place}: {field}: expected {self.expected}, found {self.found}")
-        self.height, self.field = height, field
 
     def within(self, file: str) -> "FalseFact":
         """Return the same fact, told of one of several files."""
-        fact = FalseFact(self.field, self.expected, self.found, height=self.height)
-        fact.place = f"{file}: {self.place}"
-        fact.args = (f"{file}: {self}",)
-        return fact
+        return FalseFact(
+            self.field,
+            self._expected,
+            self._found,
+            height=self.height,
+            place=self._inside,
+            transaction=self.transaction,
+            call=self.call,
+            file=file,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the fact as JSON values."""
         return {
             "verified": False,
+            "file": self.file,
             "height": self.height,
+            "transaction": self.transaction,
+            "call": self.call,
             "place": self.place,
             "field": self.field,
             "expected": self.expected,

@@ -27,7 +27,7 @@ from contracts.genesis import SignedGenesis, start
 from contracts.state import Reader
 from contracts.versions import Agenda
 from ledger import merkle
-from ledger.block import Body, CommittedBlock, Header
+from ledger.block import Body, CommittedBlock, Header, evidence_root
 from ledger.certificate import (
     KIND_COMMIT,
     CommitCertificate,
@@ -244,6 +244,7 @@ class Replay:
             ("parent_commit is there", height > 1, body.parent_commit is not None),
             ("nothing in a block of round 0", False, header.built_round == 0 and body.is_empty()),
             ("transactions_root", _root(body.transactions), header.transactions_root),
+            ("evidence_root", evidence_root(body.evidence), header.evidence_root),
         ):
             if expected != found:
                 raise Mismatch(field, expected, found)
@@ -280,7 +281,7 @@ class Replay:
             number = self._ahead.verified - before - isinstance(error, OverLimit)
             raise FalseFact(
                 field, "one that this block may hold", error, height=header.height,
-                place=f"transaction {number}",
+                transaction=number,
             ) from None  # fmt: skip
 
     def _verify_certificate(
@@ -333,7 +334,7 @@ def _verify_outcomes(executed: Executed, found: tuple[Outcome, ...]) -> None:
         if outcome != entry.outcome:
             raise FalseFact(
                 "outcome", outcome_name(entry.outcome), outcome_name(outcome), height=height,
-                place=f"transaction {number}, call {entry.position}",
+                transaction=number, call=entry.position,
             )  # fmt: skip
     if len(executed.entries) != len(found):
         raise FalseFact("outcomes", len(executed.entries), len(found), height=height)

@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from ledger.block import Body, Header
+from ledger.certificate import CommitCertificate, Seal
 from ledger.encoding import encode
+from ledger.entry import Outcome
+from ledger.transaction import Unsigned
 from node.audit.errors import FalseFact
 from node.audit.records import MAGIC, frame
 from node.audit.replay import verify_export
@@ -58,6 +62,12 @@ def test_a_lie_is_named(forgery: Forgery, tmp_path: Path) -> None:
     assert (error.value.field, error.value.height) == (forgery.audit, forgery.height)
 
 
+def test_every_field_of_what_blocks_hold_is_forged() -> None:
+    held = (Header, Body, CommitCertificate, Seal, Unsigned, Outcome)
+    every = {f"{type_.__name__}.{field}" for type_ in held for field in type_.__struct_fields__}
+    assert {forgery.forges for forgery in FORGERIES} - {""} == every | {"CommittedBlock.outcomes"}
+
+
 def test_the_transaction_that_is_false_is_named(tmp_path: Path) -> None:
     forged = next(each for each in FORGERIES if each.name == "a transaction twice")
     with pytest.raises(FalseFact, match="block 8, transaction 2: already-seen"):
@@ -65,6 +75,15 @@ def test_the_transaction_that_is_false_is_named(tmp_path: Path) -> None:
     forged = next(each for each in FORGERIES if each.name == "a bad signature")
     with pytest.raises(FalseFact, match="block 8, transaction 1: wrong-signature"):
         verify(tmp_path / "e", export_of(CHAIN.genesis, forged.blocks))
+    forged = next(each for each in FORGERIES if each.name == "another refusal")
+    with pytest.raises(FalseFact) as error:
+        verify(tmp_path / "e", export_of(CHAIN.genesis, forged.blocks))
+    told = error.value.to_json()
+    assert (told["height"], told["transaction"], told["call"]) == (5, 2, 0)
+    assert error.value.within("file").to_json() == told | {
+        "file": "file",
+        "place": "file: block 5, transaction 2, call 0",
+    }
 
 
 def test_a_shorter_chain_is_true_unless_a_later_block_is_asked_for(tmp_path: Path) -> None:
