@@ -15,23 +15,17 @@ from contracts import eras, reference, registry, seen
 from contracts import parameters as chain_parameters
 from contracts.countries import is_in_eea
 from contracts.errors import BadGenesis, KeyInUse
-from contracts.execute import Executed
 from contracts.parameters import Parameters
 from contracts.reference import TableKind
 from contracts.registry import Country, Family
 from contracts.state import Nothing, Overlay
-from ledger import keys, merkle
-from ledger.block import FIRST_VERSION, Body, Header
-from ledger.digest import StateDigest
+from ledger import keys
 from ledger.encoding import U63_MAX, Struct, encode
 from ledger.errors import BadKey, BadSignature
-from ledger.hashing import NO_HASH, Domain, Hash, hash_of
-from ledger.heads import Heads
+from ledger.hashing import Domain, Hash, hash_of
 from ledger.keys import Algorithm, PublicKey, Role, SigningKey
-from ledger.turns import Turns
 from ledger.validators import (
     MAX_VALIDATORS,
-    MEMBER_ID_BYTES,
     Bytes16,
     Bytes32,
     MemberId,
@@ -141,7 +135,7 @@ class Genesis(Struct, dict=True):
         kinds = [table.kind for table in self.tables]
         if kinds != sorted(set(kinds)):
             raise BadGenesis("the reference tables are not one of a kind, by ascending kind")
-        _initial_state(self)  # which refuses keys
+        initial_state(self)  # which refuses keys
 
     def _check_validators(self) -> None:
         n = len(self.validators)
@@ -253,55 +247,8 @@ def assemble(genesis: Genesis, signatures: Iterable[GenesisSignature]) -> Signed
     return SignedGenesis(genesis, tuple(by_signer[v.member] for v in validators))
 
 
-def start(genesis: Genesis) -> Executed:
-    """Return what genesis does, as the block of height 0 that nobody signs.
-
-    Raises `BadGenesis`. Its changes are the whole first state; it has no entries.
-    """
-    genesis.check()
-    state = _initial_state(genesis)
-    _, added = state.difference()
-    digest = StateDigest().updated((), added)
-    validators = genesis.validator_set
-    header = Header(
-        version=FIRST_VERSION,
-        chain_id=genesis.chain_id,
-        height=0,
-        time=genesis.time,
-        parent=NO_HASH,
-        transactions_root=merkle.EMPTY_ROOT,
-        log_size=0,
-        log_root=merkle.EMPTY_ROOT,
-        heads_root=Heads().root,
-        state_digest=digest.hash,
-        validators_hash=validators.hash,
-        next_validators_hash=validators.hash,
-        proposer=bytes(MEMBER_ID_BYTES),
-        built_round=0,
-        parent_commit_hash=NO_HASH,
-        evidence_root=merkle.EMPTY_ROOT,
-    )
-    return Executed(
-        header=header,
-        body=Body(None, (), ()),
-        accusations=(),
-        entries=(),
-        concerned=(),
-        reached=(),
-        changes=dict(added),
-        log_nodes=[],
-        skipped=(),
-        log=merkle.Frontier(),
-        heads=Heads(),
-        digest=digest,
-        validators=validators,
-        next_validators=validators,
-        turns=Turns(),
-        parameters=genesis.parameters,
-    )
-
-
-def _initial_state(genesis: Genesis) -> Overlay:
+def initial_state(genesis: Genesis) -> Overlay:
+    """Return the first state; raise `BadGenesis` where a key may not be in it."""
     state = Overlay(Nothing())
     chain_parameters.save(state, genesis.parameters)
     for table in genesis.tables:

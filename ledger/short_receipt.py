@@ -31,6 +31,7 @@ _BEGINNING: Final = 4  # bytes of a hash that tell whether another chain or set 
 _GROUP: Final = 7  # bytes
 _DIGITS: Final = (0, 3, 5, 8, 10, 13, 15, 17)  # that hold 0 to 7 bytes
 _SIGNATURE: Final = 64
+_SPACES: Final = dict.fromkeys(b" \t\r\n")  # that do not count in its text
 
 _Bytes4 = Annotated[bytes, msgspec.Meta(min_length=_BEGINNING, max_length=_BEGINNING)]
 _Index = Annotated[int, msgspec.Meta(ge=0, lt=MAX_VALIDATORS)]
@@ -182,12 +183,12 @@ def to_text(short: ShortReceipt) -> str:
 
 
 def parse_text(text: str) -> ShortReceipt:
-    """Return what `to_text` wrote, or raise `Malformed`; white space does not count."""
+    """Return what `to_text` wrote, or raise `Malformed`; `_SPACES` do not count."""
     if len(text) > MAX_TEXT:
         raise Malformed(_KIND, f"{len(text)} characters, at most {MAX_TEXT}")
-    text = "".join(text.split())
+    text = text.translate(_SPACES)
     digits = text.removeprefix(PREFIX)
-    if digits == text or not (digits.isascii() and digits.isdigit()):
+    if digits in {text, ""} or digits.strip("0123456789"):
         raise Malformed(_KIND, f"not {PREFIX} and digits")
     most = _DIGITS[_GROUP]
     return decode(

@@ -11,9 +11,10 @@ from typing import Final
 
 from consensus.evidence import judge
 from contracts import dispatch, eras, parameters, turns
+from contracts.beginning import start
 from contracts.eras import Era
 from contracts.execute import NOTHING_KNOWN, ChainState, Executed, Signatures, execute
-from contracts.genesis import Genesis, start
+from contracts.genesis import Genesis
 from ledger import merkle
 from ledger.block import Body, Header
 from ledger.certificate import CommitCertificate

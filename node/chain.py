@@ -331,11 +331,11 @@ class Chain(Applied):
         )
         return Heads({member: head for member, head in heads if head is not None})
 
-    def history(self, member: bytes, start: int, end: int) -> History:
+    def history(self, member: bytes, start: int, end: int, *, most: int = MAX_ENTRIES) -> History:
         """Return all entries that concern `member` in the blocks above `start` and up to `end`.
 
         `start` is below `end`, which must be there. Raises `NotKept` where a block is not here, and
-        `HistoryTooLong` where it would be more than one history holds.
+        `HistoryTooLong` where it would be of more entries than `most`.
         """
         if start == 0 and self.first_height > 1:
             raise NotKept(1, self.first_height, self.height)
@@ -343,8 +343,8 @@ class Chain(Applied):
         after = self._standing(member, end)
         first = _count(before, member)
         number = _count(after, member) - first
-        if number > MAX_ENTRIES:
-            raise HistoryTooLong(number, MAX_ENTRIES)
+        if number > most:
+            raise HistoryTooLong(number, most)
         found = self.entries_concerning(member, after=first, limit=number)
         entries = tuple(entry for _, entry in found)
         return History(member, before, after, entries, self.changes(end))

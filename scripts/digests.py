@@ -28,9 +28,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # whoever runs 
 
 from consensus.evidence import judge
 from contracts import execute as rules
+from contracts.beginning import start
 from contracts.errors import ContractsError
 from contracts.execute import DirectSignatures, Executed
-from contracts.genesis import SignedGenesis, start
+from contracts.genesis import SignedGenesis
 from contracts.state import Overlay, Reader
 from ledger.block import CommittedBlock
 from ledger.encoding import decode, encode

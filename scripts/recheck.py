@@ -1924,7 +1924,7 @@ PREFIX, DIGITS = b"DEPOLI1:", (0, 3, 5, 8, 10, 13, 15, 17)  # that hold 0 to 7 b
 
 def read_digits(text):
     """Return the bytes that the text of a short form stands for."""
-    digits, found = b"".join(text.split()).removeprefix(PREFIX), b""
+    digits, found = text.translate(None, b" \t\r\n").removeprefix(PREFIX), b""
     if not digits.isdigit():
         raise FalseFact("short form", "decimal digits", digits)
     for at in range(0, len(digits), 17):

@@ -24,6 +24,7 @@ from consensus.messages import (
     signing_bytes,
 )
 from contracts import eras
+from contracts.beginning import start
 from contracts.calls import (
     AdmitMember,
     Call,
@@ -77,7 +78,7 @@ from contracts.calls import (
 )
 from contracts.commitment import blinding_from, commit, lock_of, mark_of, sum_points
 from contracts.execute import ChainState, DirectSignatures, Executed, execute
-from contracts.genesis import Founder, Genesis, MemberKey, SignedGenesis, assemble, sign, start
+from contracts.genesis import Founder, Genesis, MemberKey, SignedGenesis, assemble, sign
 from contracts.parameters import Parameters
 from contracts.reference import TableKind
 from contracts.registry import Family

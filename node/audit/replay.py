@@ -15,6 +15,7 @@ from typing import BinaryIO, Final, Self
 
 from consensus.evidence import judge
 from contracts import registry, versions
+from contracts.beginning import start
 from contracts.errors import (
     AlreadyAccused,
     ContractsError,
@@ -23,7 +24,7 @@ from contracts.errors import (
     UnknownVersion,
 )
 from contracts.execute import ChainState, Executed, execute
-from contracts.genesis import SignedGenesis, start
+from contracts.genesis import SignedGenesis
 from contracts.state import Reader
 from contracts.versions import Agenda
 from ledger import merkle

@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-from contracts import dispatch, eras, genesis
+from contracts import dispatch, eras
+from contracts.beginning import start
 from contracts.errors import UnknownVersion
 from contracts.genesis import Genesis
 from contracts.state import Overlay
@@ -94,7 +95,7 @@ class Record:
         self._partial = Partial(founding.chain_id)
         kept = store.get(_TIP)
         if kept is None:
-            beginning = genesis.start(founding)
+            beginning = start(founding)
             validators = founding.validator_set
             self.tip = Tip(member, beginning.header, None, 0, validators, 0, None, None)
             self._write({STATE + key: value for key, value in beginning.changes.items()})

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from contracts import genesis as founding
 from contracts import reference, registry
+from contracts.beginning import start
 from contracts.errors import BadGenesis
 from contracts.genesis import (
     Founder,
@@ -18,7 +19,6 @@ from contracts.genesis import (
     assemble,
     is_name,
     sign,
-    start,
 )
 from contracts.parameters import Parameters
 from contracts.reference import TableKind

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Final
 
 from contracts import batch, calls, eras, governance, marks
+from contracts.beginning import start
 from contracts.calls import (
     Call,
     ClaimSubmit,
@@ -25,7 +26,7 @@ from contracts.calls import (
 )
 from contracts.commitment import Opening, blinding_from, lock_of, mark_of
 from contracts.execute import ChainState, DirectSignatures, Executed, execute
-from contracts.genesis import Founder, Genesis, MemberKey, start
+from contracts.genesis import Founder, Genesis, MemberKey
 from contracts.parameters import Parameters
 from contracts.registry import Family
 from contracts.state import Overlay

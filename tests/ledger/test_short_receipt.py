@@ -218,6 +218,7 @@ def test_the_longest_fits_in_what_is_read() -> None:
         "DEPOLI2:123",
         PREFIX + "12a",
         PREFIX + "\u0661\u0662\u0663",
+        f"{PREFIX}1\u00a02",
         "123",
         f"{PREFIX}{PREFIX}123",
     ],

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from contracts.genesis import start
+from contracts.beginning import start
 from ledger.validators import ValidatorSet
 from node import catchup as module
 from node.catchup import Catchup, Held
