@@ -33,6 +33,7 @@ from ledger.validators import MemberId
 from node.applied import Applied
 from node.errors import HistoryTooLong
 from node.index import OFFENCE, Index, entries_in, entries_of, transaction_in
+from node.installing import settle
 from node.results import Committed
 
 SEGMENTS: Final = "segments"  # folder of the blocks in the node's data
@@ -81,8 +82,9 @@ class Chain(Applied):
 
         Blocks that the store has not applied are executed again. Raises `StoreDamaged`,
         `StoreLocked`, and `Mismatch` where the store is of another chain or a block executes to
-        something else than its header says.
+        something else than its header says; `HasBlocks` where it has blocks and a snapshot too.
         """
+        settle(directory)
         with contextlib.ExitStack() as closing:
             segments = Segments.open(
                 directory / SEGMENTS, chain_id=genesis.chain_id, segment_bytes=segment_bytes

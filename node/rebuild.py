@@ -24,6 +24,7 @@ from node.audit.report import Progress
 from node.chain import BUILDING, REBUILT, SEGMENTS, STATE, state_folder
 from node.errors import VerificationFailed
 from node.files import sync_folder, sync_tree
+from node.installing import settle
 from node.survey import Damage, Part, survey
 from node.sync import Diverged, verified_block
 
@@ -96,8 +97,9 @@ class Rebuild:
     def __enter__(self) -> Self:
         """Keep others out. Raises `StoreLocked`."""
         with contextlib.ExitStack() as locks:
-            for folder in (self._data, self._data / SEGMENTS):
-                locks.callback(DirectoryLock(folder).release)
+            locks.callback(DirectoryLock(self._data).release)
+            settle(self._data)
+            locks.callback(DirectoryLock(self._data / SEGMENTS).release)
             state_folder(self._data)  # what an interrupted command made is in its place
             for name in (BUILDING, REBUILT, REPLACED, SCRATCH):
                 shutil.rmtree(self._data / name, ignore_errors=True)

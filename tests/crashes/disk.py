@@ -203,7 +203,7 @@ class Disk:
 
         Where `before` is None the store was not written to.
         """
-        for fresh in self.root.glob("state.*"):
+        for fresh in (*self.root.glob("state.*"), *self.root.glob("joined*/state")):
             for path in fresh.rglob("*"):
                 if path.is_file() and path.stat().st_ino not in self._durable:
                     path.write_bytes(b"")

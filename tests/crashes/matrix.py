@@ -32,6 +32,7 @@ from node.backup.restore import restore, verify
 from node.chain import Chain
 from node.config import write_config
 from node.journal import Journal, Kind, Record
+from node.part import Part
 from node.rebuild import Rebuild
 from node.snapshots import Snapshot
 from tests.chainmaker import story
@@ -480,6 +481,50 @@ class Installing:
             _require(chain.state.digest.hash == STORY.state.digest.hash, "another state")
 
 
+@dataclass
+class Joining:
+    """A node without a block is given a snapshot, chunk by chunk, and begins with it."""
+
+    engine: str
+    is_done: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"join {self.engine}"
+
+    def prepare(self, folder: Path) -> None:
+        self.is_done = False
+        shutil.copytree(_grown(self.engine, 0), folder, dirs_exist_ok=True)
+        _pictured()
+
+    def run(self, folder: Path) -> None:
+        whole = snapshots.folder_of(_pictured(), _BEGUN)
+        with _small_chunks():
+            part = Part.resume(folder) or Part.begin(
+                folder, *((whole / name).read_bytes() for name in ("manifest", "decided"))
+            )
+            for number in part.missing:
+                part.put(number, snapshots.chunk_of(whole, number).read_bytes())
+            part.install(folder, GENESIS, self.engine, lambda _: None)
+        self.is_done = True
+        _opened(folder, self.engine).close()
+
+    def check(self, folder: Path) -> None:
+        with contextlib.closing(_opened(folder, self.engine)) as chain:
+            height = chain.height
+        if height == 0:
+            _require(not self.is_done, "the snapshot that was installed is gone")
+            self.run(folder)
+        with contextlib.closing(_opened(folder, self.engine)) as chain:
+            begins = (chain.first_height, chain.height)
+            _require(begins == (_BEGUN + 1, _BEGUN), f"it begins otherwise: {begins}")
+            _commit(chain, LAST)
+            _require(chain.state.digest.hash == STORY.state.digest.hash, "another state at the end")
+        rests = {each.name for each in folder.iterdir()} - {"segments", "state", "snapshots"}
+        _require(not rests, f"rests: {rests}")
+        _require(snapshots.heights(folder) == [_BEGUN], "the snapshot is not kept")
+
+
 def cases() -> list[Case]:
     """Return all of them, prepared by nothing before."""
     made: list[Case] = [Journaling(), Replacing(), BackingUp(), Restoring(), Picturing()]
@@ -491,6 +536,7 @@ def cases() -> list[Case]:
             Reindexing(engine, "gone"),
             Healing(engine),
             Installing(engine),
+            Joining(engine),
         ]
     return made
 

@@ -1,0 +1,139 @@
+"""A snapshot that is on its way: on disk chunk by chunk, so that a restart goes on where it was.
+
+`snapshots/<height>.part` holds the manifest, the `decided` and the chunks that came. Each chunk is
+what the manifest says before it is written, and durable before it counts.
+"""
+
+import contextlib
+import shutil
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, Self
+
+from contracts.genesis import Genesis
+from ledger.encoding import decode
+from ledger.errors import LedgerError
+from ledger.segments import write_file
+from ledger.snapshot import MAX_FILE_BYTES, MAX_MANIFEST_BYTES, Manifest, unpack
+from ledger.store import open_store
+from node import files, installing
+from node.chain import SEGMENTS, STATE
+from node.errors import NodeError
+from node.snapshots import DECIDED, FOLDER, MANIFEST, Show, chunk_of, folder_of, heights, restore
+
+SUFFIX: Final = ".part"
+
+
+class Part:
+    """The folder of one snapshot that is fetched, and which of its chunks are there."""
+
+    def __init__(self, folder: Path) -> None:
+        """Look at what is in `folder`. Raises `LedgerError`, `NodeError`, OSError."""
+        self.folder = folder
+        encoded = _read(folder / MANIFEST, MAX_MANIFEST_BYTES)
+        self.id = sha256(encoded).digest()
+        self.manifest = decode(encoded, Manifest)
+        self._here = set[int]()
+        self.look()
+
+    @classmethod
+    def begin(cls, data: Path, manifest: bytes, decided: bytes) -> Self:
+        """Return an empty one; those that were begun before are given up."""
+        for begun in _begun(data):
+            shutil.rmtree(begun)
+        folder = folder_of(data, decode(manifest, Manifest).header.height).with_suffix(SUFFIX)
+        files.make_folder(folder)
+        files.create(folder / DECIDED, decided)
+        files.create(folder / MANIFEST, manifest)  # last: without it nothing was begun
+        files.sync_folder(folder.parent)
+        files.sync_folder(data)
+        return cls(folder)
+
+    @classmethod
+    def resume(cls, data: Path) -> Self | None:
+        """Return the one that was begun, None where none can be gone on with.
+
+        A snapshot that is whole is one too: the node ended before it was installed.
+        """
+        whole = [folder_of(data, height) for height in reversed(heights(data))]
+        for folder in [*_begun(data), *whole]:
+            try:
+                return cls(folder)
+            except (LedgerError, NodeError, OSError):
+                continue  # the node ended while it was begun, or it is damaged: it is begun again
+        return None
+
+    @property
+    def height(self) -> int:
+        """Of the block whose state it is."""
+        return self.manifest.header.height
+
+    @property
+    def count(self) -> int:
+        """How many chunks are here."""
+        return len(self._here)
+
+    @property
+    def missing(self) -> list[int]:
+        """The numbers of the chunks that are not here."""
+        return [n for n in range(len(self.manifest.chunks)) if n not in self._here]
+
+    def put(self, number: int, content: bytes) -> None:
+        """Make a chunk durable; raise `LedgerError` where it is not what the manifest says."""
+        unpack(content, self.manifest.chunks[number], f"chunk {number}")
+        files.replace(chunk_of(self.folder, number), content)
+        self._here.add(number)
+
+    def look(self) -> None:
+        """Learn which chunks are on the disk, and whole, and remove what is none."""
+        self._here = set(filter(self._is_whole, range(len(self.manifest.chunks))))
+        known = {MANIFEST, DECIDED, *(chunk_of(self.folder, n).name for n in self._here)}
+        for path in self.folder.iterdir():
+            if path.name not in known:
+                path.unlink()
+
+    def give_up(self) -> None:
+        """Remove all of it."""
+        shutil.rmtree(self.folder)
+
+    def install(self, data: Path, genesis: Genesis, engine: str | None, show: Show) -> None:
+        """Make what is whole the state in `data`, from the next opening of the chain there on.
+
+        Raises `BadSnapshot` where it is not what its header says, OSError, and what `show` raises:
+        then nothing has changed.
+        """
+
+        def fill(folder: Path) -> None:
+            with contextlib.closing(open_store(folder / STATE, engine)) as store:
+                restore(self.folder, genesis, store, show)
+            (folder / SEGMENTS).mkdir()
+            write_file(folder / SEGMENTS, self.height + 1, genesis.chain_id)
+            self._finish()
+
+        installing.prepare(data, fill)
+
+    def _finish(self) -> None:
+        """Let it be a snapshot like any other."""
+        folder = self.folder.with_suffix("")
+        if folder != self.folder:
+            shutil.rmtree(folder, ignore_errors=True)  # a damaged one, or this would be it
+            self.folder.rename(folder)
+            files.sync_folder(folder.parent)
+            self.folder = folder
+
+    def _is_whole(self, number: int) -> bool:
+        """Return whether a chunk is as the manifest says: a crash or the disk may have torn it."""
+        try:
+            content = _read(chunk_of(self.folder, number), MAX_FILE_BYTES)
+            unpack(content, self.manifest.chunks[number], f"chunk {number}")
+        except (LedgerError, NodeError, OSError):
+            return False
+        return True
+
+
+def _begun(data: Path) -> list[Path]:
+    return sorted((data / FOLDER).glob(f"*{SUFFIX}"))
+
+
+def _read(path: Path, limit: int) -> bytes:
+    return files.read_public(path, limit=limit, hint="")
