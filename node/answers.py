@@ -1,25 +1,40 @@
-"""What this node gives when peers ask: transactions, its mempool, decided blocks; each bounded."""
+"""What this node gives when peers ask: transactions, blocks, snapshots; each bounded."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from concurrent.futures import Executor
-from typing import Final, Protocol
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 from ledger.encoding import encode
 from ledger.errors import NotKept, StoreDamaged
+from ledger.snapshot import MAX_FILE_BYTES
 from ledger.transaction import Transaction
-from node import budget, clock
+from node import budget, clock, snapshots
 from node.budget import Budget, Budgets
 from node.chain import Chain
+from node.errors import NodeError
+from node.files import read_public
 from node.link import Link, Transactions
 from node.mempool import Mempool
-from node.sync import MAX_BLOCKS, Blocks, Pulled, Reply
+from node.sync import (
+    MAX_BLOCKS,
+    MAX_OFFER_BYTES,
+    Blocks,
+    Chunk,
+    Offer,
+    PullBlocks,
+    PullChunk,
+    Pulled,
+    PullSnapshot,
+    Reply,
+)
 
 MEMPOOL_S: Final = 1.0  # a mempool is sent to a peer no more often
 REPLY_BYTES: Final = 4 << 20  # all transactions of a block
 BULK_BYTES: Final = 1 << 20  # of blocks, or of a mempool: who wants more asks again
 MAX_PULLED_CALLS: Final = 4096  # of a mempool: more come with the next blocks
-MAX_UNDER_WAY: Final = 2  # answers that are read from the disk for one peer
+MAX_UNDER_WAY: Final = 2  # answers of a kind that are read from the disk for one peer
 
 
 class Source(Protocol):
@@ -33,12 +48,19 @@ class Answers:
     """The giving side of an exchange."""
 
     def __init__(
-        self, *, chain: Chain, mempool: Mempool, source: Source, budgets: Budgets, reader: Executor
+        self,
+        *,
+        chain: Chain,
+        data: Path,
+        mempool: Mempool,
+        source: Source,
+        budgets: Budgets,
+        reader: Executor,
     ) -> None:
         self._chain, self._mempool, self._source = chain, mempool, source
-        self._budgets, self._reader = budgets, reader
+        self._data, self._budgets, self._reader = data, budgets, reader
         self._mempool_sent: dict[bytes, float] = {}  # when a peer was last sent our mempool
-        self._under_way: dict[asyncio.Task[None], bytes] = {}  # for whom
+        self._under_way: dict[asyncio.Task[None], tuple[bytes, type]] = {}  # for whom, what
 
     def send(self, link: Link, reply: Reply) -> None:
         """Send an answer, at the cost of who asked."""
@@ -76,11 +98,24 @@ class Answers:
 
     def send_blocks(self, link: Link, first: int, last: int) -> None:
         """Send decided blocks, from the first on as many as fit, once they are read."""
-        key = link.peer.node_key
-        if sum(each == key for each in self._under_way.values()) >= MAX_UNDER_WAY:
-            return  # it has not taken those yet
-        task = asyncio.get_running_loop().create_task(self.reply_blocks(link, first, last))
-        self._under_way[task] = key
+        self._begin(link, PullBlocks, self.reply_blocks(link, first, last))
+
+    def send_offer(self, link: Link, most: int) -> None:
+        """Send the newest snapshot that is not above a height, once its manifest is read."""
+        self._begin(link, PullSnapshot, self.reply_offer(link, most))
+
+    def send_chunk(self, link: Link, height: int, number: int) -> None:
+        """Send a chunk of the snapshot of a height, once it is read."""
+        self._begin(link, PullChunk, self.reply_chunk(link, height, number))
+
+    def _begin(self, link: Link, kind: type, doing: Coroutine[Any, Any, None]) -> None:
+        """Answer a peer, unless it has not taken earlier answers of the kind yet."""
+        asked = (link.peer.node_key, kind)
+        if sum(each == asked for each in self._under_way.values()) >= MAX_UNDER_WAY:
+            doing.close()
+            return
+        task = asyncio.get_running_loop().create_task(doing)
+        self._under_way[task] = asked
         task.add_done_callback(self._under_way.pop)
 
     async def reply_blocks(self, link: Link, first: int, last: int) -> None:
@@ -100,6 +135,40 @@ class Answers:
             records.append(record)
         self._budgets.of(link.peer.node_key).spend(len(records) * budget.RECORD_S)
         self.send(link, Blocks(first, tuple(records), self._chain.first_body))
+
+    async def reply_offer(self, link: Link, most: int) -> None:
+        """Read the documents of our newest snapshot up to a height and send them."""
+        loop = asyncio.get_running_loop()
+        documents = await loop.run_in_executor(self._reader, self._documents, most)
+        self._budgets.of(link.peer.node_key).spend(budget.RECORD_S)
+        self.send(link, Offer(most, *documents))
+
+    async def reply_chunk(self, link: Link, height: int, number: int) -> None:
+        """Read a chunk and send it, nothing where it is not here."""
+        path = snapshots.chunk_of(snapshots.folder_of(self._data, height), number)
+        content = await asyncio.get_running_loop().run_in_executor(
+            self._reader, _content, path, MAX_FILE_BYTES
+        )
+        self._budgets.of(link.peer.node_key).spend(budget.RECORD_S)
+        self.send(link, Chunk(height, number, content))
+
+    def _documents(self, most: int) -> tuple[bytes, bytes]:
+        for height in reversed(snapshots.heights(self._data)):
+            if height <= most:
+                folder = snapshots.folder_of(self._data, height)
+                manifest = _content(folder / snapshots.MANIFEST, MAX_OFFER_BYTES)
+                decided = _content(folder / snapshots.DECIDED, MAX_OFFER_BYTES - len(manifest))
+                if manifest and decided:
+                    return manifest, decided
+        return b"", b""
+
+
+def _content(path: Path, limit: int) -> bytes:
+    """Return what is in a file, nothing where it is too long or not here: it may be removed."""
+    try:
+        return read_public(path, limit=limit, hint="")
+    except (NodeError, OSError):
+        return b""
 
 
 def _raws(found: Iterable[Transaction | None]) -> tuple[bytes, ...]:

@@ -308,6 +308,7 @@ class Api:
         """Tell where this node is."""
         require(request, *Scope)
         header, replica, seen = self._chain.header, self._replica, outlook(self._chain.state)
+        joining = replica.exchange.joining
         return web.json_response(
             {
                 "chain_id": header.chain_id.hex(),
@@ -320,6 +321,7 @@ class Api:
                 "peers": sorted(link.peer.label for link in replica.exchange.links.values()),
                 "trouble": dict(sorted(replica.exchange.trouble.items())),
                 "twins": [views.twins(each) for each in replica.exchange.twins],
+                "join": network_views.join(None if joining is None else joining.progress()),
                 "sync": network_views.sync(replica.exchange.catchup.progress()),
                 "fenced": replica.is_fenced,
                 "silence": replica.standing.silence,

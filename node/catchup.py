@@ -117,6 +117,7 @@ class Catchup:
         self._standing: dict[bytes, _Standing] = {}
         self._run: _Run | None = None
         self._told_pruned = -REPORT_S  # when it was last said that nobody keeps what is lacking
+        self.is_held = False  # no block is asked for, nor taken: the state comes otherwise
 
     # --- what peers say ----------------------------------------------------------------------
 
@@ -149,6 +150,8 @@ class Catchup:
 
         Returns whether this node asked for them, or can use them.
         """
+        if self.is_held:
+            return False
         now, standing = clock.monotonic(), self._of(key)
         asked, late = self._asked.get(key), standing.late
         due = [each.last for each in (asked, late) if each is not None and each.first == first]
@@ -187,6 +190,8 @@ class Catchup:
 
     def check(self) -> None:
         """Hand out what is next, give up on who is late, and ask for what is lacking."""
+        if self.is_held:
+            return
         now = clock.monotonic()
         for key, asked in list(self._asked.items()):
             if now >= asked.until:

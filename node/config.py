@@ -48,6 +48,13 @@ class Mode(StrEnum):
     LIGHT = "light"  # keeps and answers what concerns its member
 
 
+class Sync(StrEnum):
+    """How a node that has no data yet comes to the state of the others."""
+
+    BLOCKS = "blocks"  # executes every block from the genesis on
+    SNAPSHOT = "snapshot"  # fetches the state at one height, and executes the blocks above it
+
+
 class Address(NamedTuple):
     """Where something listens: a host name or IP address, and a TCP port."""
 
@@ -75,6 +82,7 @@ class Config:
     api_listen: Address
     admin_listen: Address  # loopback only: /livez, /readyz, /metrics
     mempool: Limits
+    sync: Sync
     store_engine: str | None  # None: the best there is
     store_cache_bytes: int
     scrub_days: int  # within which all sealed files of blocks are checked once, 0: never
@@ -180,6 +188,8 @@ KEYS: Final = (
         "how many transactions may wait"),
     Key("mempool.bytes", _between(1 << 20, 1 << 30), str(Limits().bytes),
         "how many bytes of transactions may wait"),
+    Key("sync.mode", _one_of(*Sync), '"blocks"',
+        "how a node without data begins: blocks (all from the genesis on) or snapshot"),
     Key("store.engine", _one_of(*ENGINES), '"auto"',
         "leveldb, sqlite, or auto: leveldb where plyvel is installed"),
     Key("store.cache_mb", _between(1, 65_536), "16", "memory for the state's cache, in MiB"),
@@ -236,6 +246,7 @@ def parse_config(text: bytes, path: Path) -> Config:
         api_listen=values["api.listen"],
         admin_listen=values["admin.listen"],
         mempool=Limits(values["mempool.transactions"], values["mempool.bytes"]),
+        sync=Sync(values["sync.mode"]),
         store_engine=None if engine == "auto" else engine,
         store_cache_bytes=values["store.cache_mb"] << 20,
         scrub_days=values["store.scrub_days"],

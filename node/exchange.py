@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from consensus import messages
@@ -24,6 +25,7 @@ from node.catchup import Catchup, Held
 from node.chain import Chain
 from node.evidence import EvidencePool, Telling
 from node.health import Health, PullHealth
+from node.joining import Joining
 from node.link import Channel, Link, Transactions
 from node.log import Log
 from node.mempool import Mempool
@@ -37,13 +39,17 @@ from node.standing import Standing
 from node.sync import (
     Blocks,
     Candidate,
+    Chunk,
     Head,
+    Offer,
     Pull,
     PullBlocks,
     PullCandidate,
+    PullChunk,
     Pulled,
     PullHead,
     PullMempool,
+    PullSnapshot,
     PullTransactions,
     Told,
     parse_pull,
@@ -112,6 +118,7 @@ class Exchange:
         self,
         *,
         chain: Chain,
+        data: Path,
         mempool: Mempool,
         admission: Admission,
         evidence: EvidencePool,
@@ -129,15 +136,20 @@ class Exchange:
         self.catchup = Catchup(
             height=lambda: chain.height,
             validators=lambda: chain.state.validators,
-            ask=self._ask_blocks,
+            ask=self.ask_of,
             take=self._hand_over,
-            punish=self._punish,
-            label=self._label,
+            punish=self.punish,
+            label=self.label,
             log=log,
         )
         self._budgets = Budgets()
         self.answers = Answers(
-            chain=chain, mempool=mempool, source=machine, budgets=self._budgets, reader=reader
+            chain=chain,
+            data=data,
+            mempool=mempool,
+            source=machine,
+            budgets=self._budgets,
+            reader=reader,
         )
         self._releases = Releases(
             chain, owner=roster.member_of, budgets=self._budgets, reader=reader
@@ -146,6 +158,7 @@ class Exchange:
         self._telling = Telling(evidence)
         self.network: Network | None = None
         self.checkup: Checkup | None = None
+        self.joining: Joining | None = None  # while it lasts nothing else is taken from peers
 
     @property
     def links(self) -> dict[bytes, Link]:
@@ -170,6 +183,7 @@ class Exchange:
         metrics.peers.set(len(self.links))
         metrics.twins.set(len(self.twins))
         metrics.count_progress(self.catchup.progress(), self._chain.height)
+        metrics.count_joining(None if self.joining is None else self.joining.progress())
 
     def heights(self) -> dict[bytes, int]:
         """Return the height that each linked peer is deciding, by node key."""
@@ -258,6 +272,8 @@ class Exchange:
         link.send_consensus("status", messages.encode(self._machine.status()))
         self.ask_heads()
         self.catchup.check()
+        if self.joining is not None:
+            self.joining.linked(key)
 
     def unlinked(self, link: Link) -> None:
         """Learn that a peer is gone."""
@@ -266,6 +282,8 @@ class Exchange:
         self.catchup.unlinked(link.peer.node_key)
         self._telling.forget(link.peer.node_key)
         self._machine.peer_lost()
+        if self.joining is not None:
+            self.joining.unlinked(link.peer.node_key)
 
     async def received(self, link: Link, channel: Channel, payload: bytes) -> None:
         """Take a frame of a peer. Raises `LedgerError`: the link is closed."""
@@ -279,6 +297,8 @@ class Exchange:
                 raise Mismatch("frame of a light node", "a question or transactions", channel.name)
             case Channel.CONSENSUS:
                 await self._take_message(link, payload)
+            case Channel.TRANSACTIONS if self.joining is not None:
+                pass  # they are judged by a state that is not here
             case Channel.TRANSACTIONS:
                 await self._take_transactions(link, decode(payload, Transactions))
             case Channel.PULL:
@@ -309,7 +329,9 @@ class Exchange:
             if isinstance(message, Status):
                 self._budgets.of(link.peer.node_key).spend(budget.STATUS_S)
                 self._learn_height(link, message.height, is_status=True)
-            elif not await self._verified(link, message):
+            if self.joining is not None:
+                return
+            if not isinstance(message, Status) and not await self._verified(link, message):
                 return
         except ConsensusError as error:
             raise Mismatch("consensus message", "a well-formed one", str(error)) from None
@@ -356,6 +378,11 @@ class Exchange:
             case Blocks(first, records, kept_from):
                 if self.catchup.came(link.peer.node_key, first, records, kept_from):
                     spent.spend(-len(payload) * budget.BYTE_S)  # it serves us
+            case Offer() | Chunk() as reply:
+                if self.joining is not None and self.joining.came(link.peer.node_key, reply):
+                    spent.spend(-len(payload) * budget.BYTE_S)
+            case Told() if self.joining is not None:
+                pass
             case Told(evidence):
                 for data in evidence:  # of a signature's length each, at the most
                     if await self._evidence.heard(data, self._worker):
@@ -371,6 +398,10 @@ class Exchange:
                     self.answers.send(link, Candidate(outline))
             case PullBlocks(first, last):
                 self.answers.send_blocks(link, first, last)
+            case PullSnapshot(most):
+                self.answers.send_offer(link, most)
+            case PullChunk(height, number):
+                self.answers.send_chunk(link, height, number)
             case PullHealth():
                 if self.checkup is not None:
                     self._budgets.of(link.peer.node_key).spend(budget.STATUS_S)
@@ -398,7 +429,8 @@ class Exchange:
         """Learn that the blocks handed out are executed, or at which fault that ended."""
         self.catchup.taken(fault)
 
-    def _ask_blocks(self, key: bytes, wanted: PullBlocks) -> bool:
+    def ask_of(self, key: bytes, wanted: Pull) -> bool:
+        """Ask a peer for something; return whether there is a link to ask on."""
         link = self.links.get(key)
         if link is not None:
             link.send_pull(encode(wanted))
@@ -407,11 +439,13 @@ class Exchange:
     def _hand_over(self, held: Held) -> None:
         self._machine.take_blocks(held)
 
-    def _punish(self, key: bytes, fault: str) -> None:
+    def punish(self, key: bytes, fault: str) -> None:
+        """End the link to a peer that lied, and talk to it no more for a while."""
         if self.network is not None:
             self.network.penalise(key, fault)
 
-    def _label(self, key: bytes) -> str:
+    def label(self, key: bytes) -> str:
+        """Return what people call a peer."""
         known = None if self.network is None else self.network.peers.get(key)
         return key.hex() if known is None else known.label
 

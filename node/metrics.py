@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from contracts.execute import Executed
 from ledger.entry import APPLIED
 from node.catchup import Progress
+from node.joining import JoinProgress
 from node.mempool import Mempool
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -80,6 +81,18 @@ class Disk:
         self._damaged.set_function(lambda: bool(damage()))
 
 
+class Joins:
+    """How far a node that joins by a snapshot has come; all 0 where it does not."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.height = Gauge(
+            "depoli_join_height", "Height of the snapshot that is fetched", registry=registry
+        )
+        self.chunks = Gauge("depoli_join_chunks", "Chunks that it has", registry=registry)
+        self.here = Gauge("depoli_join_chunks_here", "Those that are here", registry=registry)
+        self.bytes = Gauge("depoli_join_bytes", "What was fetched since start", registry=registry)
+
+
 class Metrics:
     """The figures of one node, in a registry of their own."""
 
@@ -101,6 +114,7 @@ class Metrics:
             "How fast it catches up, 0: it is not behind",
             registry=registry,
         )
+        self.joins = Joins(registry)
         self.versions = Versions(registry)
         self.snapshots = Snapshots(registry)
         self.fenced = Gauge(
@@ -152,6 +166,13 @@ class Metrics:
         """Show how far this node is behind, if it is."""
         self.sync_target.set(height if progress is None else progress.target)
         self.sync_rate.set(0 if progress is None else progress.blocks_per_s)
+
+    def count_joining(self, progress: JoinProgress | None) -> None:
+        """Show how far a snapshot has come, if one is fetched."""
+        self.joins.height.set((progress and progress.height) or 0)
+        self.joins.chunks.set(progress.of if progress else 0)
+        self.joins.here.set(progress.chunks if progress else 0)
+        self.joins.bytes.set(progress.fetched_bytes if progress else 0)
 
     def count_block(self, executed: Executed) -> None:
         """Count a decided block."""

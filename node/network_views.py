@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ledger.plain import plain
 from ledger.validators import Validator
 from node.catchup import Progress
+from node.joining import JoinProgress
 from node.upgrade import Outlook
 
 
@@ -32,6 +33,22 @@ def sync(progress: Progress | None) -> dict[str, object] | None:
         "height": progress.height,
         "target": progress.target,
         "blocks_per_s": progress.blocks_per_s,
+        "left_s": progress.left_s,
+        "peers": list(progress.peers),
+        "avoided": progress.avoided,
+    }
+
+
+def join(progress: JoinProgress | None) -> dict[str, object] | None:
+    """Return how far a node that joins by a snapshot has come; None where it does not."""
+    if progress is None:
+        return None
+    return {
+        "doing": progress.doing,
+        "height": progress.height,
+        "chunks_here": progress.chunks,
+        "chunks": progress.of,
+        "bytes": progress.fetched_bytes,
         "left_s": progress.left_s,
         "peers": list(progress.peers),
         "avoided": progress.avoided,

@@ -179,9 +179,9 @@ class Replica:
 
     def not_ready(self) -> list[str]:
         """Return why this node should get no traffic; nothing where it is ready."""
-        reasons: list[str] = []
-        validators, links = self.state.validators, self.exchange.links
-        own = self._pledges.index is not None
+        joining, validators = self.exchange.joining, self.state.validators
+        reasons = [] if joining is None else [joining.words]
+        own, links = self._pledges.index is not None, self.exchange.links
         linked = own + sum(v.node_key in links for v in validators.members)
         if linked < validators.quorum:
             links_said = f"{linked} of {len(validators)} validators linked"

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import importlib.metadata
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -21,12 +21,13 @@ from node.admission import Admission
 from node.album import Album
 from node.api import Api
 from node.chain import Chain
-from node.config import Config, Mode
+from node.config import Config, Mode, Sync
 from node.doctor.checkup import Checkup
 from node.evidence import FILE_NAME as EVIDENCE_FILE
 from node.evidence import EvidencePool
 from node.exchange import Exchange
 from node.health import Room
+from node.joining import Joined, Joining
 from node.journal import UNKNOWN_FENCE, Journal
 from node.kept import KeptFile
 from node.keystore import NodeKeys
@@ -37,6 +38,7 @@ from node.mempool import Mempool
 from node.metrics import Metrics
 from node.notary import Notary
 from node.p2p import Network
+from node.peers import Peers
 from node.pledges import Pledges
 from node.replica import Replica
 from node.roster import Roster
@@ -53,8 +55,25 @@ async def serve(config: Config, keys: NodeKeys) -> None:
     log = Log(config.log_level)
     text = ceremony.read(config.genesis)
     genesis = ceremony.parse_genesis(text, config.genesis)
+    lock = DirectoryLock(config.data)
+    try:
+        while True:
+            try:
+                await _serve(config, keys, text, genesis, log)
+            except Joined as joined:
+                gc.unfreeze()
+                log.info("node begins again, with the snapshot", height=joined.height)
+            else:
+                return
+    finally:
+        lock.release()
+
+
+async def _serve(
+    config: Config, keys: NodeKeys, text: bytes, genesis: SignedGenesis, log: Log
+) -> None:
+    """Run a node over the data that it has. Raises `Joined` where it has others now."""
     with contextlib.ExitStack() as closing:
-        closing.callback(DirectoryLock(config.data).release)
         try:
             node = _assemble(config, keys, genesis, closing, log)
         except UnknownVersion as outdated:
@@ -71,10 +90,8 @@ async def serve(config: Config, keys: NodeKeys) -> None:
         log.info("node starts", height=node.chain.height, chain_id=genesis.chain_id)
         try:
             async with asyncio.TaskGroup() as tasks:
-                running = [
-                    tasks.create_task(each)
-                    for each in (node.replica.run(), node.network.run(), node.scrub.run())
-                ]
+                parts = (node.replica.run(), node.network.run(), node.scrub.run(), node.join())
+                running = [tasks.create_task(each) for each in parts]
                 running += [
                     tasks.create_task(serve_http(application, address, key=key))
                     for application, address, key in doors
@@ -86,7 +103,8 @@ async def serve(config: Config, keys: NodeKeys) -> None:
                     task.cancel()
         except BaseExceptionGroup as group:
             error = first_error(group)
-            log_end(log, error)
+            if not isinstance(error, Joined):
+                log_end(log, error)
             raise error from group
     log.info("node stopped", height=node.chain.height)
 
@@ -109,6 +127,14 @@ class Node:
     log: Log
     reader: Executor
     scrub: Scrub
+
+    async def join(self) -> None:
+        """Return when the state is to come from blocks; raise `Joined` when it came otherwise."""
+        exchange = self.replica.exchange
+        if exchange.joining is not None:
+            await exchange.joining.run()
+            exchange.joining, exchange.catchup.is_held = None, False
+            exchange.catchup.check()
 
 
 def _assemble(
@@ -147,6 +173,7 @@ def _assemble(
     roster = Roster(chain, genesis.genesis, config.peers)
     exchange = Exchange(
         chain=chain,
+        data=config.data,
         mempool=mempool,
         admission=admission,
         evidence=evidence,
@@ -162,14 +189,49 @@ def _assemble(
     checkup = Checkup(config.data, room.least_bytes, keys.node.public, *known)
     replica.connect(exchange, admission)
     evidence.added = lambda: replica.transactions_added(())
-    album = Album(config.data, chain, metrics, log, room.shortage)
-    closing.callback(album.close)
-    chain.block_added = album.block_added
+    album = closing.enter_context(_album(config, chain, metrics, log, room))
     admission.network, exchange.network, exchange.checkup = network, network, checkup
+    _join(config, keys, genesis, chain, exchange, log)
     parts = (chain, mempool, admission, replica, pledges, evidence, network, checkup, album)
     metrics.disk.watch(room.free_bytes, room.least_bytes, lambda: chain.damage)
     scrub = Scrub(config.data, chain, config.scrub_days, metrics=metrics, log=log, reader=reader)
     return Node(*parts, Notary(chain, keys.checkpoint), metrics, log, reader, scrub)
+
+
+@contextlib.contextmanager
+def _album(config: Config, chain: Chain, metrics: Metrics, log: Log, room: Room) -> Iterator[Album]:
+    """Make snapshots of the chain as it grows, until the end."""
+    with contextlib.closing(Album(config.data, chain, metrics, log, room.shortage)) as album:
+        chain.block_added = album.block_added
+        yield album
+
+
+def _join(
+    config: Config,
+    keys: NodeKeys,
+    genesis: SignedGenesis,
+    chain: Chain,
+    exchange: Exchange,
+    log: Log,
+) -> None:
+    """Let a node without data begin with a snapshot of others, where it is set up so."""
+    if config.sync is not Sync.SNAPSHOT:
+        return
+    if chain.height > 0:
+        log.info("sync.mode changes nothing: the node has data", height=chain.height)
+        return
+    exchange.catchup.is_held = True
+    exchange.joining = Joining(
+        Peers(ask=exchange.ask_of, punish=exchange.punish, label=exchange.label, log=log),
+        data=config.data,
+        chain_id=genesis.chain_id,
+        validators=genesis.genesis.validator_set,
+        own=keys.node.public,
+        install=lambda part, show: part.install(
+            config.data, genesis.genesis, config.store_engine, show
+        ),
+        log=log,
+    )
 
 
 def _open_files(

@@ -1,4 +1,4 @@
-"""What nodes ask of each other beside votes: transactions, candidate blocks, and decided blocks."""
+"""What nodes ask of each other beside votes: transactions, blocks, and snapshots of the state."""
 
 from typing import Annotated, Final, TypeAlias, cast
 
@@ -11,6 +11,7 @@ from ledger.block import MAX_EVIDENCE, CommittedBlock, Evidence, Height, Outline
 from ledger.certificate import CommitCertificate
 from ledger.encoding import U63_MAX, Struct, decode
 from ledger.errors import LedgerError, Mismatch
+from ledger.snapshot import MAX_CHUNKS, MAX_FILE_BYTES
 from ledger.transaction import MAX_TRANSACTION_BYTES
 from ledger.validators import Bytes32
 from node.applied import Applied
@@ -19,6 +20,9 @@ from node.health import Health, PullHealth
 
 MAX_BLOCKS: Final = 256  # that are asked for at once; an answer may be shorter, by bytes
 MAX_RECORD_BYTES: Final = 8 << 20
+MAX_OFFER_BYTES: Final = (8 << 20) - 1024  # manifest and `Decided` of a snapshot, in one frame
+
+ChunkNumber = Annotated[int, msgspec.Meta(ge=0, lt=MAX_CHUNKS)]
 
 
 class PullTransactions(Struct, tag=1):
@@ -48,8 +52,28 @@ class PullHead(Struct, tag=6):
     """Send how far you are, and what you last heard my consensus key sign."""
 
 
+class PullSnapshot(Struct, tag=10):
+    """Send what you offer as your newest snapshot that is not above this height."""
+
+    most: Height
+
+
+class PullChunk(Struct, tag=11):
+    """Send one chunk of your snapshot of this height."""
+
+    height: Height
+    number: ChunkNumber
+
+
 Pull: TypeAlias = (
-    PullTransactions | PullCandidate | PullBlocks | PullMempool | PullHead | PullHealth
+    PullTransactions
+    | PullCandidate
+    | PullBlocks
+    | PullMempool
+    | PullHead
+    | PullHealth
+    | PullSnapshot
+    | PullChunk
 )
 
 
@@ -96,7 +120,23 @@ class Told(Struct, tag=8):
     evidence: Annotated[tuple[Evidence, ...], msgspec.Meta(min_length=1, max_length=MAX_EVIDENCE)]
 
 
-Reply: TypeAlias = Pulled | Candidate | Blocks | Head | Health | Told
+class Offer(Struct, tag=10):
+    """A snapshot: its manifest, and the `Decided` by which it is trusted; both empty: none here."""
+
+    most: Height  # as it was asked for
+    manifest: Annotated[bytes, msgspec.Meta(max_length=MAX_OFFER_BYTES)]
+    decided: Annotated[bytes, msgspec.Meta(max_length=MAX_OFFER_BYTES)]
+
+
+class Chunk(Struct, tag=11):
+    """A compressed chunk of a snapshot; empty: it is not here."""
+
+    height: Height
+    number: ChunkNumber
+    data: Annotated[bytes, msgspec.Meta(max_length=MAX_FILE_BYTES)]
+
+
+Reply: TypeAlias = Pulled | Candidate | Blocks | Head | Health | Told | Offer | Chunk
 
 
 def parse_pull(payload: bytes) -> Pull:

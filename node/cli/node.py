@@ -272,16 +272,15 @@ def confirm(
 
 def status_text(value: Mapping[str, Any]) -> str:
     """Return the status for people: what holds several things, in a line for each."""
-    trouble, twins, sync = value["trouble"], value["twins"], value["sync"]
+    trouble, twins = value["trouble"], value["twins"]
     shown = {
         **value,
         "time": moment(value["time"]),
         "peers": value["peers"] or "none",
         "trouble": f"{len(trouble)} not linked" if trouble else "none",
         "twins": "two nodes with one key" if twins else "none",
-        "sync": "none"
-        if sync is None
-        else ", ".join(f"{name} {each}" for name, each in sync.items()),
+        "join": _parts(value["join"]),
+        "sync": _parts(value["sync"]),
         "silence": value["silence"] or "none",
         "snapshot": _snapshot_text(**value["snapshot"]),
         "upgrade": value.get("upgrade") or "none",
@@ -298,6 +297,10 @@ def status_text(value: Mapping[str, Any]) -> str:
 def _snapshot_text(height: int, failure: str) -> str:
     newest = f"of block {height}" if height else "none"
     return f"{newest}; the last one failed, {failure}" if failure else newest
+
+
+def _parts(value: Mapping[str, Any] | None) -> str:
+    return "none" if value is None else ", ".join(f"{name} {each}" for name, each in value.items())
 
 
 def _parse_peer(text: str) -> tuple[str, Address]:

@@ -19,7 +19,8 @@ from ledger.keys import Role, Signer, key_id
 from ledger.transaction import Transaction, Unsigned
 from node import server, testnet
 from node.api import Api
-from node.config import Address, Config, Mode
+from node.config import Address, Config, Mode, Sync
+from node.joining import Joined
 from node.keystore import NodeKeys
 from node.log import Level, Log
 from node.mempool import Limits
@@ -84,6 +85,7 @@ class Node:
         self.cluster, self.label = cluster, label
         self.data = cluster.folder / label
         self.log = io.StringIO()
+        self.sync = Sync.BLOCKS
         self.parts: server.Node | None = None
         self._closing = contextlib.ExitStack()
         self._running: asyncio.Task[None] | None = None
@@ -117,6 +119,7 @@ class Node:
             api_listen=Address("127.0.0.1", 1),
             admin_listen=Address("127.0.0.1", 1),
             mempool=Limits(),
+            sync=self.sync,
             store_engine=None,
             store_cache_bytes=1 << 20,
             scrub_days=0,
@@ -141,13 +144,21 @@ class Node:
         return self.parts
 
     def start(self) -> None:
-        """Run the node in the background."""
-        parts = self.assemble()
+        """Run the node in the background; it begins again where it has joined by a snapshot."""
+        self.assemble()
 
         async def run() -> None:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(parts.replica.run())
-                tasks.create_task(parts.network.run())
+            while True:
+                try:
+                    async with asyncio.TaskGroup() as tasks:
+                        tasks.create_task(self.running.replica.run())
+                        tasks.create_task(self.running.network.run())
+                        tasks.create_task(self.running.join())
+                except BaseExceptionGroup as group:
+                    if group.subgroup(Joined) is None:
+                        raise
+                    self._closing.close()
+                    self.assemble()
 
         self._running = asyncio.get_running_loop().create_task(run())
 

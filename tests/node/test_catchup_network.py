@@ -32,9 +32,9 @@ Reply = Callable[[Link, int, int], Awaitable[None]]
 def grow(node: Node, count: int) -> None:
     """Let a node's chain grow by blocks that a quorum decided."""
     cluster, chain = node.cluster, node.running.chain
-    for number in range(count):
+    for _ in range(count):
         executed, _ = chain.build(
-            [prescription(cluster.genesis, number)],
+            [prescription(cluster.genesis, chain.height)],
             time=cluster.genesis.genesis.time,
             proposer=cluster.genesis.genesis.members[0].id,
             built_round=0,

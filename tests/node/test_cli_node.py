@@ -85,7 +85,7 @@ def test_a_status_is_for_people() -> None:
     place = "127.0.0.1:1"
     well = {
         "height": 7, "time": 1_800_000_000, "peers": ["b"], "trouble": {}, "twins": [],
-        "sync": None, "silence": "", "snapshot": {"height": 0, "failure": ""},
+        "join": None, "sync": None, "silence": "", "snapshot": {"height": 0, "failure": ""},
     }  # fmt: skip
     shown = status_text(well)
     assert "2027-01-15 08:00:00 UTC" in shown
@@ -100,6 +100,7 @@ def test_a_status_is_for_people() -> None:
             {"label": None, "places": [place], "told_by": "a"},
             {"label": "b", "places": [place, "127.0.0.1:2"], "told_by": None},
         ],
+        "join": {"doing": "fetches a snapshot", "height": 9},
         "sync": {"height": 7, "target": 90},
     }
     assert status_text(ill).splitlines()[-3:] == [

@@ -35,7 +35,7 @@ from ledger.keys import Role
 from ledger.turns import Turns
 from ledger.validators import ValidatorSet
 from node import clock, server
-from node.config import Address, Config, Mode
+from node.config import Address, Config, Mode, Sync
 from node.initialise import _begin_journal
 from node.journal import Kind, Record
 from node.keystore import NodeKeys
@@ -364,6 +364,7 @@ class Machine:
             api_listen=nowhere,
             admin_listen=nowhere,
             mempool=Limits(),
+            sync=Sync.BLOCKS,
             store_engine="sqlite",
             store_cache_bytes=1 << 20,
             scrub_days=0,
