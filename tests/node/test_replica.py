@@ -381,8 +381,8 @@ def test_a_damaged_block_is_given_to_nobody_and_named_to_the_operator(tmp_path: 
             path = next((node.data / "segments").glob("*.seg"))
             content = bytearray(path.read_bytes())
             content[100] ^= 1
-            path.write_bytes(content)
             assert node.running.chain.damage == ""
+            path.write_bytes(content)
             link = next(iter(node.running.network.links.values()))
             sent: list[object] = []
             answers = node.running.replica.exchange.answers
