@@ -41,6 +41,7 @@ from node.link import Link
 FIRST_BYTES: Final = 1 << 20  # of entries in an answer: who is told that there are more asks
 MOST_BYTES: Final = 6 << 20  # up to a height that the asker named: the entries of a block and more
 AT_ONCE: Final = 64  # entries looked up together
+ENTRY_BYTES: Final = 128  # of one, beside its call
 MAX_UNDER_WAY: Final = 2  # answers that are read for one light node
 HEAD_S: Final = 20e-6  # to find the head of one member at an older height
 ENTRY_S: Final = 50e-6
@@ -106,7 +107,7 @@ class Releases:
     def _seen(self, member: bytes, header: Header, heads: Heads, changes: int) -> Seen:
         certificate = self._chain.certificate
         if certificate is None or certificate.height != header.height:
-            certificate = self._chain.block(header.height).certificate
+            certificate = self._chain.head(header.height).certificate
         after = self._chain.changes(header.height)[changes : changes + MAX_CHANGES]
         return Seen(header, certificate, heads.prove(member), heads.prove(EVERYONE), after)
 
@@ -115,7 +116,7 @@ class Releases:
         header, heads, cost = state.header, state.heads, 0.0
         room = MOST_BYTES if pull.until else FIRST_BYTES
         if 0 < pull.until < header.height:
-            header = self._chain.block(pull.until).block.header
+            header = self._chain.head(pull.until).header
             heads = self._chain.heads_at(pull.until)
             cost = HEAD_S * sum(1 for _ in heads.items())
         if header.height == 0:
@@ -132,9 +133,10 @@ class Releases:
         while head is not None and after + len(found) < head.count and room > 0:
             here = after + len(found)
             limit = min(AT_ONCE, head.count - here)
-            for _, entry in self._chain.entries_concerning(member, after=here, limit=limit):
-                room -= len(entry.call) + 128
-                found.append(entry)
+            more = self._chain.entries_concerning(member, after=here, limit=limit)
+            found += (entry for _, entry in more)
+            room -= sum(len(entry.call) + ENTRY_BYTES for _, entry in more)
+            assert more, "the index lacks entries up to a head"
         return tuple(found)
 
     def _proofs(self, member: bytes, pull: PullProofs) -> tuple[Proofs, float]:
@@ -142,7 +144,8 @@ class Releases:
         numbers = self._chain.index.concerning(member, after=pull.after, limit=pull.number)
         size = state.header.log_size
         numbers = [number for number in numbers if number < size]
-        if not numbers:
+        # Of the last one below the snapshot that a node began with, it does not know the number.
+        if not numbers or (numbers[0] == 0 and self._chain.first_height > 1):
             return Proofs(None, pull.after, ()), budget.RECORD_S
         seen = self._seen(member, state.header, state.heads, pull.changes)
         places = tuple(

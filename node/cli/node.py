@@ -282,9 +282,10 @@ def status_text(value: Mapping[str, Any]) -> str:
         "join": _parts(value["join"]),
         "sync": _parts(value["sync"]),
         "silence": value["silence"] or "none",
-        "snapshot": _snapshot_text(**value["snapshot"]),
         "upgrade": value.get("upgrade") or "none",
     }
+    if "snapshot" in value:  # a light node makes none
+        shown["snapshot"] = _snapshot_text(**value["snapshot"])
     lines = [f"{label}: {printable(why)}" for label, why in trouble.items()]
     for twin in twins:
         whose = "the key of this node" if twin["label"] is None else f"the key of {twin['label']}"

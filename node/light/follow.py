@@ -6,6 +6,7 @@ and held to it; who does not answer, or does not keep what we lack, is passed ov
 """
 
 import asyncio
+import random
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -95,6 +96,7 @@ class Follower:
         self.downloaded = 0
         self._asked: _Asked | None = None
         self._first: bytes | None = None  # the peer whose every block we want to hear of
+        self._heights: dict[bytes, int] = {}  # of the newest true header that each peer told
         self._budgets = Budgets()
         self._avoided = Penalties(AVOIDED_S, MAX_AVOIDED_S)
         self._busy = asyncio.Lock()  # the record is changed by one answer at a time
@@ -166,6 +168,13 @@ class Follower:
         record = self._record
         self._ask(key, PullHistory(record.own, record.everyone, until, record.tip.changes))
 
+    def _ahead(self, last: bytes) -> bytes:
+        """Return a peer that is above us, one that was not asked last where there is one."""
+        keys = [link.peer.node_key for link in self.links]
+        ahead = [key for key in keys if self._heights.get(key, 0) > self._record.height]
+        fit = [key for key in ahead if key != last and not self._avoided.left(key)]
+        return random.sample(fit, 1)[0] if fit else last
+
     def _avoid(self, key: bytes, reason: str) -> None:
         seconds = self._avoided.add(key, reason)
         label = self._label(key)
@@ -184,6 +193,9 @@ class Follower:
         record = self._record
         link.send_pull(encode(PullHeader(record.height, record.tip.changes)))
         self._outbox.send_again([link], at_once=True)
+        for member, inquiry in self._inquiries.items():
+            if inquiry.answer is None:
+                link.send_pull(encode(PullMember(member)))
 
     def unlinked(self, link: Link) -> None:
         """Learn that a peer is gone: what it was asked for another is asked for."""
@@ -192,6 +204,7 @@ class Follower:
             self._asked = None
         if self._first == key:
             self._first = None
+        self._heights.pop(key, None)
         if self._halted is not None and not self._halted.done():
             self._poll()
 
@@ -242,6 +255,7 @@ class Follower:
             self._again(key)
             return
         self._changed()
+        self._heights[key] = seen.header.height
         if is_there:
             self._outbox.arrived(())
         elif self._asked is None or isinstance(self._asked.pull, PullProofs):
@@ -274,8 +288,8 @@ class Follower:
             return
         self._changed()
         self._outbox.arrived(entries)
-        if asked.pull.until:
-            self._ask_history(key)
+        if asked.pull.until:  # there is more: of another peer, or one could dole it out for ever
+            self._ask_history(self._ahead(key))
         elif self._record.tip.placed < self._record.own:
             record = self._record
             self._ask(key, PullProofs(record.tip.placed, MAX_PROOFS, record.tip.changes))
@@ -286,6 +300,9 @@ class Follower:
             return
         self._asked = None
         record = self._record
+        if proofs.seen is None:
+            self._avoid(key, "it does not know where our entries are in the log")
+            return
         try:
             taken = await self._in_worker(record.take_proofs, proofs)
         except Incomplete:
@@ -324,6 +341,7 @@ class Follower:
             async with asyncio.timeout(seconds):
                 await inquiry.agreed.wait()
         except TimeoutError:
+            self._inquiries.pop(member, None)
             raise NotVouched(_most(inquiry), needed) from None
         assert inquiry.answer is not None  # that it is there is what was waited for
         return inquiry.answer

@@ -17,6 +17,17 @@ from ledger.keys import Role
 from node import answers, budget
 from node.catchup import FIRST_RANGE, Held
 from node.exchange import Exchange
+from node.light.messages import (
+    MemberRecord,
+    NewestHeader,
+    Proofs,
+    PullHeader,
+    PullHistory,
+    PullMember,
+    PullProofs,
+    Told,
+)
+from node.light.messages import parse_reply as parse_light_reply
 from node.link import Channel, Hello, Link, Peer, Transactions
 from node.p2p import Network
 from node.sync import (
@@ -30,7 +41,7 @@ from node.sync import (
     parse_pull,
     parse_reply,
 )
-from tests.chainmaker import key_of
+from tests.chainmaker import key_of, member_of
 from tests.node.cluster import LABELS, Cluster, Node, prescription, run, until, within
 from tests.node.evil import double_prepare
 
@@ -367,6 +378,53 @@ def test_who_asks_for_what_was_pruned_is_told_from_where_on_blocks_are_kept(desk
             assert parse_reply(desk.link.replies.pop()) == Blocks(first, records, 3)
 
     run(ask())
+
+
+def test_a_light_node_is_told_what_it_asks_for_and_nothing_else(desk: Desk) -> None:
+    async def follow() -> None:
+        desk.grow(3)
+        link = desk.link
+        link.is_light = True
+        desk.exchange.linked(cast("Link", link))
+        assert (link.consensus, link.pulls) == ([], [])
+        releases = desk.exchange._releases
+        for pull, kind in (
+            (PullHeader(0, 0), NewestHeader),
+            (PullHeader(3, 0), NewestHeader),
+            (PullHistory(0, 0, 2, 0), Told),
+            (PullProofs(0, 9, 0), Proofs),
+            (PullMember(member_of("shop-a")), MemberRecord),
+        ):
+            await desk.receive(Channel.PULL, encode(pull))
+            await until(lambda: not releases._under_way, "it does not answer")
+            assert isinstance(parse_light_reply(link.replies.pop()), kind)
+        for _ in range(1000):
+            await desk.receive(Channel.PULL, encode(PullHistory(0, 0, 0, 0)))
+            assert len(releases._under_way) <= answers.MAX_UNDER_WAY
+        await until(lambda: not releases._under_way, "it answers for ever")
+        for channel, payload in (
+            (Channel.CONSENSUS, encode(desk.vote(4))),
+            (Channel.REPLY, encode(Blocks(1, ()))),
+            (Channel.PULL, encode(PullBlocks(1, 3))),  # it may not ask as a whole node does
+        ):
+            with pytest.raises(LedgerError):
+                await desk.receive(channel, payload)
+        desk.exchange.unlinked(cast("Link", link))
+        assert desk.ear.lost == 0  # it was none of those who agree
+
+    run(follow())
+
+
+def test_what_was_pruned_is_not_released_to_a_light_node_either(desk: Desk) -> None:
+    desk.grow(4)
+    chain = desk.node.running.chain
+    chain._segments.seal()
+    list(chain._segments.prune(3))
+    releases, shop = desk.exchange._releases, member_of("shop-a")
+    assert releases.reply(shop, PullHistory(0, 0, 0, 0))[0] == Told(None, (), ())
+    told, _ = releases.reply(shop, PullHistory(2, 0, 0, 0))
+    assert isinstance(told, Told)
+    assert [entry.height for entry in told.own] == [3, 4]
 
 
 def test_no_more_answers_are_made_at_once_than_links_can_take(desk: Desk) -> None:

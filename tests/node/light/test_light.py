@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import unused_port
+from aiohttp.test_utils import TestClient, TestServer, unused_port
 
 from contracts.calls import ClaimAccept, ClaimSubmit, Leg, Mark, MarkLock, Part, PrescriptionCommit
 from contracts.commitment import lock_of, mark_of
@@ -21,15 +21,24 @@ from ledger.encoding import encode
 from ledger.keys import Role
 from ledger.receipt import parse_json
 from ledger.transaction import Transaction, created_id
+from node.cli.node import status_text
 from node.config import Address, Mode
-from node.light import server
-from node.light.messages import LightPull, LightReply, Told
+from node.light import api, follow, server
+from node.light.messages import (
+    LightPull,
+    LightReply,
+    MemberRecord,
+    NewestHeader,
+    PullHistory,
+    Told,
+)
 from node.light.server import LightNode
 from node.log import Level, Log
 from node.releases import Releases
 from node.tokens import Scope
 from tests.chainmaker import amount_of, key_of, member_of, some_bytes
 from tests.node.cluster import (
+    ALONE,
     OBSERVER,
     Cluster,
     book_of,
@@ -179,7 +188,7 @@ def test_a_day_of_a_light_node(tmp_path: Path) -> None:
                 assert status == 501
                 assert member_of(OBSERVER).hex() in problem["detail"]
                 status, told, _ = await light.ask("/v1/status")
-                assert told["mode"] == "light"
+                assert "mode                  light" in status_text(told)
                 assert told["peers"] == sorted(cluster.labels)
                 assert told["stale"] is None
             # What the peers said of it: it is in the way of nobody, and is sent nothing unasked.
@@ -188,21 +197,45 @@ def test_a_day_of_a_light_node(tmp_path: Path) -> None:
     run(test())
 
 
+Lie = Callable[[LightReply], LightReply]
+
+
 @contextlib.contextmanager
-def lying(monkeypatch: pytest.MonkeyPatch, liar: Releases) -> Any:  # noqa: ANN401
-    """Let one node hold the last entry but one back from every answer."""
+def lying(monkeypatch: pytest.MonkeyPatch, lies: Mapping[Releases, Lie]) -> Iterator[None]:
+    """Let nodes answer light nodes otherwise than is true."""
     honest = Releases.reply
 
     def reply(self: Releases, member: bytes, pull: LightPull) -> tuple[LightReply, float]:
         answer, cost = honest(self, member, pull)
-        if self is liar and isinstance(answer, Told) and len(answer.own) > 1:
-            kept = (*answer.own[:-2], answer.own[-1])
-            answer = msgspec.structs.replace(answer, own=kept)
-        return answer, cost
+        return (lies[self](answer) if self in lies else answer), cost
 
     with monkeypatch.context() as patched:
         patched.setattr(Releases, "reply", reply)
         yield
+
+
+def releases_of(cluster: Cluster, label: str) -> Releases:
+    return cluster[label].running.replica.exchange._releases
+
+
+def without_one(answer: LightReply) -> LightReply:
+    """Hold the last entry but one back."""
+    if isinstance(answer, Told) and len(answer.own) > 1:
+        return msgspec.structs.replace(answer, own=(*answer.own[:-2], answer.own[-1]))
+    return answer
+
+
+def without_news(answer: LightReply) -> LightReply:
+    """Say that there is no newer block."""
+    return NewestHeader(None) if isinstance(answer, NewestHeader) else answer
+
+
+def with_another_key(answer: LightReply) -> LightReply:
+    """Say of members that they have other keys."""
+    if isinstance(answer, MemberRecord) and answer.pairs:
+        key, value = answer.pairs[-1]
+        return MemberRecord(answer.member, (*answer.pairs[:-1], (key, bytes(len(value)))))
+    return answer
 
 
 def test_a_peer_that_holds_an_entry_back_is_named_and_another_is_asked(
@@ -213,8 +246,7 @@ def test_a_peer_that_holds_an_entry_back_is_named_and_another_is_asked(
             ids = [await claim(cluster, name) for name in ("one", "two", "three")]
             height = await cluster.until_level()
             liar = cluster.labels[1]
-            exchange = cluster[liar].running.replica.exchange
-            with lying(monkeypatch, exchange._releases):
+            with lying(monkeypatch, {releases_of(cluster, liar): without_one}):
                 async with Light(cluster, (liar,)).running() as light:  # it is asked alone
                     await until(lambda: bool(light.events("answer refused")), "the lie is believed")
                     assert light.node.record.height == 0
@@ -276,3 +308,145 @@ def test_it_says_when_it_is_stale_and_goes_on_where_it_was(tmp_path: Path) -> No
                 assert "no peer is linked" in light.node.staleness.not_ready()
 
     run(test())
+
+
+def test_a_block_that_one_peer_keeps_back_comes_from_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cluster:
+            await claim(cluster, "one")
+            liars = {releases_of(cluster, label): without_news for label in cluster.labels[:3]}
+            with lying(monkeypatch, liars):
+                async with Light(cluster).running() as light:
+                    await light.until_height(await cluster.until_level())
+                    await claim(cluster, "two")
+                    await claim(cluster, "three")
+                    await until(lambda: light.node.record.own == 3, "what is new does not come")
+
+    run(test())
+
+
+def test_a_peer_that_does_not_answer_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cluster:
+            await claim(cluster, "one")
+            height = await cluster.until_level()
+            monkeypatch.setattr(follow, "PATIENCE_S", 0.2)
+            honest = Releases._history
+            asked: list[Releases] = []
+
+            def silent(self: Releases, member: bytes, pull: PullHistory) -> tuple[Told, float]:
+                asked.append(self)
+                if self is asked[0]:
+                    raise ValueError("it fails")  # as a node with a fault
+                return honest(self, member, pull)
+
+            monkeypatch.setattr(Releases, "_history", silent)
+            async with Light(cluster).running() as light:
+                await light.until_height(height)
+                (told,) = light.events("peer passed over")
+                assert "no answer" in told["reason"]
+                assert len(set(asked)) == 2
+
+    run(test())
+
+
+def test_keys_of_members_are_those_that_enough_validators_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cluster:
+            await claim(cluster, "one")
+            path = f"/v1/members/{member_of('shop-a').hex()}"
+            monkeypatch.setattr(api, "VOUCH_S", 0.5)
+            one = {releases_of(cluster, cluster.labels[0]): with_another_key}
+            with lying(monkeypatch, one):
+                async with Light(cluster).running() as light:
+                    await light.until_height(1)
+                    await until(lambda: len(light.node.follower.links) == 4, "not all are linked")
+                    status, found, _ = await light.ask(path)
+                    assert status == 200
+                    own = key_of("shop-a", Role.TRANSACTION).public.hex()
+                    assert own in {key["public"] for key in found["keys"]}
+                    status, _, _ = await light.ask(f"/v1/members/{'0' * 32}")
+                    assert status == 404
+            async with Light(cluster, cluster.labels[:1]).running() as light:  # it alone
+                await until(lambda: bool(light.node.follower.links), "no peer is linked")
+                status, problem, _ = await light.ask(path)
+                assert (status, problem["type"]) == (503, "urn:depoli:problem:not-vouched")
+                assert "1 linked validators say the same, 2 must" in problem["detail"]
+
+    run(test())
+
+
+def test_what_the_record_cannot_tell_is_said_and_not_guessed(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as cluster:
+            id_ = await claim(cluster, "one")
+            async with Light(cluster).running() as light:
+                await light.until_height(await cluster.until_level())
+                record = light.node.record
+                record.store.write({b"?" + id_: b"an entry on it could not be followed"})
+                for path in ("", "/explanation"):
+                    status, problem, _ = await light.ask(f"/v1/claims/{id_.hex()}{path}")
+                    assert status == 501
+                    assert "could not be followed; ask a whole node" in problem["detail"]
+                nothing = "0" * 64
+                for path, expected in (
+                    (f"/v1/claims/{nothing}", 404),
+                    (f"/v1/transactions/{nothing}", 404),
+                    (f"/v1/receipts/{nothing}/0", 404),
+                    (f"/v1/receipts/{nothing}/999", 404),
+                    (f"/v1/proposals/{nothing}/explanation", 501),
+                    ("/v1/blocks/latest", 200),
+                    (f"/v1/blocks/{record.height}", 200),
+                    ("/v1/blocks/1", 501),
+                    ("/v1/blocks/999999", 404),
+                    ("/v1/validators", 200),
+                    ("/v1/genesis", 200),
+                ):
+                    status, _, _ = await light.ask(path)
+                    assert status == expected, path
+                status, _, _ = await light.ask("/v1/status", token="unknown")
+                assert status == 401
+
+    run(test())
+
+
+def test_the_operators_door_says_how_it_is(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path, ALONE) as cluster:
+            light = Light(cluster)
+            async with light.running():
+                door = TestClient(TestServer(server.admin(light.node)))
+                async with door:
+                    await until(lambda: bool(light.node.follower.links), "no peer is linked")
+                    assert (await door.get("/livez")).status == 200
+                    ready = await door.get("/readyz")
+                    assert (ready.status, await ready.text()) == (
+                        503, "no block was heard of yet\n",
+                    )  # fmt: skip
+                    await claim(cluster, "one")
+                    await light.until_height(2)
+                    assert (await door.get("/readyz")).status == 200
+                    assert (await (await door.get("/version")).json())["rules"] == [1]
+                    metrics = await (await door.get("/metrics")).text()
+                    assert f"depoli_light_height {light.node.record.height}\n" in metrics
+
+    run(test())
+
+
+def test_a_node_of_nobody_known_is_told_what_to_configure(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    light = Light(cluster)
+    stranger = key_of("shop-a", Role.TRANSACTION)
+    keys = replace(light.keys, node=stranger)
+    founding = cluster.genesis.genesis
+    with pytest.raises(server.WhoseNode) as refused:
+        server.member_of(founding, keys, "")
+    assert "light.member" in refused.value.hint
+    assert server.member_of(founding, keys, "shop-a") == member_of("shop-a")
+    assert server.member_of(founding, light.keys, "") == member_of(OBSERVER)

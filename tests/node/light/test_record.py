@@ -1,26 +1,31 @@
 """The record of a light node leads to what the whole chain led to, and takes no lie."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contracts import agenda, parameters, registry
+from contracts.calls import ClaimAccept, parse_call
 from contracts.dispatch import LIVES
+from contracts.errors import UnknownVersion
 from contracts.execute import DirectSignatures
 from contracts.life import Life
-from contracts.state import Reader
+from contracts.state import Overlay, Reader
 from ledger.encoding import decode, encode
-from ledger.entry import Outcome
-from ledger.errors import BadProof, LedgerError, Mismatch, NoQuorum
+from ledger.entry import APPLIED, Outcome
+from ledger.errors import BadProof, LedgerError, Malformed, Mismatch, NoQuorum
 from ledger.store import Store, open_store
 from ledger.validators import EVERYONE, MEMBER_ID_BYTES
 from node import releases
 from node.budget import Budgets
 from node.chain import Chain
+from node.light import record as records
 from node.light.messages import (
     LightReply,
     NewestHeader,
@@ -32,9 +37,11 @@ from node.light.messages import (
     parse_pull,
     parse_reply,
 )
+from node.light.partial import Partial
 from node.light.record import Incomplete, OtherMember, Record
 from node.releases import Releases
-from tests import chainmaker, chains
+from tests import chainmaker, chains, second
+from tests.ledger.examples import spoiled as spoiled_bytes
 
 SIGNATURES = DirectSignatures()
 MADE = chains.chains()  # together every kind of call is applied in them
@@ -44,6 +51,32 @@ MADE = chains.chains()  # together every kind of call is applied in them
 def made(request: pytest.FixtureRequest) -> chainmaker.Chain:
     """Each of the chains."""
     return MADE[int(request.param)]
+
+
+class Shelf:
+    """A store in memory."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[bytes, bytes] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._pairs.get(key)
+
+    def scan(self, prefix: bytes, limit: int, after: bytes = b"") -> list[tuple[bytes, bytes]]:
+        found = sorted(pair for pair in self._pairs.items() if pair[0].startswith(prefix))
+        return [pair for pair in found if pair[0] > after or not after][:limit]
+
+    def write(self, changes: Mapping[bytes, bytes | None]) -> None:
+        for key, value in changes.items():
+            if value is None:
+                self._pairs.pop(key, None)
+            else:
+                self._pairs[key] = value
+
+    def view(self) -> Any:  # noqa: ANN401
+        raise NotImplementedError
+
+    def close(self) -> None: ...
 
 
 class Source:
@@ -303,5 +336,106 @@ def test_what_does_not_fit_one_answer_comes_in_parts(
             until = more.until
     assert len(heights) > 3
     assert record.tip.own == source.chain.state.heads.get(record.member)
+    store.close()
+    source.close()
+
+
+def test_a_node_of_a_member_is_given_nothing_of_others(lied_to: tuple[Source, Record]) -> None:
+    source, record = lied_to
+    told = source.told(record)
+    concerned = {
+        encode(entry): set(members)
+        for executed in source.made.executed
+        for entry, members in zip(executed.entries, executed.concerned, strict=True)
+    }
+    assert told.own
+    for name, member in (("own", record.member), ("everyone", EVERYONE)):
+        assert all(member in concerned[encode(entry)] for entry in getattr(told, name))
+
+
+def test_many_changes_of_validators_come_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "MAX_CHANGES", 1)
+    monkeypatch.setattr(records, "MAX_CHANGES", 1)
+    source = Source(tmp_path, chainmaker.upheaval())
+    source.grow(len(source.made.blocks))
+    record, store = opened(source.made, chainmaker.member_of(OPTICIAN), tmp_path / "light")
+    source.follow(record)
+    assert record.tip.header == source.chain.header
+    assert record.changes(record.height) == source.chain.changes(record.height)
+    assert len(record.changes(record.height)) > 3
+    store.close()
+    source.close()
+
+
+def test_rules_that_are_not_known_here_are_not_guessed(tmp_path: Path) -> None:
+    made = chains.two_versions()
+    with second.known():
+        source = Source(tmp_path, made)
+        source.grow(len(made.blocks))
+    record, store = opened(made, chainmaker.member_of(OPTICIAN), tmp_path / "light")
+    seen = source.newest(record).seen
+    assert seen is not None
+    with pytest.raises(UnknownVersion, match="version 2"):
+        record.advance(seen)
+    assert record.height == 0
+    until = source.told(record, until=chains.FIRST - 1)  # what is below can be told
+    record.take(until)
+    assert record.height == chains.FIRST - 1
+    store.close()
+    source.close()
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Record]:
+    """A true answer of all that concerns a shop, and a record that has nothing yet."""
+    source = Source(tmp_path_factory.mktemp("near"), MADE[LIES])
+    source.grow(len(source.made.blocks))
+    record = Record(source.made.genesis.genesis, chainmaker.member_of(OPTICIAN), Shelf())
+    answer = encode(source.told(record))
+    source.close()
+    return answer, record
+
+
+def take(record: Record, payload: bytes) -> None:
+    """Take what a peer sent, as a node that asked for a history does."""
+    told = parse_reply(payload)
+    if not isinstance(told, Told) or told.seen is None:
+        raise Malformed("answer", "another one than was asked for")
+    record.take(told)
+
+
+@given(data=st.data())
+def test_no_byte_of_an_answer_may_differ(
+    data: st.DataObject, answered: tuple[bytes, Record]
+) -> None:
+    """Whatever a peer sends instead is refused, and nothing breaks."""
+    answer, record = answered
+    near, before = data.draw(spoiled_bytes(answer)), record.tip
+    if near != answer:
+        with pytest.raises((LedgerError, Incomplete)):
+            take(record, near)
+        assert record.tip.header == before.header
+
+
+def test_a_thing_whose_state_cannot_be_told_is_marked(tmp_path: Path) -> None:
+    """As where an entry is on a claim of which the record holds no submission."""
+    source = Source(tmp_path, MADE[LIES])
+    source.grow(len(source.made.blocks))
+    record, store = opened(source.made, chainmaker.member_of(OPTICIAN), tmp_path / "light")
+    accepted = next(
+        entry
+        for executed in source.made.executed
+        for entry in executed.entries
+        if isinstance(parse_call(entry.call), ClaimAccept) and entry.outcome.code == APPLIED
+    )
+    state = Overlay(record.state)
+    ((thing, reason),) = Partial(source.made.genesis.chain_id).run(state, [accepted], 99)
+    call = parse_call(accepted.call)
+    assert isinstance(call, ClaimAccept)
+    assert thing == call.claim
+    assert "ClaimAccept" in reason
+    assert state.get(b"c" + thing) is None
     store.close()
     source.close()
