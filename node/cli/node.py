@@ -279,12 +279,11 @@ def status_text(value: Mapping[str, Any]) -> str:
         "peers": value["peers"] or "none",
         "trouble": f"{len(trouble)} not linked" if trouble else "none",
         "twins": "two nodes with one key" if twins else "none",
-        "join": _parts(value["join"]),
-        "sync": _parts(value["sync"]),
         "silence": value["silence"] or "none",
         "upgrade": value.get("upgrade") or "none",
     }
-    if "snapshot" in value:  # a light node makes none
+    shown |= {name: _parts(value[name]) for name in ("join", "sync") if name in value}
+    if "snapshot" in value:  # a light node has none of the three
         shown["snapshot"] = _snapshot_text(**value["snapshot"])
     lines = [f"{label}: {printable(why)}" for label, why in trouble.items()]
     for twin in twins:

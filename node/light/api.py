@@ -330,7 +330,6 @@ class LightApi:
                 "peers": sorted(link.peer.label for link in follower.links),
                 "trouble": dict(sorted(trouble.items())),
                 "twins": [views.twins(each) for each in network.twins],
-                "sync": None,
                 "silence": None,
                 "downloaded": follower.downloaded,
                 "stale": self._staleness.reason() or None,
