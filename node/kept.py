@@ -16,6 +16,7 @@ MAGIC: Final = b"depoli kept 1"
 FILE_NAME: Final = "kept.proposals"
 MAX_ITEM_BYTES: Final = 4 << 20  # more than any message; what claims more is damage
 _HEAD_BYTES: Final = 8  # length, CRC32C
+_CHAIN_BYTES: Final = len(MAGIC) + 32  # the beginning that is the same under every key
 
 
 class KeptFile:
@@ -51,7 +52,21 @@ class KeptFile:
             content = self._path.read_bytes()
         except FileNotFoundError:
             return []
-        return list(dict.fromkeys(_items(content, len(self._head))))
+        return list(dict.fromkeys(item for _, item in _places(content, len(self._head))))
+
+    def lost(self) -> list[str]:
+        """Say what in the file is of no whole item: what the disk damaged, or a crash tore."""
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            return []
+        told = [] if content.startswith(self._head[:_CHAIN_BYTES]) else ["another beginning"]
+        begun = len(self._head)
+        for offset, item in [*_places(content, begun), (len(content), b"")]:
+            if offset > begun:
+                told.append(f"{offset - begun} bytes at byte {begun} are of no whole item")
+            begun = offset + _HEAD_BYTES + len(item)
+        return told
 
     def close(self) -> None:
         """Close the file."""
@@ -96,8 +111,8 @@ def _framed(item: bytes) -> bytes:
     return length + _checksum(length, item) + item
 
 
-def _items(content: bytes, offset: int) -> Iterator[bytes]:
-    """Yield the whole items from `offset` on; behind a bad one any byte may begin the next."""
+def _places(content: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+    """Yield where whole items are, from `offset` on; behind a bad one any byte may begin one."""
     while offset < len(content):
         length = content[offset : offset + 4]
         start = offset + _HEAD_BYTES
@@ -105,7 +120,7 @@ def _items(content: bytes, offset: int) -> Iterator[bytes]:
         if end <= min(len(content), start + MAX_ITEM_BYTES):
             item = content[start:end]
             if _checksum(length, item) == content[offset + 4 : start]:
-                yield item
+                yield offset, item
                 offset = end
                 continue
         offset += 1

@@ -284,5 +284,8 @@ class _Run:
 
 
 def _differs(made: Store, held: Store) -> str:
-    key = difference(made, held)
+    try:
+        key = difference(made, held)
+    except (LedgerError, OSError) as error:  # a page that nothing else reads
+        return str(error)
     return "" if key is None else f"what the blocks lead to is not there under key {key.hex()}"

@@ -253,6 +253,8 @@ def _open_files(
         closing.callback(journal.close)
     waiting = KeptFile(config.data, chain.header.chain_id, EVIDENCE_FILE)
     closing.callback(waiting.close)
+    for each in waiting.lost():  # others have it too: every node keeps what waits
+        log.warning("waiting evidence damaged", reason=each)
     return chain, journal, waiting
 
 
@@ -279,7 +281,7 @@ def _journal(config: Config, key: SigningKey, chain: Chain, log: Log) -> Journal
         journal = Journal.create(directory, identity, fence=UNKNOWN_FENCE)
         journal.doubt = "there was none"
     if journal.truncated:
-        log.warning("torn tail of the journal cut off", bytes=journal.truncated)
+        log.warning("torn tail of the journal cut off", bytes=journal.truncated, folder=directory)
     if journal.doubt:
         log.warning("journal not current", reason=journal.doubt, folder=directory)
     return journal

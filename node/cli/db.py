@@ -1,14 +1,19 @@
 """`depoli db`: check, rebuild and heal the data of a node that is stopped."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ledger.keys import PUBLIC_KEY_BYTES
 from node.cli.auditor import FILE, Meter, read_bearer
 from node.cli.output import Verbs, emit, fields, json_option, note
 from node.config import Config, load_config
 from node.errors import Exit
+from node.initialise import JOURNAL_FOLDER
+from node.kept import FILE_NAME as PROPOSALS
+from node.kept import KeptFile
 from node.rebuild import Rebuild, Rebuilt, Verdict
 
 _config = click.option(
@@ -34,7 +39,11 @@ def verify(context: click.Context, config: Path) -> int:
     with _opened(settings, show) as rebuild:
         verdict = rebuild.verify()
     show.end()
-    emit(context, _verdict_json(verdict), lambda: _verdict_text(verdict, config))
+    lost = list(_lost(settings))
+    for each in lost:
+        note(f"{each}; what was there is kept by others too")
+    result = {**_verdict_json(verdict), "lost": lost}
+    emit(context, result, lambda: _verdict_text(verdict, config))
     return Exit.OK if verdict.is_sound else Exit.VERIFICATION_FAILED
 
 
@@ -94,6 +103,20 @@ def _opened(settings: Config, show: Meter) -> Rebuild:
     return Rebuild(
         settings.data, genesis, VerifiedSignatures(), engine=settings.store_engine, show=show
     )
+
+
+def _lost(settings: Config) -> Iterator[str]:
+    """Say what is damaged of that which no block and no state depends on."""
+    from node import ceremony  # noqa: PLC0415
+    from node.evidence import FILE_NAME as EVIDENCE  # noqa: PLC0415  (brings the whole node)
+
+    chain_id = ceremony.load_genesis(settings.genesis).chain_id
+    for path, rest in (
+        (settings.data / JOURNAL_FOLDER / PROPOSALS, PUBLIC_KEY_BYTES),
+        (settings.data / EVIDENCE, 0),
+    ):
+        kept = KeptFile(path.parent, chain_id + bytes(rest), path.name)
+        yield from (f"{path}: {each}" for each in kept.lost())
 
 
 def _emit_rebuilt(context: click.Context, made: Rebuilt) -> None:

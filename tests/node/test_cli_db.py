@@ -19,6 +19,7 @@ from node.cli.main import main
 from node.config import write_config
 from node.errors import Exit
 from node.healing import from_export, from_node
+from node.kept import FILE_NAME, KeptFile
 from tests.node.test_rebuild import GENESIS, LAST, RECORDS, STORY, files, grown, spoil
 
 SETTINGS = write_config({"store.engine": "sqlite"}, {})
@@ -46,7 +47,13 @@ def test_sound_data_is_told_to_people_and_to_programs(home: Path) -> None:
     done = run("verify", home)
     assert (done.exit_code, done.stdout) == (Exit.OK, f"blocks 1 to {LAST} are true\n"), done.output
     done = run("verify", home, "--json")
-    assert json.loads(done.stdout) == {"sound": True, "height": LAST, "damages": [], "state": ""}
+    assert json.loads(done.stdout) == {
+        "sound": True,
+        "height": LAST,
+        "damages": [],
+        "state": "",
+        "lost": [],
+    }
 
 
 def test_damage_is_named_with_file_offset_height_and_the_command_that_heals_it(
@@ -88,6 +95,34 @@ def test_a_store_that_is_wrong_is_told_and_made_anew(home: Path) -> None:
     done = run("reindex", home, "--json")
     assert json.loads(done.stdout)["height"] == LAST, done.output
     assert run("verify", home).exit_code == Exit.OK
+
+
+def test_kept_proposals_that_are_damaged_are_told_beside_the_verdict(home: Path) -> None:
+    folder = home / "data" / "journal"
+    folder.mkdir()
+    kept = KeptFile(folder, GENESIS.chain_id + bytes(32))
+    kept.append([b"first", b"second"])
+    kept.close()
+    content = bytearray((folder / FILE_NAME).read_bytes())
+    content[-1] ^= 1
+    (folder / FILE_NAME).write_bytes(content)
+    done = run("verify", home, "--json")
+    assert done.exit_code == Exit.OK
+    (told,) = json.loads(done.stdout)["lost"]
+    assert told.startswith(f"{folder / FILE_NAME}: 14 bytes at byte")
+    assert told in done.stderr
+
+
+def test_a_page_of_the_store_that_nothing_else_reads_is_looked_at_too(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StoreDamaged("store.sqlite", 0, "as sqlite says")
+
+    monkeypatch.setattr("node.rebuild.difference", refuse)
+    done = run("verify", home)
+    assert done.exit_code == Exit.VERIFICATION_FAILED
+    assert "as sqlite says" in done.stdout
 
 
 def test_the_hint_for_a_damaged_store_is_to_make_it_anew(

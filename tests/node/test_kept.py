@@ -86,3 +86,27 @@ def test_only_its_owner_reads_it(tmp_path: Path) -> None:
         write([b"item"])
         assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
     kept.close()
+
+
+def test_what_is_of_no_whole_item_is_told(tmp_path: Path) -> None:
+    kept = KeptFile(tmp_path, IDENTITY)
+    assert kept.lost() == []
+    kept.append([b"first", b"second", b"third"])
+    kept.close()
+    assert kept.lost() == []
+    path = tmp_path / FILE_NAME
+    whole = path.read_bytes()
+    second = whole.index(b"second")
+    spoiled = bytearray(whole)
+    spoiled[second] ^= 1
+    path.write_bytes(spoiled)
+    assert kept.lost() == [f"14 bytes at byte {second - 8} are of no whole item"]
+    path.write_bytes(whole + b"torn")
+    assert kept.lost() == [f"4 bytes at byte {len(whole)} are of no whole item"]
+    spoiled = bytearray(whole)
+    spoiled[0] ^= 1
+    path.write_bytes(spoiled)
+    assert kept.lost() == ["another beginning"]
+    assert KeptFile(tmp_path, IDENTITY[:40].ljust(64, b"!")).lost() == ["another beginning"]
+    path.write_bytes(whole)
+    assert KeptFile(tmp_path, IDENTITY[:40].ljust(64, b"!")).lost() == []  # of another key
