@@ -189,6 +189,7 @@ class _SQLiteView:
             self._database = sqlite3.connect(
                 self._path, isolation_level=None, check_same_thread=False
             )
+        self._database.text_factory = bytearray  # what is no bytes is told by `_whole`
         try:
             with self._errors():
                 self._database.executescript(start)
@@ -200,7 +201,7 @@ class _SQLiteView:
         with self._guard, self._errors():
             query = "SELECT value FROM pairs WHERE key = ?"
             row = self._database.execute(query, (key,)).fetchone()
-        return None if row is None else row[0]
+            return None if row is None else _whole(row)[0]
 
     def scan(self, prefix: bytes, limit: int, after: bytes = b"") -> list[tuple[bytes, bytes]]:
         if limit <= 0:
@@ -213,7 +214,7 @@ class _SQLiteView:
             query, values = query + " AND key < ?", [*values, end]
         with self._guard, self._errors():
             rows = self._database.execute(query + " ORDER BY key LIMIT ?", (*values, limit))
-            return rows.fetchall()
+            return [(key, value) for key, value in map(_whole, rows)]
 
     def close(self) -> None:
         with self._guard:
@@ -257,6 +258,13 @@ class _SQLite(_SQLiteView):
     def close(self) -> None:
         super().close()
         self._lock.release()
+
+
+def _whole(row: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return what sqlite gave; it has no checksums, and a changed bit makes a number of bytes."""
+    if not all(type(each) is bytes for each in row):
+        raise sqlite3.DatabaseError("a row holds something else than bytes")
+    return row
 
 
 def _reason(error: Exception) -> str:

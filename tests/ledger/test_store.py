@@ -1,5 +1,7 @@
 """The store: two engines, one behaviour, and nothing that is damaged passes for true."""
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -374,3 +376,21 @@ def test_a_killed_writer_leaves_whole_batches(tmp_path: Path, engine: str) -> No
         for one in range(max(1, number - 49), number + 1):
             assert kept.get(b"k%d" % (one % 50)) == b"%d" % one * 500
         kept.close()
+
+
+@pytest.mark.parametrize("value", ["text", 7, 1.5])
+def test_an_sqlite_whose_bytes_became_something_else_is_damaged(
+    tmp_path: Path, value: object
+) -> None:
+    """A bit of the type of a value, which sqlite itself does not notice."""
+    _fill(tmp_path, "sqlite")
+    database = sqlite3.connect(tmp_path / "sqlite" / "store.sqlite")
+    database.execute("UPDATE pairs SET value = ?", (value,))
+    database.commit()
+    (key,) = database.execute("SELECT key FROM pairs").fetchone()
+    database.close()
+    with contextlib.closing(open_store(tmp_path)) as kept:
+        with pytest.raises(StoreDamaged, match="something else than bytes"):
+            kept.get(key)
+        with pytest.raises(StoreDamaged, match="something else than bytes"):
+            kept.scan(b"", 10)
