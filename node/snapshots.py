@@ -10,13 +10,14 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from contracts import eras
 from contracts.genesis import Genesis
 from ledger import segments
+from ledger.block import Header
 from ledger.decided import Decided
 from ledger.digest import Pair, StateDigest
 from ledger.encoding import decode, encode
@@ -263,6 +264,8 @@ def restore(folder: Path, genesis: Genesis, store: Store, show: Show = lambda _:
     changes = decided.changes
     if header.next_validators_hash != header.validators_hash:
         changes = (*changes, Change(header, decided.certificate, validators))
+    if [(each.header.height, each.validators) for each in changes] != _announced(state, header):
+        raise BadSnapshot(folder / DECIDED, "it lacks a change of validators that the state holds")
     tip = Tip(
         header,
         decided.certificate,
@@ -274,6 +277,17 @@ def restore(folder: Path, genesis: Genesis, store: Store, show: Show = lambda _:
     )
     put_tip(store, tip, manifest.heads, changes)
     return snapshot
+
+
+def _announced(state: StoredState, header: Header) -> list[tuple[int, ValidatorSet]]:
+    """Return where other validators were announced up to this block, and which."""
+    last = eras.latest(state).number
+    known = [eras.era(state, number) for number in range(last + 1)]
+    return [
+        (era.from_height - 1, era.validators)
+        for before, era in pairwise(known)
+        if era.from_height <= header.height + 1 and era.validators != before.validators
+    ]
 
 
 def install(

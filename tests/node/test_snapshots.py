@@ -9,11 +9,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from contracts.calls import JoinValidators, LeaveValidators
 from contracts.execute import DirectSignatures
 from contracts.parameters import Parameters
 from ledger import snapshot as format_
 from ledger.decided import Decided
 from ledger.encoding import decode, encode
+from ledger.entry import Outcome
 from ledger.errors import Mismatch
 from ledger.snapshot import Manifest
 from ledger.store import open_store
@@ -21,8 +23,8 @@ from node import snapshots
 from node.applied import difference
 from node.chain import Chain
 from node.snapshots import BadSnapshot, HasData, NoBlockYet, Snapshot
+from tests.chainmaker import NEWCOMERS, SHOPS, found, member_of, story, upheaval
 from tests.chainmaker import Chain as Story
-from tests.chainmaker import found, story, upheaval
 
 SIGNATURES = DirectSignatures()
 STORY = story(upheaval())  # of several changes of validators
@@ -332,6 +334,34 @@ def test_a_false_manifest_is_found_out_by_the_last_chunk_at_the_latest(
         with contextlib.closing(grown(tmp_path / "new2", 0)) as chain:
             assert chain.height == 0
         assert not (tmp_path / "new" / "state").exists()
+
+
+def test_no_change_of_validators_is_kept_back(tmp_path: Path) -> None:
+    """Also where those who vote now once voted before, so that each signature verifies."""
+    story_ = Story(found(others=(*SHOPS, *NEWCOMERS), parameters=Parameters(notice_blocks=2)))
+    new = "operator-b"
+    for subject, made in (
+        (JoinValidators(member_of(new)), story_.joining),
+        (LeaveValidators(member_of(new)), story_.leaving),
+    ):
+        story_.agree(subject)
+        story_.block(built_round=1)
+        assert story_.block(story_.transaction(new, made(new))).outcomes == (Outcome(0),)
+        for _ in range(3):
+            story_.block(built_round=1)
+        story_.labels.append(new)  # so that as many vote as are needed now
+    genesis, height = story_.genesis.genesis, len(story_.blocks)
+    with contextlib.closing(grown(tmp_path / "old", height, of=story_)) as chain:
+        folder = taken(chain, tmp_path / "old")
+    path = folder / "decided"
+    true = decode(path.read_bytes(), Decided)
+    assert len(true.changes) == 2
+    assert true.changes[-1].validators == genesis.validator_set
+    path.write_bytes(encode(msgspec.structs.replace(true, changes=())))
+    Snapshot.open(folder, genesis).verify()  # all that it says is true
+    with pytest.raises(BadSnapshot, match="lacks a change of validators") as refused:
+        snapshots.install(tmp_path / "new", folder, genesis)
+    assert refused.value.path == path
 
 
 def test_the_certificate_of_another_block_does_not_vouch(copied: Path) -> None:
