@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.decided import Decided, parse_json, to_json
+from ledger.encoding import decode, encode
 from ledger.errors import LedgerError, Malformed, Mismatch, NoQuorum
 from ledger.receipt import Change
 from tests.ledger.examples import CHAIN, certificate, header, validators, values
@@ -32,6 +33,15 @@ def test_a_block_that_no_quorum_signed_is_refused() -> None:
         Decided(LAST, certificate(LAST), ()).verify(CHAIN, FIRST)
     with pytest.raises(Mismatch, match="chain id"):
         DECIDED.verify(bytes(32), FIRST)
+
+
+def test_no_bit_of_it_may_differ() -> None:
+    encoded = encode(DECIDED)
+    for place in range(len(encoded)):
+        near = bytearray(encoded)
+        near[place] ^= 1 << place % 8
+        with pytest.raises(LedgerError):
+            decode(bytes(near), Decided).verify(CHAIN, FIRST)
 
 
 @given(decided=values(Decided))

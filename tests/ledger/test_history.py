@@ -193,6 +193,15 @@ def test_no_byte_of_a_history_may_differ(data: st.DataObject) -> None:
             parse(near).verify(CHAIN, GENESIS)
 
 
+def test_no_bit_of_a_history_may_differ() -> None:
+    encoded = encode(LATER)
+    for place in range(0, len(encoded), 3):
+        near = bytearray(encoded)
+        near[place] ^= 1 << place % 8
+        with pytest.raises(LedgerError):
+            parse(bytes(near)).verify(CHAIN, GENESIS)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "depoli/receipt/1"}', "1"])
 def test_what_is_no_history_is_refused(text: str) -> None:
     with pytest.raises(Malformed, match=r"^malformed history: "):

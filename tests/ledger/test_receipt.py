@@ -189,6 +189,15 @@ def test_no_byte_of_a_receipt_may_differ(data: st.DataObject) -> None:
             parse(near).verify(CHAIN, FIRST)
 
 
+def test_no_bit_of_a_receipt_may_differ() -> None:
+    encoded = encode(LATE)
+    for place in range(len(encoded)):
+        near = bytearray(encoded)
+        near[place] ^= 1 << place % 8
+        with pytest.raises(LedgerError):
+            parse(bytes(near)).verify(CHAIN, FIRST)
+
+
 @given(data=st.data())
 def test_json_near_a_receipt_is_refused_or_says_the_same(data: st.DataObject) -> None:
     near = data.draw(spoiled(to_json(EARLY).encode())).decode(errors="surrogateescape")
