@@ -23,7 +23,7 @@ from ledger.encoding import decode, encode
 from ledger.entry import Entry
 from ledger.errors import NotKept, StoreDamaged
 from ledger.hashing import Hash
-from ledger.heads import Heads
+from ledger.heads import Head, Heads
 from ledger.history import MAX_ENTRIES, History, Standing
 from ledger.receipt import Receipt
 from ledger.segments import SEGMENT_BYTES, Segments, TornTail
@@ -328,10 +328,16 @@ class Chain(Applied):
         """Return the heads of all members after the block at `height`, which must be there."""
         newest = self.state.heads
         size = self.head(height).header.log_size
-        heads = (
-            (member, self.index.head_at(member, head, size)) for member, head in newest.items()
-        )
-        return Heads({member: head for member, head in heads if head is not None})
+        changed: dict[MemberId, Head] = {}
+        gone: set[MemberId] = set()
+        for member, head in newest.items():
+            then = self.index.head_at(member, head, size)
+            if then is None:
+                gone.add(member)
+            elif then is not head:
+                changed[member] = then
+        older = newest.updated(changed)
+        return Heads({m: head for m, head in older.items() if m not in gone}) if gone else older
 
     def history(self, member: bytes, start: int, end: int, *, most: int = MAX_ENTRIES) -> History:
         """Return all entries that concern `member` in the blocks above `start` and up to `end`.
