@@ -40,6 +40,15 @@ from ledger.encoding import encode
 from ledger.errors import BadSignature
 from ledger.hashing import Domain
 from ledger.keys import Role
+from ledger.snapshot import (
+    CHUNK_BYTES,
+    MAX_CHUNKS,
+    MAX_DECIDED_BYTES,
+    MAX_FILE_BYTES,
+    MAX_HEADS,
+    MAX_MANIFEST_BYTES,
+    Manifest,
+)
 from tests.chainmaker import (
     Chain,
     claim_of,
@@ -224,6 +233,17 @@ def test_the_page_gives_the_bounds_of_every_parameter() -> None:
         if isinstance(field.type, msgspec.inspect.IntType)
     }
     assert list(rows.items()) == list(bounds.items())
+
+
+def test_the_page_tells_the_form_and_the_bounds_of_a_snapshot() -> None:
+    _, _, rest = page().partition("| `Manifest` |")
+    rows = [line.strip("|").split("|") for line in rest.partition("\n\n")[0].splitlines()[2:]]
+    assert tuple(row[0].strip() for row in rows) == Manifest.__struct_fields__
+    limits = {"peaks": 63, "heads": MAX_HEADS, "chunks": MAX_CHUNKS}
+    kinds = {row[0].strip(): row[1] for row in rows}
+    assert all(f"–{limit:,}" in kinds[name] for name, limit in limits.items())
+    bounds = (CHUNK_BYTES, MAX_FILE_BYTES, MAX_MANIFEST_BYTES, MAX_DECIDED_BYTES)
+    assert all(f"{bound:,} bytes" in page() for bound in bounds)
 
 
 def test_the_second_generator_is_the_one_of_the_page() -> None:
