@@ -17,7 +17,7 @@ import sys
 import threading
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -77,6 +77,7 @@ class Segments:
     ) -> None:
         self._directory, self._lock, self._chain_id = directory, lock, chain_id
         self._segment_bytes = segment_bytes
+        self.file_blocks = 0  # at most in a file from now on; 0: as many as fit
         self._starts = first_heights(directory)
         self._sealed: dict[int, _File] = {}  # by first height, the one used last at the end
         self._guard = threading.Lock()  # of file positions, and of which files are open
@@ -135,7 +136,8 @@ class Segments:
         """
         assert 0 < len(record) <= MAX_RECORD_BYTES
         self.sync()
-        if self._open.end + _FRAME.size + len(record) > self._segment_bytes and self._open.count:
+        is_full = self._open.end + _FRAME.size + len(record) > self._segment_bytes
+        if (is_full and self._open.count) or 0 < self.file_blocks <= self._open.count:
             self._roll()
         try:
             with self._guard:
@@ -176,17 +178,23 @@ class Segments:
             yield self.read(height)
             height += 1
 
+    def file_of(self, height: int) -> int:
+        """Return where the file begins that holds a block, or will hold it."""
+        with self._guard:
+            return self._starts[max(0, bisect_right(self._starts, height) - 1)]
+
     def seal(self) -> None:
         """End the last file, so that its blocks can be pruned. For who writes. Raises OSError."""
         self.sync()
         if self._open.count:
             self._roll()
 
-    def prune(self, before: int) -> Iterator[Pruned]:
+    def prune(self, before: int, pause: Callable[[], None] = lambda: None) -> Iterator[Pruned]:
         """Make the blocks below `before` bare as far as they are in sealed files; tell each file.
 
-        What was yielded is durable. Interrupted at any point, it is gone on with by another call.
-        Raises `StoreDamaged` where a block is not whole, OSError.
+        What was yielded is durable. Interrupted at any point, it is gone on with by another call;
+        `pause` is called before each block, and may raise. Raises `StoreDamaged` where a block is
+        not whole, OSError.
         """
         with self._guard:
             sealed = list(pairwise(self._starts))
@@ -194,7 +202,7 @@ class Segments:
             if start >= before:
                 return
             if self._first_whole < min(before, following):
-                yield self._stripped(start, following, before)
+                yield self._stripped(start, following, before, pause)
 
     def close(self) -> None:
         """Close the files and let others open them; what was not synced may be lost."""
@@ -219,16 +227,19 @@ class Segments:
             self._open = file
             self._starts.append(start)
 
-    def _stripped(self, start: int, following: int, before: int) -> Pruned:
+    def _stripped(
+        self, start: int, following: int, before: int, pause: Callable[[], None]
+    ) -> Pruned:
+        def records() -> Iterator[bytes]:
+            for height in range(start, following):
+                pause()
+                record = file.read(height)
+                yield encode(bare(record)) if height < before else record
+
         file = _File(self._directory, start, self._chain_id)
         try:
             file.index(next_start=following)
-            records = (
-                encode(bare(record)) if height < before else record
-                for height in range(start, following)
-                for record in (file.read(height),)
-            )
-            write_file(self._directory, start, self._chain_id, records)
+            write_file(self._directory, start, self._chain_id, records())
             size = file.size
         finally:
             file.close()

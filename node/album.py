@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -26,13 +27,20 @@ class Album:
     """The newest snapshots of one node, made one at a time in a thread of its own.
 
     None of them is needed to go on: where one cannot be made, `failure` says why, and it is tried
-    again at the next height.
+    again at the next height. `then` is done after each, in the same thread, with a function that
+    it calls often to rest, and which raises `GivenUp` where the node stops.
     """
 
     def __init__(
-        self, data: Path, chain: Chain, metrics: Metrics, log: Log, shortage: Callable[[], str]
+        self,
+        data: Path,
+        chain: Chain,
+        metrics: Metrics,
+        log: Log,
+        shortage: Callable[[], str],
+        then: Callable[[Callable[[], None]], None] = lambda _: None,
     ) -> None:
-        self._data, self._chain, self._shortage = data, chain, shortage
+        self._data, self._chain, self._shortage, self._then = data, chain, shortage, then
         self._metrics, self._log = metrics, log
         self._thread = ThreadPoolExecutor(1, "snapshot")
         self._stopping = threading.Event()
@@ -68,6 +76,11 @@ class Album:
         self._thread.shutdown()
 
     def _make(self, view: View, height: int) -> None:
+        if self._made(view, height):
+            with suppress(GivenUp):
+                self._then(_Pause(self._stopping, lambda: ""))
+
+    def _made(self, view: View, height: int) -> bool:
         try:
             pause = _Pause(self._stopping, self._shortage)
             began = clock.monotonic()
@@ -80,8 +93,10 @@ class Album:
         except (GivenUp, LedgerError, OSError) as error:
             if not self._stopping.is_set():
                 self._fail(height, error)
+            return False
         finally:
             view.close()
+        return True
 
     def _fail(self, height: int, reason: object) -> None:
         self.failure = f"block {height}: {reason}"

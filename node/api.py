@@ -327,6 +327,7 @@ class Api:
                 "silence": replica.standing.silence,
                 "ready": not replica.not_ready(),
                 "snapshot": {"height": self._album.height, "failure": self._album.failure},
+                "kept_from": self._chain.first_body,
                 "version": seen.in_force,
                 "upgrade": seen.warning,
             }

@@ -28,7 +28,7 @@ from ledger.receipt import Change
 from ledger.store import Store, View
 from ledger.transaction import Transaction
 from ledger.validators import MEMBER_ID_BYTES, MemberId, ValidatorSet
-from node.index import first_rows, rows
+from node.index import HISTORY, first_rows, is_same_head, rows
 from node.stored import STATE, StoredState
 
 _NODE: Final = b"n"  # + level u8 + index u64 -> node of the log
@@ -134,7 +134,7 @@ class Applied:
 
     def log_node(self, level: int, index: int) -> Hash:
         """Return the root of a perfect subtree of the log, which must have it."""
-        found = self._store.get(_node_key(level, index))
+        found = self._store.get(node_key(level, index))
         assert found is not None, "a log node is missing from the store"
         return Hash(found)
 
@@ -171,7 +171,7 @@ class Applied:
         batch: dict[bytes, bytes | None] = {
             STATE + key: value for key, value in executed.changes.items()
         }
-        batch |= {_node_key(level, index): node for level, index, node in executed.log_nodes}
+        batch |= {node_key(level, index): node for level, index, node in executed.log_nodes}
         batch |= {
             _HEAD + member: encode(head)
             for member in dict.fromkeys(m for group in executed.concerned for m in group)
@@ -197,7 +197,8 @@ class Applied:
         self.state, self.certificate, self._signers = after, certificate, signers
 
 
-def _node_key(level: int, index: int) -> bytes:
+def node_key(level: int, index: int) -> bytes:
+    """Return where the store holds a node of the log."""
     return _NODE + level.to_bytes(1) + index.to_bytes(8)
 
 
@@ -215,19 +216,19 @@ def heads_in(view: View) -> dict[MemberId, Head]:
     """Return the heads of all members that have one, by ascending member."""
     return {
         MemberId(key[-MEMBER_ID_BYTES:]): decode(value, Head)
-        for key, value in _scan_all(view, _HEAD)
+        for key, value in scan_all(view, _HEAD)
     }
 
 
 def changes_in(view: View, after: bytes = b"") -> Iterator[Change]:
     """Yield the changes of validators in their order; `after` as in `View.scan`."""
-    for _, value in _scan_all(view, _CHANGE, after=after):
+    for _, value in scan_all(view, _CHANGE, after=after):
         yield decode(value, Change)
 
 
 def state_in(view: View) -> Iterator[Pair]:
     """Yield the pairs of the state, by ascending key."""
-    for key, value in _scan_all(view, STATE):
+    for key, value in scan_all(view, STATE):
         yield key[len(STATE) :], value
 
 
@@ -244,12 +245,13 @@ def put_tip(store: Store, tip: Tip, heads: Sequence[Leaf], changes: Iterable[Cha
     size, first = tip.header.log_size, 0
     levels = (level for level in reversed(range(size.bit_length())) if size >> level & 1)
     for level, peak in zip(levels, tip.peaks, strict=True):
-        batch[_node_key(level, first >> level)] = peak
+        batch[node_key(level, first >> level)] = peak
         first += 1 << level
     store.write({**batch, _TIP: encode(tip)})
 
 
-def _scan_all(store: View, prefix: bytes, after: bytes = b"") -> Iterable[tuple[bytes, bytes]]:
+def scan_all(store: View, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    """Yield all pairs whose keys begin with a prefix, ascending; `after` as in `View.scan`."""
     while found := store.scan(prefix, _PAGE, after=after):
         yield from found
         after = found[-1][0]
@@ -261,9 +263,28 @@ def tip_of(store: Store) -> int:
     return 0 if tip is None else tip.header.height
 
 
-def difference(first: Store, second: Store) -> bytes | None:
-    """Return the lowest key in which two stores differ, None where there is none."""
-    for one, other in zip_longest(_scan_all(first, b""), _scan_all(second, b"")):
+def difference(first: Store, second: Store, *, is_longer: bool = False) -> bytes | None:
+    """Return the lowest key in which two stores differ, None where there is none.
+
+    Where `is_longer`, the second knows more than the first of what its blocks led to below the
+    height at which the first began: that is no difference.
+    """
+    others = scan_all(second, b"")
+    if is_longer:
+        seen = (_seen_by(first, pair) for pair in others)
+        others = (pair for pair in seen if pair is not None)
+    for one, other in zip_longest(scan_all(first, b""), others):
         if one != other:
             return min(pair[0] for pair in (one, other) if pair is not None)
     return None
+
+
+def _seen_by(first: Store, pair: Pair) -> Pair | None:
+    """Return what a store that began above a block must have of a pair, None for nothing."""
+    key, value = pair
+    if not key.startswith((_NODE, *HISTORY)):
+        return pair
+    seen = first.get(key)
+    if seen is None:
+        return None
+    return (key, seen) if is_same_head(key, seen, value) else pair

@@ -63,7 +63,7 @@ class Chain(Applied):
 
     def __init__(self, genesis: Genesis, segments: Segments, store: Store) -> None:
         super().__init__(genesis, store)
-        self._segments = segments
+        self.segments = segments
         self.index = Index(store, self.block)
         self.block_added: Callable[[], None] = lambda: None  # told of each, before the next
         self.damage = ""  # of a block that was read and is not whole, and what to do
@@ -100,17 +100,17 @@ class Chain(Applied):
     @property
     def first_height(self) -> int:
         """The height of the first block in the files: above 1 where a snapshot came before it."""
-        return self._segments.first_height
+        return self.segments.first_height
 
     @property
     def first_body(self) -> int:
         """The lowest height whose whole block is kept; the next one where none is."""
-        return self._segments.first_whole
+        return self.segments.first_whole
 
     @property
     def torn_tail(self) -> TornTail | None:
         """What was cut off the segments at opening: a block whose writing was interrupted."""
-        return self._segments.torn_tail
+        return self.segments.torn_tail
 
     def build(
         self,
@@ -143,8 +143,8 @@ class Chain(Applied):
     def commit(self, executed: Executed, certificate: CommitCertificate) -> None:
         """Make a decided block durable, then apply it. Raises OSError: then it is not decided."""
         record = CommittedBlock(executed.block, certificate, executed.outcomes)
-        self._segments.append(encode(record))
-        self._segments.sync()
+        self.segments.append(encode(record))
+        self.segments.sync()
         self.apply(executed, certificate)
         self.block_added()
 
@@ -161,7 +161,7 @@ class Chain(Applied):
     def close(self) -> None:
         """Close the files."""
         self._store.close()
-        self._segments.close()
+        self.segments.close()
 
     def record(self, height: int) -> bytes:
         """Return the encoded `CommittedBlock` at `height`, which must have been decided.
@@ -183,9 +183,9 @@ class Chain(Applied):
 
     def _record(self, height: int) -> bytes:
         try:
-            return self._segments.read(height)
+            return self.segments.read(height)
         except StoreDamaged as error:
-            self.damage = f"{error}; stop the node and run: depoli db heal"
+            self.damage = what_to_do(error)
             raise
 
     def records(self, first: int) -> Iterator[bytes]:
@@ -363,7 +363,7 @@ class Chain(Applied):
 
     def _catch_up(self, directory: Path, signatures: Signatures) -> None:
         """Apply the blocks that the store has not applied."""
-        first, last = self.first_body, self._segments.last_height
+        first, last = self.first_body, self.segments.last_height
         if self.height + 1 < first:  # the snapshot that came before the blocks is not in the store
             lost = f"it is at block {self.height}, and the blocks that are kept begin with {first}"
             raise StoreDamaged(str(directory / STATE), 0, lost)
@@ -380,6 +380,11 @@ def _count(standing: Standing | None, member: bytes) -> int:
     """Return how many entries concerned `member`, as this proof, which is our own, says."""
     leaf = None if standing is None else standing.proof.found
     return leaf.head.count if leaf is not None and leaf.member == member else 0
+
+
+def what_to_do(damage: StoreDamaged) -> str:
+    """Return what an operator is told of damage that was met while the node runs."""
+    return f"{damage}; stop the node and run: depoli db heal"
 
 
 def state_folder(directory: Path) -> Path:

@@ -146,10 +146,17 @@ def replace(path: Path, content: bytes, *, secret: bool = False) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Make a folder and all that is in it survive a power cut."""
+    """Make a folder and all that is in it survive a power cut.
+
+    Others may write to it: what was there when this began is durable. Whoever removes a file
+    meanwhile has made durable what he has in its place, as engines do.
+    """
     for parent, _, names in os.walk(folder):
         for name in names:
-            descriptor = os.open(Path(parent, name), os.O_RDWR)
+            try:
+                descriptor = os.open(Path(parent, name), os.O_RDWR)
+            except FileNotFoundError:
+                continue
             try:
                 os.fsync(descriptor)
             finally:

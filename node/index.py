@@ -13,7 +13,7 @@ from ledger.entry import APPLIED, Entry
 from ledger.errors import NotKept
 from ledger.hashing import Hash
 from ledger.heads import Head, Leaf
-from ledger.store import Store
+from ledger.store import Store, View
 from ledger.transaction import Transaction, created_id, parse
 from ledger.validators import MEMBER_ID_BYTES
 
@@ -28,6 +28,9 @@ _ENDS: Final = b"e"  # + log size after a block that has entries u64 -> its heig
 OFFENCE: Final = b"o"  # + height u64 + index u8 of the evidence -> offence
 _APPLIED: Final = bytes(MEMBER_ID_BYTES)  # stands where of a refused entry its sender does
 _HASH_BYTES: Final = 32
+HISTORY: Final = (  # of blocks: what is below a snapshot cannot be made of it
+    *(_TRANSACTION, _CLAIM, _AUTHORISATION, _SETTLEMENT, _THING, _CONCERNS, _ENDS, OFFENCE),
+)
 _NEWEST_FIRST: Final = (1 << 64) - 1  # less a number: the last refused is found first
 _LISTED: Final[dict[type[Struct], bytes]] = {
     calls.ClaimSubmit: _CLAIM,
@@ -165,6 +168,18 @@ def thing_rows(number: int, entry: Entry, members: Iterable[bytes]) -> dict[byte
 def first_rows(heads: Iterable[Leaf]) -> dict[bytes, bytes]:
     """Return what stands for the entries below a snapshot: each member's head after them."""
     return {_CONCERNS + leaf.member + leaf.head.count.to_bytes(8): leaf.head.hash for leaf in heads}
+
+
+def is_same_head(key: bytes, row: bytes, longer: bytes) -> bool:
+    """Return whether a row is what `first_rows` gives where the entry is not known."""
+    is_head = key.startswith(_CONCERNS) and len(row) == _HASH_BYTES
+    return is_head and longer[-_HASH_BYTES:] == row
+
+
+def first_block(view: View) -> int | None:
+    """Return the lowest height at which a store was given an entry, None where it was none."""
+    found = view.scan(_ENDS, 1)
+    return int.from_bytes(found[0][1]) if found else None
 
 
 def _number(row: bytes) -> int:

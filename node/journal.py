@@ -1,13 +1,14 @@
 """What this validator has promised: on disk before it leaves, so that no crash makes it lie.
 
 Promises bind within a height only. A file holds the promises of some heights, the last of which may
-be open; when it has grown, the next height begins a new file and the older one is deleted, and so
-does every start. It is named by the consensus key: another key has a journal of its own beside it,
-and begins as one that was lost. A torn tail was never sent and is left out; damage before a good
-record refuses to open. Each batch begins with the salt of its file, and its checksum is salted too,
-so that nobody can put bytes into a block that look like a batch, or that make a start look at all
-of them. The file remembers which file it is (node.origin): what is not provably the newest that
-this validator has promised signs nothing until its fence is known (docs/decisions/040).
+be open; when it has grown, or is of many heights, the next one begins a new file and the older one
+is deleted, and so does every start. It is named by the consensus key: another key has a journal of
+its own beside it, and begins as one that was lost. A torn tail was never sent and is left out;
+damage before a good record refuses to open. Each batch begins with the salt of its file, and its
+checksum is salted too, so that nobody can put bytes into a block that look like a batch, or that
+make a start look at all of them. The file remembers which file it is (node.origin): what is not
+provably the newest that this validator has promised signs nothing until its fence is known
+(docs/decisions/040).
 """
 
 import contextlib
@@ -29,6 +30,7 @@ from node.origin import Origin
 
 MAGIC: Final = b"depoli journal 2"
 ROTATE_BYTES: Final = 8 << 20  # several blocks of the largest size
+ROTATE_HEIGHTS: Final = 1000  # no block lives on here after it was pruned: node.retention
 RESERVED_BYTES: Final = 12 << 20  # from the beginning, more than a file grows to: node.origin
 MAX_BATCH_BYTES: Final = 64 << 20  # many blocks of the largest size
 UNKNOWN_FENCE: Final = U63_MAX  # of a journal that was lost: nothing is signed until it is bounded
@@ -71,6 +73,7 @@ class Journal:
         self._height = 0  # the open height
         self._descriptor = -1
         self._number = self._size = 0
+        self._begun = 0  # the open height when the file was begun
         self._salt = b""
         self.truncated = 0  # bytes of a torn tail that were left out at opening
         self.doubt = ""  # why what was opened was not provably current
@@ -165,7 +168,7 @@ class Journal:
         if records[0].height > self._height:
             self._height = records[0].height
             self._records = self._lasting()
-            if self._size > ROTATE_BYTES:
+            if self._size > ROTATE_BYTES or self._height - self._begun >= ROTATE_HEIGHTS:
                 self._begin_file([*self._records, *records])
                 return
         self._write(self._framed(records))
@@ -225,7 +228,7 @@ class Journal:
             sync_directory(self._directory)
             for number in older:
                 self._path(number).unlink()
-        self._size = len(content)
+        self._size, self._begun = len(content), self._height
         self._records = list(records)
         fences = [record.height for record in records if record.kind == Kind.FENCE]
         resumed = [record.height for record in records if record.kind == Kind.RESUMED]

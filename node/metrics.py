@@ -60,6 +60,9 @@ class Disk:
         self.scrubbed_bytes = Counter(
             "depoli_scrubbed_bytes", "Of blocks that were checked for damage", registry=registry
         )
+        self.first_body = Gauge(
+            "depoli_first_body", "Lowest block whose contents are kept", registry=registry
+        )
         self._damaged = Gauge(
             "depoli_blocks_damaged",
             "1 where a block on the disk is known to be damaged",

@@ -1,8 +1,10 @@
 """Make anew what is derived from the blocks, and damaged blocks whole: for a node that is stopped.
 
 Every block is verified and executed from the genesis on, as one that a peer sent: its certificate,
-its signatures, its outcomes, each root and digest of its header. A crash at any moment leaves the
-node as it was, or less damaged, or as it will be; the same command then begins again.
+its signatures, its outcomes, each root and digest of its header. Where the first blocks were
+pruned, or the node began with a snapshot, it is from a snapshot on that they are executed; of what
+is below, each header must be one that a quorum signed. A crash at any moment leaves the node as it
+was, or less damaged, or as it will be; the same command then begins again.
 """
 
 import contextlib
@@ -16,15 +18,21 @@ from typing import Final, Self
 from contracts.execute import Signatures
 from contracts.genesis import Genesis
 from ledger import segments
+from ledger.block import bare
+from ledger.encoding import encode
 from ledger.errors import LedgerError
 from ledger.lock import DirectoryLock
 from ledger.store import Store, open_store
+from node import carried, snapshots
 from node.applied import Applied, difference, tip_of
 from node.audit.report import Progress
 from node.chain import BUILDING, REBUILT, SEGMENTS, STATE, state_folder
 from node.errors import VerificationFailed
 from node.files import sync_folder, sync_tree
+from node.foundation import Below, NoFoundation
+from node.index import first_block
 from node.installing import settle
+from node.snapshots import BadSnapshot, Snapshot
 from node.survey import Damage, Part, survey
 from node.sync import Diverged, verified_block
 
@@ -71,6 +79,7 @@ class Verdict:
     height: int  # up to which all blocks are true
     damages: tuple[Damage, ...]
     state: str  # why the store is not what the blocks lead to, "" where it is
+    snapshot: int = 0  # the height of the one from which they were executed, 0: from the genesis
 
     @property
     def is_sound(self) -> bool:
@@ -120,22 +129,25 @@ class Rebuild:
             if not reason:
                 held = open_store(self._data / STATE)
                 closing.callback(held.close)
-            run = closing.enter_context(self._run(SCRATCH, parts))
+            run = closing.enter_context(self._run(SCRATCH, parts, tip))
+            if tip < run.begun:
+                reason = reason or f"it is at block {tip}, and snapshot {run.begun} was begun with"
             try:
                 for height in run.heights():
-                    if held is not None and height == tip:
-                        reason = _differs(run.store, held)
+                    if held is not None and height == tip >= run.begun:
+                        reason = _differs(run.store, held, run.base)
             except _FalseBlock as found:
                 damages.append(found.damage)
-        return Verdict(run.height, tuple(damages), reason)
+        return Verdict(run.height, tuple(damages), reason, run.begun)
 
     def reindex(self) -> Rebuilt:
         """Make the store anew. Raises `StoreDamaged` where a block is not whole, or not true."""
-        parts = self._survey(self._tip()[0])
+        tip = self._tip()[0]
+        parts = self._survey(tip)
         for damage in (damage for part in parts for damage in part.damages):
             raise damage.error
         try:
-            return self._rebuilt(parts)
+            return self._rebuilt(parts, tip)
         except _FalseBlock as found:
             raise found.damage.error from None
 
@@ -147,38 +159,99 @@ class Rebuild:
         tip, false = self._tip()[0], set[int]()
         while True:
             try:
-                return self._rebuilt(self._survey(tip), source, false)
+                return self._rebuilt(self._survey(tip), tip, source, false)
             except _FalseBlock as found:
                 false.add(found.damage.height)
-                shutil.rmtree(self._data / BUILDING)
 
     def _rebuilt(
-        self, parts: list[Part], source: Source | None = None, false: set[int] | None = None
+        self,
+        parts: list[Part],
+        tip: int,
+        source: Source | None = None,
+        false: set[int] | None = None,
     ) -> Rebuilt:
-        with self._run(BUILDING, parts) as run:
+        with self._run(BUILDING, parts, tip) as run:
             run.source, run.false = source, false or set()
             for _ in run.heights():
                 pass
             header = run.applied.header
+            if run.base is not None:
+                self._carry(run.store, run.base)
         self._put_in_place()
         return Rebuilt(header.height, header.hash, tuple(run.healed), header.state_digest)
 
+    def _carry(self, store: Store, base: Snapshot) -> None:
+        """Take over from the old store what cannot be made again, as far as it can be read."""
+        with contextlib.suppress(LedgerError, OSError), self._held() as old:
+            if old is not None:
+                carried.carry(old, store, base.manifest.header)
+
     @contextlib.contextmanager
-    def _run(self, folder: str, parts: list[Part]) -> Iterator["_Run"]:
-        with contextlib.closing(open_store(self._data / folder, self._engine)) as store:
+    def _held(self) -> Iterator[Store | None]:
+        """Open the store that is there, None where there is none. Raises what `open_store` does."""
+        if not (self._data / STATE).is_dir():
+            yield None
+            return
+        with contextlib.closing(open_store(self._data / STATE)) as store:
+            yield store
+
+    @contextlib.contextmanager
+    def _run(self, folder: str, parts: list[Part], tip: int) -> Iterator["_Run"]:
+        with contextlib.ExitStack() as closing:
+            store, base = self._begun(self._data / folder, parts, tip)
+            closing.callback(store.close)
             applied = Applied(self._genesis, store)
-            yield _Run(self._data / SEGMENTS, parts, store, applied, self._signatures, self._show)
+            below = None if base is None else Below(base, self._genesis)
+            directory, how = self._data / SEGMENTS, (self._signatures, self._show)
+            yield _Run(directory, parts, store, applied, *how, base=base, below=below)
+
+    def _begun(self, path: Path, parts: list[Part], tip: int) -> tuple[Store, Snapshot | None]:
+        """Return a store from which the whole blocks can be executed, and what it began with.
+
+        Raises `NoFoundation`.
+        """
+        first = _first_whole(parts)
+        shutil.rmtree(path, ignore_errors=True)  # of one that was given up
+        if first == 1:
+            return open_store(path, self._engine), None
+        last = max(part.last for part in parts)
+        usable = [each for each in snapshots.heights(self._data) if first - 1 <= each <= last]
+        for height in sorted(usable, key=lambda height: (height > tip, height)):
+            folder = snapshots.folder_of(self._data, height)
+            store = open_store(path, self._engine)
+            try:
+                return store, snapshots.restore(folder, self._genesis, store, self._show)
+            except BadSnapshot:
+                store.close()
+                shutil.rmtree(path)
+            except BaseException:
+                store.close()
+                raise
+        raise NoFoundation(first, last)
 
     def _survey(self, tip: int) -> list[Part]:
-        return survey(self._data / SEGMENTS, self._genesis.chain_id, tip)
+        lowest = self._lowest()
+        return survey(self._data / SEGMENTS, self._genesis.chain_id, tip, lowest=lowest)
+
+    def _lowest(self) -> int:
+        """Return the first block that must be here: above 1 where the node began with a snapshot.
+
+        A file that is gone is told from one that never was by what the store knows of its blocks.
+        """
+        starts = segments.first_heights(self._data / SEGMENTS)
+        if not starts or max(snapshots.heights(self._data), default=0) < starts[0] - 1:
+            return 1
+        with contextlib.suppress(LedgerError, OSError), self._held() as held:
+            known = None if held is None else first_block(held)
+            if known is not None and known < starts[0]:
+                return 1
+        return starts[0]
 
     def _tip(self) -> tuple[int, str]:
         """Return the height of the store that is there, or 0 and why it cannot be read."""
-        if not (self._data / STATE).is_dir():
-            return 0, "there is none"
         try:
-            with contextlib.closing(open_store(self._data / STATE)) as store:
-                return tip_of(store), ""
+            with self._held() as store:
+                return (0, "there is none") if store is None else (tip_of(store), "")
         except (LedgerError, OSError) as error:
             return 0, str(error)
 
@@ -206,22 +279,31 @@ class _Run:
     applied: Applied
     signatures: Signatures
     show: Show
+    base: Snapshot | None = None  # None: it begins with the genesis
+    below: Below | None = None  # what is known of the blocks up to it
     source: Source | None = None
     false: set[int] = field(default_factory=set)  # whole blocks of ours that are not true
     healed: list[int] = field(default_factory=list)
+    height: int = 0  # of the last block that was looked at
     _done: int = 0
 
     @property
-    def height(self) -> int:
-        return self.applied.height
+    def begun(self) -> int:
+        """The height at which it began to execute."""
+        return 0 if self.base is None else self.base.height
 
     @cached_property
     def _total(self) -> int:
         return sum(part.size for part in self.parts)
 
+    @cached_property
+    def _last_bare(self) -> int:
+        return max((part.last_bare for part in self.parts), default=0)
+
     def heights(self) -> Iterator[int]:
-        """Yield the height after each block, 0 at first; end at what cannot be healed."""
-        yield 0
+        """Yield the height where it begins, and after each block; end at what cannot be healed."""
+        yield self.begun
+        self.height = self.parts[0].first - 1 if self.parts else self.begun
         chain_id = self.applied.header.chain_id
         for part in self.parts:
             is_whole = not part.damages and self.false.isdisjoint(range(part.first, part.last + 1))
@@ -255,7 +337,8 @@ class _Run:
             for record in source(height, last):
                 self._follow_other(height, record)
                 self.healed.append(height)
-                yield record
+                # What was pruned does not come back, nor lie above what was.
+                yield record if height > self._last_bare else encode(bare(record))
                 height += 1
             if height <= last:
                 raise FalseSource(height, "it ends before")
@@ -275,17 +358,28 @@ class _Run:
             raise FalseSource(height, str(error)) from None
 
     def _follow(self, record: bytes) -> None:
-        taken = verified_block(self.applied, record, self.signatures)
-        if taken is None:
-            raise Diverged(self.height + 1, "it is a block of a lower height")
-        self.applied.apply(*taken)
+        if self.below is not None and self.height < self.begun:
+            self.below.verify(self.height + 1, record)
+        else:
+            taken = verified_block(self.applied, record, self.signatures)
+            if taken is None:
+                raise Diverged(self.height + 1, "it is a block of a lower height")
+            self.applied.apply(*taken)
+        self.height += 1
         self._done += len(record)
         self.show(Progress(self.height, self._done, max(self._total, self._done)))
 
 
-def _differs(made: Store, held: Store) -> str:
+def _first_whole(parts: list[Part]) -> int:
+    """Return from where on blocks must be whole."""
+    return max([part.last_bare + 1 for part in parts] + [part.first for part in parts[:1]] + [1])
+
+
+def _differs(made: Store, held: Store, base: Snapshot | None) -> str:
     try:
-        key = difference(made, held)
+        key = difference(made, held, is_longer=base is not None)
+        if key is None and base is not None:
+            key = carried.false_node(held, base.manifest.header)
     except (LedgerError, OSError) as error:  # a page that nothing else reads
         return str(error)
     return "" if key is None else f"what the blocks lead to is not there under key {key.hex()}"

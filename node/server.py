@@ -41,6 +41,7 @@ from node.p2p import Network
 from node.peers import Peers
 from node.pledges import Pledges
 from node.replica import Replica
+from node.retention import Retention
 from node.roster import Roster
 from node.scrub import Scrub
 from node.signatures import VerifiedSignatures
@@ -200,8 +201,9 @@ def _assemble(
 
 @contextlib.contextmanager
 def _album(config: Config, chain: Chain, metrics: Metrics, log: Log, room: Room) -> Iterator[Album]:
-    """Make snapshots of the chain as it grows, until the end."""
-    with contextlib.closing(Album(config.data, chain, metrics, log, room.shortage)) as album:
+    """Make snapshots of the chain as it grows, and prune what they stand for, until the end."""
+    then = Retention(config.data, chain, metrics, log).prune
+    with contextlib.closing(Album(config.data, chain, metrics, log, room.shortage, then)) as album:
         chain.block_added = album.block_added
         yield album
 

@@ -9,8 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ledger import segments
-from ledger.block import CommittedBlock
-from ledger.encoding import decode
+from ledger.block import bare, is_bare
 from ledger.errors import LedgerError, StoreDamaged
 
 
@@ -38,6 +37,7 @@ class Part:
     last: int
     size: int  # in bytes
     damages: tuple[Damage, ...]
+    last_bare: int = 0  # the last block in it whose body was pruned, 0 without any
 
     def read(self, chain_id: bytes) -> Iterator[tuple[int, int, bytes]]:
         """Yield the whole blocks in the file, each behind its offset and its height."""
@@ -47,14 +47,14 @@ class Part:
                     yield offset, height, payload
 
 
-def survey(directory: Path, chain_id: bytes, tip: int) -> list[Part]:
-    """Return the files in `directory`, which once held the blocks up to `tip` at least.
+def survey(directory: Path, chain_id: bytes, tip: int, *, lowest: int = 1) -> list[Part]:
+    """Return the files in `directory`, which once held the blocks `lowest` to `tip` at least.
 
     What a crash tore at the end of the last one is no damage. Raises `Mismatch`, OSError.
     """
     starts = segments.first_heights(directory)
     if tip or starts:
-        starts = sorted({1, *starts})
+        starts = sorted({lowest, *starts})
     parts = []
     for first, following in pairwise([*starts, None]):
         assert first is not None  # only the end is
@@ -66,6 +66,7 @@ def _examined(
     directory: Path, chain_id: bytes, first: int, following: int | None, tip: int
 ) -> Part:
     path, damages, heights = segments.segment_path(directory, first), [], set[int]()
+    last_bare = 0
     last = -1 if following is None else following - 1
     if not path.exists():
         damages.append(Damage(path, 0, first, "the file is gone"))
@@ -77,6 +78,7 @@ def _examined(
                 damages.append(Damage(path, offset, height, "a block of a later file is there"))
             else:
                 heights.add(height)
+                last_bare = height if is_bare(payload) else last_bare
     if following is None:
         last = max(tip, first - 1, *heights)
         if damages and damages[-1].height > last and damages[-1].offset:
@@ -87,7 +89,7 @@ def _examined(
             Damage(path, path.stat().st_size, missing, "blocks are gone that were there")
         )
     size = path.stat().st_size if path.exists() else 0
-    return Part(path, first, last, size, tuple(damages))
+    return Part(path, first, last, size, tuple(damages), last_bare)
 
 
 def _located(path: Path, first: int, chain_id: bytes) -> Iterator[tuple[int, int, bytes | None]]:
@@ -106,6 +108,6 @@ def _located(path: Path, first: int, chain_id: bytes) -> Iterator[tuple[int, int
 def _height_of(record: bytes) -> int:
     """Return the height that a block says it has, -1 where it is none."""
     try:
-        return decode(record, CommittedBlock).block.header.height
+        return bare(record).header.height
     except LedgerError:
         return -1

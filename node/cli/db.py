@@ -1,4 +1,4 @@
-"""`depoli db`: check, rebuild and heal the data of a node that is stopped."""
+"""`depoli db`: check, rebuild, heal and prune the data of a node that is stopped."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +10,11 @@ from ledger.keys import PUBLIC_KEY_BYTES
 from node.cli.auditor import FILE, Meter, read_bearer
 from node.cli.output import Verbs, emit, fields, json_option, note
 from node.config import Config, load_config
-from node.errors import Exit
+from node.errors import Exit, Usage
 from node.initialise import JOURNAL_FOLDER
 from node.kept import FILE_NAME as PROPOSALS
 from node.kept import KeptFile
+from node.pruning import Plan, Pruning
 from node.rebuild import Rebuild, Rebuilt, Verdict
 
 _config = click.option(
@@ -26,7 +27,7 @@ _config = click.option(
 
 @click.group(cls=Verbs)
 def db() -> None:
-    """Check, rebuild and heal the data of a stopped node."""
+    """Check, rebuild, heal and prune the data of a stopped node."""
 
 
 @db.command()
@@ -95,6 +96,61 @@ def heal(context: click.Context, config: Path, source: str, token_file: Path | N
     _emit_rebuilt(context, made)
 
 
+@db.command()
+@_config
+@click.option(
+    "--before",
+    required=True,
+    type=click.IntRange(1),
+    metavar="HEIGHT",
+    help="The lowest block whose body stays.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be gone, and change nothing.")
+@click.option("--yes", is_flag=True, help="Yes, this history may go from this node for ever.")
+@json_option
+@click.pass_context
+def prune(context: click.Context, config: Path, before: int, *, dry_run: bool, yes: bool) -> None:
+    """Remove the bodies of old blocks from the disk; headers, certificates and hashes stay.
+
+    A snapshot on the disk must stand for them. Afterwards this node gives no receipt, entry or
+    export of those blocks any more: whoever audits must have exported them before.
+    """
+    from node import ceremony  # noqa: PLC0415
+
+    if not (dry_run or yes):
+        raise Usage(
+            "what is pruned does not come back on this node: no receipt, entry, history or export"
+            " of those blocks, nor help for nodes that lack them",
+            hint="let auditors export the chain before; look with --dry-run; then say --yes",
+        )
+    settings = load_config(config)
+    genesis = ceremony.load_genesis(settings.genesis).genesis
+    show = Meter("looked at")
+    with Pruning(settings.data, genesis, show=show) as pruning:
+        plan = pruning.plan(before)
+        show.end()
+        done = plan if dry_run else pruning.run(plan)
+    result = {
+        "from": done.first,
+        "before": done.before,
+        "blocks": done.blocks,
+        "freed_bytes": done.freed,
+        "snapshot": done.snapshot,
+        "pruned": not dry_run and done.blocks > 0,
+    }
+    emit(context, result, lambda: _pruned_text(done, is_planned=dry_run))
+
+
+def _pruned_text(plan: Plan, *, is_planned: bool) -> str:
+    if not plan.blocks:
+        return f"nothing to prune: bodies begin with block {plan.first}"
+    would = "would be" if is_planned else "are"
+    return (
+        f"the bodies of blocks {plan.first} to {plan.before - 1} {would} gone:"
+        f" {plan.freed:,} bytes; the snapshot of block {plan.snapshot} stands for them"
+    )
+
+
 def _opened(settings: Config, show: Meter) -> Rebuild:
     from node import ceremony  # noqa: PLC0415
     from node.signatures import VerifiedSignatures  # noqa: PLC0415  (brings the whole node)
@@ -143,6 +199,7 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
             for damage in verdict.damages
         ],
         "state": verdict.state,
+        "snapshot": verdict.snapshot,
     }
 
 
@@ -151,6 +208,11 @@ def _verdict_text(verdict: Verdict, config: Path) -> str:
     if verdict.state:
         lines.append(f"the store: {verdict.state}")
     lines.append(f"blocks 1 to {verdict.height} are true" if verdict.height else "no block is here")
+    if verdict.snapshot:
+        lines[-1] = (
+            f"the snapshot of block {verdict.snapshot} is true, what is kept of the blocks up to it"
+            f" was decided, and from it on all is true up to block {verdict.height}"
+        )
     if verdict.damages:
         lines.append(f"heal it with: depoli db heal --config {config} --from URL|FILE")
     elif verdict.state:

@@ -26,7 +26,7 @@ from ledger.encoding import encode
 from ledger.errors import StoreDamaged
 from ledger.segments import first_heights, segment_path
 from ledger.store import open_store
-from node import files, snapshots
+from node import files, pruning, snapshots
 from node.backup.create import create as backup
 from node.backup.restore import restore, verify
 from node.chain import Chain
@@ -48,6 +48,7 @@ ENGINES: Final = ("leveldb", "sqlite")
 FAULTS: Final = ("ENOSPC", "EIO", "EROFS")  # that the disk answers, once
 IDENTITY: Final = bytes(range(64))
 _BEGUN: Final = 4  # blocks that are there before
+_FIRST_KEPT: Final = LAST - 4  # where the others are pruned, within a file
 
 
 class Lost(AssertionError):
@@ -525,6 +526,107 @@ class Joining:
         _require(snapshots.heights(folder) == [_BEGUN], "the snapshot is not kept")
 
 
+@cache
+def _covered(engine: str) -> Path:
+    """Return the whole story with a snapshot of its end, to be copied."""
+    data = _scratch(f"covered-{engine}")
+    shutil.copytree(_grown(engine, LAST), data)
+    with (
+        contextlib.closing(_opened(data, engine)) as chain,
+        contextlib.closing(chain.view()) as view,
+    ):
+        snapshots.create(view, data)
+    return data
+
+
+def _require_pruned(data: Path, engine: str, least: int) -> None:
+    """Raise unless all headers are there, the bodies of some of the oldest are not, and all else.
+
+    The blocks below `least` were said to be bare.
+    """
+    with contextlib.closing(_opened(data, engine)) as chain:
+        first = chain.first_body
+        _require(least <= first <= _FIRST_KEPT, f"bodies begin with {first}, not {least}")
+        heads = [chain.head(height).header for height in range(1, chain.height + 1)]
+        told = [block.block.header for block in STORY.blocks[: chain.height]]
+        _require(heads == told, "another header is there")
+        _require(list(chain.records(first)) == RECORDS[first - 1 : chain.height], "another block")
+
+
+def _require_gone(data: Path, engine: str) -> None:
+    """Raise unless all that was to be pruned is, nothing else, and the node goes on to its end."""
+    _require_pruned(data, engine, _FIRST_KEPT)
+    with contextlib.closing(_opened(data, engine)) as chain:
+        _commit(chain, LAST)
+    _require(_contents(data) == _expected(), "another store at the end")
+    files = [path.read_bytes() for path in (data / "segments").iterdir()]
+    for raw in STORY.blocks[_FIRST_KEPT - 2].block.body.transactions:
+        _require(not any(raw in each for each in files), "a body that was pruned is there")
+    _require(not list((data / "segments").glob("*.new")), "rests")
+
+
+@dataclass
+class Pruning:
+    """`depoli db prune`: up to a block within the last file but one."""
+
+    engine: str
+
+    @property
+    def name(self) -> str:
+        return f"prune {self.engine}"
+
+    def prepare(self, folder: Path) -> None:
+        shutil.copytree(_covered(self.engine), folder, dirs_exist_ok=True)
+
+    def run(self, folder: Path) -> None:
+        with pruning.Pruning(folder, GENESIS, segment_bytes=FILE_BYTES) as found:
+            found.run(found.plan(_FIRST_KEPT))
+
+    def check(self, folder: Path) -> None:
+        _require_pruned(folder, self.engine, 1)
+        self.run(folder)
+        _require_gone(folder, self.engine)
+        with Rebuild(folder, GENESIS, SIGNATURES) as found:
+            _require(found.verify().is_sound, "it does not verify")
+
+
+@dataclass
+class Retaining:
+    """A running node commits blocks, and prunes some that its store held in memory until then."""
+
+    engine: str
+    acknowledged: int = 0
+    pruned: int = 0
+    is_durable: bool = False  # the store
+
+    @property
+    def name(self) -> str:
+        return f"commit and prune {self.engine}"
+
+    def prepare(self, folder: Path) -> None:
+        self.acknowledged, self.pruned, self.is_durable = _FIRST_KEPT - 3, 0, False
+        shutil.copytree(_grown(self.engine, self.acknowledged), folder, dirs_exist_ok=True)
+
+    def run(self, folder: Path) -> None:
+        with contextlib.closing(_opened(folder, self.engine)) as chain:
+            _commit(chain, _FIRST_KEPT, self._acknowledge)
+            chain.segments.seal()
+            files.sync_tree(folder / "state")
+            self.is_durable = True
+            for pruned in chain.segments.prune(_FIRST_KEPT):
+                self.pruned = pruned.height
+
+    def check(self, folder: Path) -> None:
+        _require_pruned(folder, self.engine, self.pruned + 1)
+        with contextlib.closing(_opened(folder, self.engine)) as chain:
+            _require(chain.height >= self.acknowledged, "what was decided is gone")
+        self.run(folder)
+        _require_gone(folder, self.engine)
+
+    def _acknowledge(self, height: int) -> None:
+        self.acknowledged = height
+
+
 def cases() -> list[Case]:
     """Return all of them, prepared by nothing before."""
     made: list[Case] = [Journaling(), Replacing(), BackingUp(), Restoring(), Picturing()]
@@ -537,6 +639,8 @@ def cases() -> list[Case]:
             Healing(engine),
             Installing(engine),
             Joining(engine),
+            Pruning(engine),
+            Retaining(engine),
         ]
     return made
 
@@ -579,7 +683,9 @@ def crash(case: Case, number: int, how: str, scratch: Path) -> None:
         if isinstance(ended, PowerLost):
             disk.lose_power(how)
             if how != "everything":
-                disk.engines_lose(state, before if isinstance(case, Committing) else None)
+                is_written = isinstance(case, Committing | Retaining)
+                is_safe = isinstance(case, Retaining) and case.is_durable
+                disk.engines_lose(state, before if is_written and not is_safe else None)
         elif isinstance(ended, OSError):
             _require(ended.errno == fault, f"it ended with {ended}")
         else:  # what is swept up at the end may stay

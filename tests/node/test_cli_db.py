@@ -53,6 +53,7 @@ def test_sound_data_is_told_to_people_and_to_programs(home: Path) -> None:
         "damages": [],
         "state": "",
         "lost": [],
+        "snapshot": 0,
     }
 
 
@@ -116,7 +117,7 @@ def test_kept_proposals_that_are_damaged_are_told_beside_the_verdict(home: Path)
 def test_a_page_of_the_store_that_nothing_else_reads_is_looked_at_too(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise StoreDamaged("store.sqlite", 0, "as sqlite says")
 
     monkeypatch.setattr("node.rebuild.difference", refuse)

@@ -370,8 +370,8 @@ def test_who_asks_for_what_was_pruned_is_told_from_where_on_blocks_are_kept(desk
     async def ask() -> None:
         desk.grow(4)
         chain = desk.node.running.chain
-        chain._segments.seal()
-        list(chain._segments.prune(3))
+        chain.segments.seal()
+        list(chain.segments.prune(3))
         for first, records in ((1, ()), (2, ()), (3, tuple(chain.records(3)))):
             await desk.receive(Channel.PULL, encode(PullBlocks(first, 4)))
             await until(lambda: not desk.exchange.answers._under_way, "it does not answer")
@@ -418,8 +418,8 @@ def test_a_light_node_is_told_what_it_asks_for_and_nothing_else(desk: Desk) -> N
 def test_what_was_pruned_is_not_released_to_a_light_node_either(desk: Desk) -> None:
     desk.grow(4)
     chain = desk.node.running.chain
-    chain._segments.seal()
-    list(chain._segments.prune(3))
+    chain.segments.seal()
+    list(chain.segments.prune(3))
     releases, shop = desk.exchange._releases, member_of("shop-a")
     assert releases.reply(shop, PullHistory(0, 0, 0, 0))[0] == Told(None, (), ())
     told, _ = releases.reply(shop, PullHistory(2, 0, 0, 0))

@@ -265,6 +265,18 @@ def test_rotation_keeps_what_outlives_a_height(
     journal.close()
 
 
+def test_what_was_promised_long_ago_is_in_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "ROTATE_HEIGHTS", 10)
+    journal = Journal.create(tmp_path, IDENTITY)
+    journal.append(batch(3, (Kind.BODY, b"of an old block"), (Kind.PROMISE, b"about it")))
+    for height in range(4, 30):
+        journal.append(promise(height, b"said"))
+        assert (b"of an old block" in file_of(tmp_path).read_bytes()) == (height < 10)
+    journal.close()
+
+
 def test_a_crash_before_the_old_file_is_deleted_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,8 +34,8 @@ FIRST = LAST - 2  # whose body is kept
 
 
 def prune(chain: Chain, before: int) -> None:
-    chain._segments.seal()
-    list(chain._segments.prune(before))
+    chain.segments.seal()
+    list(chain.segments.prune(before))
     assert chain.first_body == before
 
 
