@@ -114,8 +114,8 @@ def create(
     """Return the snapshot of what a store holds, made where there is none yet.
 
     `pause` is called often, between small pieces of work, and may raise to give it up. Raises
-    `NoBlockYet`, `Mismatch` where the store does not lead to its own header, OSError; then nothing
-    stays.
+    `NoBlockYet`, `Mismatch` where the store does not lead to its own header, `Malformed` where it
+    is more than a snapshot holds, OSError; then nothing stays.
     """
     tip = tip_in(view)
     if tip is None or tip.certificate is None:
@@ -142,8 +142,11 @@ def create(
             FORMAT, header, tip.peaks, heads, tip.state_sum, state.count, tuple(chunks)
         )
         changes = tuple(each for each in changes_in(view) if each.header.height < header.height)
-        write_file(building / MANIFEST, encode(manifest))
-        write_file(building / DECIDED, encode(Decided(header, tip.certificate, changes)))
+        decided = Decided(header, tip.certificate, changes)
+        for name, value in ((MANIFEST, manifest), (DECIDED, decided)):
+            content = encode(value)
+            decode(content, type(value))  # beyond its bounds nobody could read it
+            write_file(building / name, content)
         building.rename(folder)
         sync_folder(folder.parent)
         sync_folder(data)  # where the folder of all of them may be new

@@ -16,7 +16,8 @@ from ledger import snapshot as format_
 from ledger.decided import Decided
 from ledger.encoding import decode, encode
 from ledger.entry import Outcome
-from ledger.errors import Mismatch
+from ledger.errors import Malformed, Mismatch
+from ledger.receipt import Change
 from ledger.snapshot import Manifest
 from ledger.store import open_store
 from node import snapshots
@@ -175,6 +176,19 @@ def test_a_store_that_is_not_what_its_header_says_gives_none(tmp_path: Path) -> 
     with contextlib.closing(grown(tmp_path, 5)) as chain:
         chain._store.write({b"s" + b"one key more": b""})
         with pytest.raises(Mismatch, match="state digest of the store"):
+            taken(chain, tmp_path)
+    assert list((tmp_path / "snapshots").iterdir()) == []
+
+
+def test_what_is_more_than_a_snapshot_holds_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = [STORY.blocks[0].certificate] * 1_025
+    header, voters = STORY.blocks[0].block.header, GENESIS.validator_set
+    changes = [Change(header, certificate, voters) for certificate in many]
+    with contextlib.closing(grown(tmp_path, 5)) as chain:
+        monkeypatch.setattr(snapshots, "changes_in", lambda _: changes)
+        with pytest.raises(Malformed, match=r"malformed decided: .*1024"):
             taken(chain, tmp_path)
     assert list((tmp_path / "snapshots").iterdir()) == []
 
