@@ -16,8 +16,10 @@ from node.files import sync_tree
 from node.foundation import covering
 from node.log import Log
 from node.metrics import Metrics
+from node.snapshots import heights
 
 KEPT_AT_LEAST: Final = 1000  # blocks: who was away for less needs no snapshot
+_LACKING: Final = "a state that is lost or damaged could not be made anew: keep data/snapshots/"
 SHARE: Final = 10  # a file holds no more than this part of what is kept, so that it can go in time
 
 
@@ -29,6 +31,8 @@ class Retention:
         self._metrics, self._log = metrics, log
         self._metrics.disk.first_body.set(chain.first_body)
         self._shorten_files()
+        if max(heights(data), default=0) < chain.first_body - 1:
+            log.warning("no snapshot stands for the blocks that were pruned", reason=_LACKING)
 
     @property
     def _blocks(self) -> int:

@@ -103,6 +103,11 @@ async def once(
         with vault.changes():
             vault.unname(TransactionRecord.KIND, name)
         if isinstance(result, Decided):
+            if not result.outcomes:
+                raise NetworkRefused(
+                    f"it is in block {result.height}, and the node keeps no more what came of it",
+                    hint="see how things stand, or ask a node that keeps all",
+                )
             return list(result.outcomes)
     raise Undecided("it expired before any block took it, twice", hint="set the clock right")
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -235,6 +236,19 @@ def test_blocks_are_added_and_read_while_it_prunes(keeper: Keeper) -> None:
     assert keeper.chain.block(60) == keeper.story.blocks[-1]
 
 
+def test_a_node_without_the_snapshot_for_what_it_pruned_warns(keeper: Keeper) -> None:
+    keeper.grow(30)
+    folder = keeper.photograph()
+    keeper.prune()
+    for is_there in (True, False):
+        keeper.chain.close()
+        if not is_there:
+            shutil.rmtree(folder)
+        keeper.open()
+        warned = keeper.said("no snapshot stands for the blocks that were pruned")
+        assert len(warned) == (not is_there)
+
+
 # --- a network ------------------------------------------------------------------------------------
 
 
@@ -289,3 +303,46 @@ def is_photographed(cluster: Cluster) -> bool:
     albums = [node.running.album for node in cluster.up]
     is_done = all(each._making is None or each._making.done() for each in albums)
     return is_done and all(each.height >= due for each in albums)
+
+
+def prune_by_hand(node: Node, before: int) -> None:
+    """Prune a node that has nothing to do just now."""
+    segments = node.running.chain.segments
+    segments.seal()
+    assert [each.height for each in segments.prune(before)] == [before - 1]
+
+
+def test_a_node_that_is_far_behind_takes_old_blocks_from_who_kept_them(tmp_path: Path) -> None:
+    """Nobody is blamed for what it pruned; where nobody has it, that is said, with what to do."""
+
+    async def work() -> None:
+        async with running(tmp_path, LABELS, snapshot_blocks=0) as cluster:
+            first = cluster[LABELS[0]]
+            for number in range(6):
+                await first.commit(prescription(cluster.genesis, number))
+            await cluster.until_level()
+            block = first.running.chain.block(1)
+            for label in LABELS:
+                prune_by_hand(cluster[label], 2 if label == LABELS[-1] else 5)
+            late = cluster.observer
+            late.start()
+            try:
+                told = "no peer keeps the next block"
+                await until(lambda: late.said(told), "it does not say what it lacks")
+                (line, *_) = [each for each in late.events() if each["event"] == told]
+                assert (line["height"], line["kept_from"]) == (1, 2)
+                assert late.height == 0
+            finally:
+                await late.stop()
+            # One that has the first block gets the others from the one that kept them.
+            stored = Chain.open(late.data, cluster.genesis.genesis, SIGNATURES)
+            stored.commit(
+                stored.execute(block.block.body, block.block.header, SIGNATURES), block.certificate
+            )
+            stored.close()
+            late.start()
+            await until(lambda: late.height == first.height, "it does not catch up")
+            assert not late.said("peer avoided in catching up")
+            await late.stop()
+
+    run(work())

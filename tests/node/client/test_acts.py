@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
 from contracts.calls import (
@@ -26,7 +27,7 @@ from node.client import inbox, lots, questions
 from node.client.acts import Acts
 from node.client.agreements import authorisation_of, authorisations_of
 from node.client.decisions import Office
-from node.client.errors import NotReadable, NotVerified, Refused, Unreachable
+from node.client.errors import NetworkRefused, NotReadable, NotVerified, Refused, Unreachable
 from node.client.records import (
     AuthorisationRecord,
     ClaimRecord,
@@ -325,6 +326,21 @@ def test_a_call_whose_answer_was_lost_is_not_made_twice(quarter: Quarter) -> Non
     assert run(quarter.acts("shop").make(dispute)).code == 0
     assert len(list(every(quarter.vaults["shop"], TransactionRecord))) == kept
     assert quarter.state(claim) == "rejection_disputed"
+
+
+def test_where_a_node_pruned_what_came_of_a_call_that_is_said(quarter: Quarter) -> None:
+    claim = quarter.bring(claiming())
+    quarter.reject(claim)
+    dispute = ClaimDispute(of(claim), ClaimGround.REJECTION)
+    quarter.node.lose_answers = 1
+    with pytest.raises(Unreachable):
+        run(quarter.acts("shop").make(dispute))
+    last, answer = next(reversed(quarter.node.decided.items()))
+    quarter.node.decided[last] = msgspec.structs.replace(answer, outcomes=())
+    said = f"in block {answer.height}, and the node keeps no more what came of it"
+    with pytest.raises(NetworkRefused, match=said):
+        run(quarter.acts("shop").make(dispute))
+    assert run(quarter.acts("shop").make(dispute)).code == 0  # made again, it was the last
 
 
 def test_a_call_that_came_too_late_is_signed_anew(quarter: Quarter) -> None:
