@@ -27,7 +27,7 @@ from ledger.heads import Head, Heads
 from ledger.history import MAX_ENTRIES, History, Standing
 from ledger.receipt import Receipt
 from ledger.segments import SEGMENT_BYTES, Segments, TornTail
-from ledger.store import Store, open_store
+from ledger.store import CACHE_BYTES, Store, open_store
 from ledger.transaction import Transaction
 from ledger.validators import MemberId
 from node.applied import Applied
@@ -76,6 +76,7 @@ class Chain(Applied):
         signatures: Signatures,
         *,
         engine: str | None = None,
+        cache_bytes: int = CACHE_BYTES,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> "Chain":
         """Return the chain in `directory`, made from `genesis` where there is none yet.
@@ -90,7 +91,7 @@ class Chain(Applied):
                 directory / SEGMENTS, chain_id=genesis.chain_id, segment_bytes=segment_bytes
             )
             closing.callback(segments.close)
-            store = open_store(state_folder(directory), engine)
+            store = open_store(state_folder(directory), engine, cache_bytes=cache_bytes)
             closing.callback(store.close)
             chain = cls(genesis, segments, store)
             chain._catch_up(directory, signatures)

@@ -245,7 +245,13 @@ def _open_files(
     log: Log,
 ) -> tuple[Chain, Journal | None, KeptFile]:
     """Return the chain, the journal of a validator, and the file of the evidence that waits."""
-    chain = Chain.open(config.data, genesis.genesis, signatures, engine=config.store_engine)
+    chain = Chain.open(
+        config.data,
+        genesis.genesis,
+        signatures,
+        engine=config.store_engine,
+        cache_bytes=config.store_cache_bytes,
+    )
     closing.callback(chain.close)
     dispatch.require_known(chain.state.state, chain.height + 1)
     if (torn := chain.torn_tail) is not None:
