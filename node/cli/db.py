@@ -9,7 +9,7 @@ import click
 from ledger.keys import PUBLIC_KEY_BYTES
 from node.cli.auditor import FILE, Meter, read_bearer
 from node.cli.output import Verbs, emit, fields, json_option, note
-from node.config import Config, load_config
+from node.config import Config, Mode, load_config
 from node.errors import Exit, Usage
 from node.initialise import JOURNAL_FOLDER
 from node.kept import FILE_NAME as PROPOSALS
@@ -155,6 +155,11 @@ def _opened(settings: Config, show: Meter) -> Rebuild:
     from node import ceremony  # noqa: PLC0415
     from node.signatures import VerifiedSignatures  # noqa: PLC0415  (brings the whole node)
 
+    if settings.mode is Mode.LIGHT:
+        raise Usage(
+            "a light node keeps no blocks",
+            hint=f"to have its record fetched anew, stop it and remove {settings.data / 'light'}",
+        )
     genesis = ceremony.load_genesis(settings.genesis).genesis
     return Rebuild(
         settings.data, genesis, VerifiedSignatures(), engine=settings.store_engine, show=show

@@ -15,10 +15,11 @@ from typing import Any, Final, TypeVar
 from contracts import eras
 from contracts.errors import UnknownVersion
 from ledger.encoding import encode
-from ledger.errors import LedgerError, Mismatch
+from ledger.errors import LedgerError, Mismatch, StoreDamaged
 from ledger.validators import faulty
 from node import budget, clock
 from node.budget import Budgets
+from node.errors import NodeError
 from node.light.messages import (
     MAX_PROOFS,
     LightReply,
@@ -70,6 +71,13 @@ class _Inquiry:
     at: float = 0.0
 
 
+class RecordDamaged(NodeError):
+    """The files of the record are not whole."""
+
+    def __init__(self, error: StoreDamaged) -> None:
+        super().__init__(str(error), hint="remove that folder and start: it is fetched anew")
+
+
 class NotVouched(Exception):
     """Too few validators say the same of a member."""
 
@@ -94,6 +102,7 @@ class Follower:
         self.network: Network | None = None
         self.heard_at: float | None = None  # when a peer last told a true header
         self.downloaded = 0
+        self.fault = ""  # why nothing is kept any more, "" where it is
         self._asked: _Asked | None = None
         self._first: bytes | None = None  # the peer whose every block we want to hear of
         self._heights: dict[bytes, int] = {}  # of the newest true header that each peer told
@@ -218,18 +227,26 @@ class Follower:
         spent = self._budgets.of(link.peer.node_key)
         await spent.wait()
         spent.spend(budget.FRAME_S + len(payload) * budget.BYTE_S)
-        reply = parse_reply(payload)
         try:
+            reply = parse_reply(payload)
             async with self._busy:
                 await self._take(link.peer.node_key, reply)
+        except (StoreDamaged, UnknownVersion) as error:  # of our own files, or our software
+            self._halt(RecordDamaged(error) if isinstance(error, StoreDamaged) else error)
         except LedgerError as error:
             label = link.peer.label
             self._log.warning("answer refused", peer=label, reason=str(error))
             self._avoid(link.peer.node_key, str(error))
             raise
-        except UnknownVersion as error:
-            if self._halted is not None and not self._halted.done():
-                self._halted.set_exception(error)
+        except OSError as error:  # the disk is full, say: nothing of the answer was kept
+            self._log.error("record not written", error=str(error))
+            self.fault = f"the record cannot be written: {error.strerror or error}"
+        else:
+            self.fault = ""
+
+    def _halt(self, error: Exception) -> None:
+        if self._halted is not None and not self._halted.done():
+            self._halted.set_exception(error)
 
     async def _take(self, key: bytes, reply: LightReply) -> None:
         match reply:

@@ -38,6 +38,4 @@ class Staleness:
     def not_ready(self) -> list[str]:
         """Return why a shop should not rely on this node now; nothing where it may."""
         reasons = [] if self._follower.links else ["no peer is linked"]
-        if reason := self.reason():
-            reasons.append(reason)
-        return reasons
+        return [*reasons, *filter(None, (self._follower.fault, self.reason()))]

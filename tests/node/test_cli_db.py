@@ -197,3 +197,13 @@ def test_a_node_gives_the_blocks_asked_for() -> None:
 
     asyncio.run(ask())
     assert asked[0] == ("3", "Bearer secret")
+
+
+def test_a_light_node_has_no_blocks_to_verify(home: Path) -> None:
+    (home / "config.toml").write_text(write_config({"mode": "light"}, {}))
+    before = sorted(path.name for path in home.rglob("*"))
+    for verb in ("verify", "reindex"):
+        done = run(verb, home)
+        assert done.exit_code == Exit.USAGE
+        assert "a light node keeps no blocks" in done.output
+    assert sorted(path.name for path in home.rglob("*")) == before

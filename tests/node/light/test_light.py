@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import errno
 import io
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +20,14 @@ from aiohttp.test_utils import TestClient, TestServer, unused_port
 from contracts.calls import ClaimAccept, ClaimSubmit, Leg, Mark, MarkLock, Part, PrescriptionCommit
 from contracts.commitment import lock_of, mark_of
 from ledger.encoding import encode
+from ledger.errors import StoreDamaged
 from ledger.keys import Role
 from ledger.receipt import parse_json
 from ledger.transaction import Transaction, created_id
 from node.cli.node import status_text
 from node.config import Address, Mode
 from node.light import api, follow, server
+from node.light.follow import RecordDamaged
 from node.light.messages import (
     LightPull,
     LightReply,
@@ -32,6 +36,7 @@ from node.light.messages import (
     PullHistory,
     Told,
 )
+from node.light.record import Record
 from node.light.server import LightNode
 from node.log import Level, Log
 from node.releases import Releases
@@ -84,7 +89,7 @@ class Light:
             port = unused_port()
             await web.TCPSite(runner, "127.0.0.1", port).start()
             self.url = f"http://127.0.0.1:{port}"
-            tasks = [
+            self.tasks = [
                 asyncio.create_task(each)
                 for each in (self.parts.follower.run(), self.parts.network.run())
             ]
@@ -92,9 +97,9 @@ class Light:
                 async with aiohttp.ClientSession() as self.session:
                     yield self
             finally:
-                for task in tasks:
+                for task in self.tasks:
                     task.cancel()
-                await asyncio.wait(tasks)
+                await asyncio.wait(self.tasks)
                 await runner.cleanup()
 
     async def ask(self, path: str, token: str = "own", **options: Any) -> tuple[int, Any, Any]:  # noqa: ANN401, S107
@@ -450,3 +455,55 @@ def test_a_node_of_nobody_known_is_told_what_to_configure(tmp_path: Path) -> Non
     assert "light.member" in refused.value.hint
     assert server.member_of(founding, keys, "shop-a") == member_of("shop-a")
     assert server.member_of(founding, light.keys, "") == member_of(OBSERVER)
+
+
+def test_a_full_disk_is_ours_and_no_peers_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with running(tmp_path, ALONE) as cluster:
+            await claim(cluster, "one")
+            light = Light(cluster)
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            honest = Record.advance
+
+            def refuse(*_: object) -> bool:
+                raise full
+
+            monkeypatch.setattr(Record, "advance", refuse)
+            async with light.running():
+                staleness = light.node.staleness
+                await until(lambda: bool(light.node.follower.fault), "it does not say")
+                fault = "the record cannot be written: No space left on device"
+                assert fault in staleness.not_ready()
+                assert light.events("record not written")
+                assert not light.events("answer refused")
+                monkeypatch.setattr(Record, "advance", honest)
+                await light.until_height(2)
+                await until(lambda: not staleness.not_ready(), "it is never ready again")
+
+    run(test())
+
+
+def test_damaged_files_end_the_node_and_say_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with running(tmp_path, ALONE) as cluster:
+            await claim(cluster, "one")
+            damage = StoreDamaged("data/light", 0, "malformed database")
+
+            def damaged(*_: object) -> bool:
+                raise damage
+
+            monkeypatch.setattr(Record, "advance", damaged)
+            light = Light(cluster)
+            async with light.running():
+                done, _ = await asyncio.wait(light.tasks, return_when="FIRST_COMPLETED", timeout=30)
+                (ended,) = done
+                error = ended.exception()
+                assert isinstance(error, RecordDamaged)
+                assert "fetched anew" in error.hint
+                assert not light.events("answer refused")
+
+    run(test())
