@@ -318,6 +318,8 @@ class Exchange:
         for result in results:
             if isinstance(result, Refused) and isinstance(result.error, Malformed | WrongSignature):
                 raise Mismatch("transaction", "one that its sender signed", str(result.error))
+        if link.is_light:
+            self._releases.tell_refused(link, results)
         waiting = (result.id for result in results if isinstance(result, Pending))
         links = [self.links[key] for key in dict.fromkeys(told.relay) if key in self.links]
         self.answers.pass_on(waiting, links, spent)

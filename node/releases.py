@@ -4,11 +4,12 @@ Whose node it is says the key that its link is authenticated with, never what it
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Final
 
 from contracts import certificates, registry
+from contracts.errors import AlreadySeen, Inadmissible
 from ledger import merkle
 from ledger.block import Header
 from ledger.encoding import encode
@@ -32,16 +33,20 @@ from node.light.messages import (
     PullHistory,
     PullMember,
     PullProofs,
+    Refusal,
+    Refusals,
     Seen,
     Told,
     parse_pull,
 )
 from node.link import Link
+from node.results import Refused, Result
 
 FIRST_BYTES: Final = 1 << 20  # of entries in an answer: who is told that there are more asks
 MOST_BYTES: Final = 6 << 20  # up to a height that the asker named: the entries of a block and more
 AT_ONCE: Final = 64  # entries looked up together
 ENTRY_BYTES: Final = 128  # of one, beside its call
+MAX_TEXT: Final = 300  # bytes, of a refusal
 MAX_UNDER_WAY: Final = 2  # answers that are read for one light node
 HEAD_S: Final = 20e-6  # to find the head of one member at an older height
 ENTRY_S: Final = 50e-6
@@ -71,6 +76,19 @@ class Releases:
         task = asyncio.get_running_loop().create_task(self._reply(link, member, pull))
         self._under_way[task] = key
         task.add_done_callback(self._under_way.pop)
+
+    def tell_refused(self, link: Link, results: Iterable[Result]) -> None:
+        """Tell a light node which of its transactions the rules keep out, and why."""
+        told = tuple(
+            Refusal(each.id, str(each.error).encode()[:MAX_TEXT])
+            for each in results
+            if isinstance(each, Refused)
+            and each.id is not None
+            and isinstance(each.error, Inadmissible)
+            and not isinstance(each.error, AlreadySeen)  # it is told with the entries
+        )
+        if told:
+            link.send_reply(encode(Refusals(told)))
 
     async def _reply(self, link: Link, member: bytes, pull: LightPull) -> None:
         loop = asyncio.get_running_loop()

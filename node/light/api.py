@@ -43,7 +43,7 @@ from node.light.staleness import Staleness
 from node.log import Log
 from node.organisations import parse_member_in_path, whole
 from node.problems import Problem
-from node.results import Pending, Refused
+from node.results import Pending, Refused, Result
 from node.things import Things, View
 from node.tokens import Scope, TokenBook
 
@@ -228,10 +228,7 @@ class LightApi:
         waiting = [each.id for each in results if isinstance(each, Pending)]
         if waiting and seconds:
             await self._outbox.wait(waiting, seconds)
-            results = [
-                self._outbox.committed(each.id) or each if isinstance(each, Pending) else each
-                for each in results
-            ]
+            results = [self._became(each) for each in results]
         shown = [views.result(result) for result in results]
         if all(isinstance(result, Refused) for result in results):
             first = shown[0]["problem"]
@@ -244,15 +241,19 @@ class LightApi:
         """Tell what became of a transaction; with ?wait=SECONDS, once it is in a block."""
         grant = require(request, Scope.READ, Scope.SUBMIT, Scope.AUDIT)
         id_ = parse_id(request)
+        await self._outbox.wait([id_], parse_wait(request))
         waiting = self._outbox.get(id_)
-        if waiting is not None:
-            await self._outbox.wait([id_], parse_wait(request))
-        found = self._outbox.committed(id_)
-        if found is not None and may_read(grant, found.sender):
-            return web.json_response(views.result(found))
-        if waiting is not None and self._outbox.get(id_) is not None:
-            return web.json_response(views.result(Pending(waiting.id)))
-        raise not_found("transaction", id_)
+        pending = None if waiting is None else Pending(waiting.id)
+        found = self._outbox.committed(id_) or self._outbox.refused(id_) or pending
+        if found is None or not may_read(grant, self._record.member):
+            raise not_found("transaction", id_)
+        return web.json_response(views.result(found))
+
+    def _became(self, result: Result) -> Result:
+        """Return what became of a transaction by now, as far as is known here."""
+        if not isinstance(result, Pending):
+            return result
+        return self._outbox.committed(result.id) or self._outbox.refused(result.id) or result
 
     # --- the record --------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from node.light.messages import (
     PullHistory,
     PullMember,
     PullProofs,
+    Refusals,
     Told,
     parse_reply,
 )
@@ -258,6 +259,8 @@ class Follower:
                 await self._take_proofs(key, reply)
             case MemberRecord():
                 self._take_member(key, reply)
+            case Refusals(refusals):
+                self._outbox.doubted(key, refusals)
 
     async def _take_header(self, key: bytes, reply: NewestHeader) -> None:
         self.heard_at = clock.monotonic()

@@ -112,7 +112,20 @@ class MemberRecord(Struct, tag=15):
     ]
 
 
-LightReply: TypeAlias = Told | NewestHeader | Proofs | MemberRecord
+class Refusal(Struct):
+    """Why a transaction of the asker's is in no block that this node makes."""
+
+    transaction: Bytes32
+    text: Annotated[bytes, msgspec.Meta(max_length=300)]  # for people
+
+
+class Refusals(Struct, tag=16):
+    """What was handed in and not admitted, which nobody asked for."""
+
+    refusals: Annotated[tuple[Refusal, ...], msgspec.Meta(max_length=1024)]
+
+
+LightReply: TypeAlias = Told | NewestHeader | Proofs | MemberRecord | Refusals
 
 
 def parse_pull(payload: bytes) -> LightPull:

@@ -1,6 +1,7 @@
 """Transactions on their way: given to every peer again and again until they are in the record."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -20,8 +21,10 @@ from ledger.entry import Entry
 from ledger.errors import BadSignature, LedgerError
 from ledger.hashing import Hash
 from ledger.transaction import MAX_LIFETIME_S, Transaction
+from ledger.validators import faulty
 from node import clock
 from node.errors import NodeError
+from node.light.messages import Refusal
 from node.light.record import Record
 from node.link import Link, Transactions
 from node.results import Committed, Pending, Refused, Result
@@ -52,12 +55,21 @@ class OtherSender(NodeError):
         )
 
 
+class RefusedByValidators(NodeError):
+    """More validators than may be faulty say that the rules keep it out."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, hint="the validators say so")
+
+
 class Outbox:
     """What was submitted here and is in no block that is known."""
 
     def __init__(self, record: Record) -> None:
         self._record = record
         self._waiting: dict[bytes, Transaction] = {}
+        self._doubts: dict[bytes, dict[bytes, str]] = {}  # of what waits: node key -> why not
+        self._refused: OrderedDict[bytes, NodeError | Inadmissible] = OrderedDict()
         self._changed = asyncio.Event()
         self._sent = self._added = 0.0
 
@@ -87,6 +99,7 @@ class Outbox:
                 if found is None and id_ not in self._waiting:
                     self._require_fit(given)
                     self._waiting[id_] = given
+                    self._refused.pop(id_, None)
                     fresh.append(given)
                 results.append(found or Pending(id_))
             except (LedgerError, Inadmissible, NodeError) as error:
@@ -105,6 +118,35 @@ class Outbox:
         outcomes = tuple(entry.outcome for entry in entries)
         return Committed(Hash(id_), first.sender, first.height, first.time, outcomes)
 
+    def refused(self, id_: bytes) -> Refused | None:
+        """Return why a transaction is in no block, None where that is not known."""
+        found = self._refused.get(id_)
+        return None if found is None else Refused(Hash(id_), found)
+
+    def doubted(self, node_key: bytes, refusals: Iterable[Refusal]) -> None:
+        """Learn what a validator does not admit: once more say so than may be faulty, it is so."""
+        voters = self._record.tip.validators
+        if node_key not in {each.node_key for each in voters.members}:
+            return
+        for each in refusals:
+            if each.transaction in self._waiting:
+                doubts = self._doubts.setdefault(each.transaction, {})
+                doubts[node_key] = each.text.decode(errors="replace")
+                if len(doubts) > faulty(len(voters)):
+                    self._end(each.transaction, RefusedByValidators(doubts[node_key]))
+        self._changed.set()
+
+    def _drop(self, id_: bytes) -> None:
+        self._waiting.pop(id_, None)
+        self._doubts.pop(id_, None)
+
+    def _end(self, id_: bytes, error: NodeError | Inadmissible) -> None:
+        """Let a transaction wait no more, and remember why, of the last ones."""
+        self._drop(id_)
+        self._refused[id_] = error
+        if len(self._refused) > MAX_WAITING:
+            self._refused.popitem(last=False)
+
     async def wait(self, ids: Iterable[bytes], seconds: float) -> None:
         """Wait until none of these is on its way any more, or time is up."""
         wanted = set(ids)
@@ -118,10 +160,12 @@ class Outbox:
 
     def arrived(self, entries: Iterable[Entry]) -> None:
         """Learn which entries are in the record, and what has expired by its time."""
+        for entry in entries:
+            self._drop(entry.transaction)
         now = self._record.tip.header.time
-        late = [id_ for id_, each in self._waiting.items() if each.body.valid_until < now]
-        for id_ in (*(entry.transaction for entry in entries), *late):
-            self._waiting.pop(id_, None)
+        late = [each for each in self._waiting.values() if each.body.valid_until < now]
+        for each in late:
+            self._end(each.id, Expired(each.body.valid_until, now))
         self._changed.set()
 
     def send_again(self, links: Sequence[Link], *, at_once: bool = False) -> None:

@@ -26,7 +26,7 @@ from ledger.receipt import parse_json
 from ledger.transaction import Transaction, created_id
 from node.cli.node import status_text
 from node.config import Address, Mode
-from node.light import api, follow, server
+from node.light import api, follow, outbox, server
 from node.light.follow import RecordDamaged
 from node.light.messages import (
     LightPull,
@@ -110,10 +110,10 @@ class Light:
         ) as answer:
             return answer.status, await answer.json(), answer.headers
 
-    async def submit(self, *sent: Transaction) -> tuple[int, Any]:
+    async def submit(self, *sent: Transaction, wait: int = 30) -> tuple[int, Any]:
         body = encode(tuple(each.raw for each in sent))
         headers = {"Content-Type": "application/msgpack"}
-        path = "/v1/transactions?wait=30"
+        path = f"/v1/transactions?wait={wait}"
         status, found, _ = await self.ask(path, method="POST", data=body, headers=headers)
         return status, found
 
@@ -288,6 +288,33 @@ def test_what_no_validator_would_take_is_refused_at_the_door(tmp_path: Path) -> 
                 status, found = await light.submit(refused)
                 assert status == 200
                 assert found["transactions"][0]["outcomes"][0]["name"] == "CLAIM_UNKNOWN"
+
+    run(test())
+
+
+def test_what_the_validators_keep_out_is_rejected_with_what_they_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here a key that the light node takes for good; one validator alone is not believed."""
+
+    async def test() -> None:
+        async with running(tmp_path) as cluster:
+            monkeypatch.setattr(outbox.Outbox, "_require_fit", lambda *_: None)
+            other = transaction_of(cluster.genesis, OBSERVER, ClaimAccept(bytes(32), None),
+                                   key_id=bytes(8))  # fmt: skip
+            async with Light(cluster, cluster.labels[:1]).running() as light:
+                await until(lambda: bool(light.node.follower.links), "no peer is linked")
+                status, sent = await light.submit(other, wait=1)
+                assert (status, sent["transactions"][0]["status"]) == (202, "pending")
+            async with Light(cluster).running() as light:
+                await until(lambda: len(light.node.follower.links) == 4, "not all are linked")
+                status, problem = await light.submit(other)
+                assert status == 422, problem
+                (told,) = problem["transactions"]
+                assert told["status"] == "rejected"
+                assert "key" in told["problem"]["title"]
+                _, again, _ = await light.ask(f"/v1/transactions/{other.id.hex()}")
+                assert again["status"] == "rejected"
 
     run(test())
 
