@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Final
 
+from msgspec import structs
+
 from consensus.evidence import judge
 from contracts import dispatch, eras, parameters, turns
 from contracts.beginning import start
@@ -261,6 +263,18 @@ def tip_of(store: Store) -> int:
     """Return the height that a store has applied, 0 where there is none yet."""
     tip = tip_in(store)
     return 0 if tip is None else tip.header.height
+
+
+def facts_in(view: View) -> Iterator[Pair]:
+    """Yield all rows, without the certificates: two nodes that agree may hold others of a block."""
+    for key, value in scan_all(view, b""):
+        if key == _TIP:
+            yield key, encode(structs.replace(decode(value, Tip), certificate=None))
+        elif key.startswith(_CHANGE):
+            change = decode(value, Change)
+            yield key, encode((change.header, change.validators))
+        else:
+            yield key, value
 
 
 def difference(first: Store, second: Store, *, is_longer: bool = False) -> bytes | None:

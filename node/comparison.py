@@ -19,7 +19,7 @@ from ledger.block import BareBlock, Body, CommittedBlock, Header, bare, is_bare
 from ledger.encoding import decode
 from ledger.errors import LedgerError
 from ledger.transaction import parse
-from node.applied import difference, state_in
+from node.applied import facts_in, state_in
 from node.audit.errors import FalseFact
 from node.audit.pairs import pairs
 from node.audit.replay import Replay, naming
@@ -233,12 +233,7 @@ def _states(both: Both, found: Comparison, genesis: SignedGenesis, show: Show) -
         found.states = (one.state_height,)
         unequal = _first_unequal(state_in(one.state), state_in(other.state))
         if unequal is None:
-            key = difference(one.state, other.state)
-            held = [None if key is None else each.get(key) for each in (one.state, other.state)]
-            return None if key is None else Difference(
-                "index", one.state_height, "a row that is derived from blocks and state",
-                _shown(*held), key=key,
-            )  # fmt: skip
+            return _index(one, other)
         return _blamed(both, unequal, one.state_height, genesis, show)
     source = _whole(both)
     if source is None:
@@ -256,6 +251,22 @@ def _states(both: Both, found: Comparison, genesis: SignedGenesis, show: Show) -
                 if unequal is not None:
                     return _told(both, side, unequal, genesis)
     return None
+
+
+def _index(one: Recording, other: Recording) -> Difference | None:
+    """Return the first row in which two stores differ beside the state.
+
+    A node that joined by a snapshot, or pruned, lacks rows that others have.
+    """
+    assert one.state is not None
+    assert other.state is not None
+    if max(one.first_whole, other.first_whole) > 1:
+        return None
+    unequal = _first_unequal(facts_in(one.state), facts_in(other.state))
+    if unequal is None:
+        return None
+    field, values = "a row that follows from the blocks", _shown(unequal.first, unequal.second)
+    return Difference("index", one.state_height, field, values, key=unequal.key)
 
 
 def _told(both: Both, side: Recording, unequal: "_Unequal", genesis: SignedGenesis) -> Difference:

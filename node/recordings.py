@@ -50,13 +50,15 @@ class Recording:
 
 
 @contextmanager
-def recording(path: Path, genesis: SignedGenesis) -> Iterator[Recording]:
+def recording(path: Path, genesis: SignedGenesis, name: str = "") -> Iterator[Recording]:
     """Open an export, the folder of a stopped node, or the folder of its data.
+
+    It is called by the `name` given, or as its file or folder is.
 
     Raises `StoreLocked` where the node runs, `NoBlocks`, `StoreDamaged`, OSError.
     """
     if path.is_file():
-        yield Recording(path.name, path, 1, 1, None, genesis, None, 0)
+        yield Recording(name or path.name, path, 1, 1, None, genesis, None, 0)
         return
     data = load_config(path).data if (path / FILE_NAME).is_file() else path
     if not (data / SEGMENTS).is_dir():
@@ -71,7 +73,7 @@ def recording(path: Path, genesis: SignedGenesis) -> Iterator[Recording]:
             closing.callback(state.close)
         height = 0 if state is None else tip_of(state)
         yield Recording(
-            path.name or str(path),
+            name or path.name,
             path,
             segments.first_height,
             segments.first_whole,

@@ -30,10 +30,14 @@ def compare(context: click.Context, first: Path, second: Path, genesis: Path) ->
     show = Meter("compared")
     signed = load_genesis(genesis)
     signed.verify()
+    is_told_apart = first.name != second.name
+    names = [path.name if is_told_apart else str(path) for path in (first, second)]
     try:
-        with recording(first, signed) as one, recording(second, signed) as other:
+        with (
+            recording(first, signed, names[0]) as one,
+            recording(second, signed, names[1]) as other,
+        ):
             found = comparison.compare((one, other), signed, show)
-            names = one.name, other.name
     except (FalseFact, UnknownRules) as fact:
         show.end()
         if not is_json(context):
@@ -41,7 +45,7 @@ def compare(context: click.Context, first: Path, second: Path, genesis: Path) ->
         emit(context, fact.to_json(), "")
         return fact.exit_code
     show.end()
-    told = {"compared": list(names), **found.to_json()}
+    told = {"compared": names, **found.to_json()}
     emit(context, told, lambda: _human(told))
     return Exit.OK if found.difference is None else Exit.VERIFICATION_FAILED
 

@@ -13,6 +13,7 @@ from contracts.execute import DirectSignatures
 from contracts.genesis_json import signed_json
 from ledger.encoding import encode
 from ledger.lock import DirectoryLock
+from ledger.segments import Segments
 from ledger.store import open_store
 from node.audit.errors import FalseFact, NoBlocks
 from node.chain import Chain as NodeChain
@@ -22,7 +23,7 @@ from node.config import write_config
 from node.errors import Exit
 from node.recordings import recording
 from node.stored import STATE
-from tests.chainmaker import Chain, chain_of, export_of, some_bytes, story
+from tests.chainmaker import Chain, chain_of, export_of, some_bytes, story, upheaval
 
 STORY = story()
 GENESIS = STORY.genesis
@@ -116,6 +117,30 @@ def test_two_certificates_of_one_block_are_no_difference(export: Path, tmp_path:
     assert (found.difference, found.last, found.certificates) == (None, LAST, 1)
 
 
+def test_nodes_that_hold_other_certificates_do_not_differ(tmp_path: Path) -> None:
+    chain = upheaval()
+    folders = []
+    for name, first in (("one", 0), ("other", 1)):
+        certified = chain_of(chain.genesis, chain.blocks)
+        certified.voting = chain.voting
+        certified.blocks = [
+            msgspec.structs.replace(
+                block, certificate=certified.certify(height, block.block.header.hash, 0, signers)
+            )
+            for height, block in enumerate(chain.blocks, 1)
+            for voters in (chain.validators_at(height),)
+            for signers in (range(first, first + voters.quorum),)
+        ]
+        folders.append(grown(tmp_path / name, certified, len(chain.blocks)))
+    with (
+        recording(folders[0], chain.genesis) as one,
+        recording(folders[1], chain.genesis) as other,
+    ):
+        found = compare((one, other), chain.genesis)
+    assert (found.difference, found.certificates) == (None, len(chain.blocks))
+    assert found.states == (len(chain.blocks),)
+
+
 def test_a_node_that_is_behind_is_compared_at_its_own_height(one: Path, tmp_path: Path) -> None:
     behind = grown(tmp_path / "behind", STORY, 5)
     found = compared(one, behind)
@@ -131,6 +156,29 @@ def test_a_node_is_compared_with_an_export_that_is_longer_or_shorter(
     export.write_bytes(export_of(GENESIS, STORY.blocks[:5]))
     found = compared(export, one)
     assert (found.difference, found.states, found.longer) == (None, (LAST,), "one")
+
+
+def prune(data: Path) -> None:
+    segments = Segments.open(data / "segments", chain_id=STORY.chain_id)
+    segments.seal()
+    assert list(segments.prune(5))
+    segments.close()
+
+
+def test_a_node_that_pruned_its_blocks_is_compared_by_what_it_kept(
+    one: Path, other: Path, export: Path, tmp_path: Path
+) -> None:
+    prune(other)
+    assert compared(one, other) == Comparison(1, LAST, states=(LAST,))
+    assert compared(export, other).states == (LAST,)
+    change(other, STATE + prescription_of(1), b"other")
+    assert difference(one, other).wrong == ("other",)
+    prune(one)
+    found = difference(one, other)
+    assert (found.key, found.wrong, found.written) == (prescription_of(1), (), None)
+    behind = grown(tmp_path / "behind", STORY, 6)
+    prune(behind)
+    assert "no source has all blocks" in compared(one, behind).why_not
 
 
 def test_headers_agree_and_states_do_not(one: Path, other: Path) -> None:
