@@ -1,9 +1,10 @@
 """Change one byte of an export, or of a node's data, by seed: it must be noticed, and named.
 
-Of 0 to 999 the even seeds are of an export, the odd ones of a folder of data: blocks, either store,
-journal, snapshots, kept proposals, waiting evidence. In every second export the checksum of the
-record is mended as well, so that what lies under it must notice. A byte is harmless only by proof:
-what is read of the damaged file is all that was read before. Exit code 1 where anything failed.
+Of 0 to 999 the even seeds are of an export, the odd ones of a folder of data: blocks, pruned ones,
+either store, journal, snapshots, kept proposals, waiting evidence. In every second export the
+checksum of the record is mended as well, so that what lies under it must notice. A byte is harmless
+only by proof: what is read of the damaged file is all that was read before. Exit code 1 where
+anything failed.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from contracts.execute import DirectSignatures  # noqa: E402
 from contracts.genesis_json import signed_json  # noqa: E402
 from ledger.encoding import encode  # noqa: E402
 from ledger.errors import StoreDamaged  # noqa: E402
+from ledger.segments import Segments  # noqa: E402
 from ledger.store import open_store  # noqa: E402
 from node import snapshots  # noqa: E402
 from node.applied import tip_of  # noqa: E402
@@ -81,6 +83,8 @@ class Campaign:
         (scratch / "genesis.json").write_text(signed_json(self._genesis))
         self._data = {engine: self._grown(engine) for engine in ENGINES}
         self._contents = {engine: _contents(data) for engine, data in self._data.items()}
+        for engine, data in list(self._data.items()):
+            self._data[f"pruned {engine}"] = self._pruned(data)
 
     def run(self, seed: int) -> Told:
         """Return what became of the corruption of this seed."""
@@ -155,6 +159,14 @@ class Campaign:
         identity = self._identity if is_journals else self._genesis.chain_id
         return KeptFile(path.parent, identity, path.name)
 
+    def _pruned(self, data: Path) -> Path:
+        """Make data in which all blocks but those of the last file are bare."""
+        made = Path(shutil.copytree(data, data.with_name(f"pruned-{data.name}")))
+        kept = Segments.open(made / "segments", chain_id=self._genesis.chain_id)
+        assert list(kept.prune(len(self._records)))
+        kept.close()
+        return made
+
     @property
     def _identity(self) -> bytes:
         return self._genesis.chain_id + bytes(32)
@@ -169,9 +181,12 @@ class Campaign:
             ("snapshots", self._snapshot),
             ("journal", self._journal),
             ("kept", self._kept),
-        )[seed // 4 % 7]
+            ("pruned", self._blocks),
+        )[seed // 4 % 8]
         data = self._scratch / "data"
         shutil.rmtree(data, ignore_errors=True)
+        if part == "pruned":
+            engine, part = f"pruned {engine}", "segments"
         shutil.copytree(self._data[engine], data)
         if part == "journal":
             self._promise(data / "journal")
@@ -203,8 +218,8 @@ class Campaign:
             raise Unnoticed(damages)
         try:
             with contextlib.closing(self._opened(data)) as chain:
-                for _ in chain.records(1):
-                    pass
+                for height in range(chain.first_height, chain.height + 1):
+                    chain.head(height)
         except StoreDamaged as error:
             return DETECTED, f"{damages[0].error}; at a start: {error}"
         raise Unnoticed

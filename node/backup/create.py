@@ -10,22 +10,34 @@ nowhere else once a disk is lost.
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
+from contracts.genesis import Genesis
 from ledger import segments
-from ledger.block import bare
-from ledger.errors import StoreDamaged
+from ledger.block import bare, is_bare
+from ledger.errors import LedgerError, StoreDamaged
 from ledger.lock import FILE_NAME as LOCK
 from ledger.lock import DirectoryLock
 from ledger.segments import first_heights, segment_path
-from node import ceremony, clock, files
+from ledger.snapshot import unpack
+from node import ceremony, clock, files, snapshots
 from node.audit.report import Progress
 from node.backup import manifest as manifests
-from node.backup.errors import Behind, Inside, NoBackup, NoRoom, NothingThere, NotOurs, OtherBlocks
+from node.backup.errors import (
+    Behind,
+    Inside,
+    NoBackup,
+    NoRoom,
+    NoSnapshot,
+    NothingThere,
+    NotOurs,
+    OtherBlocks,
+)
 from node.backup.manifest import Manifest, Segment, Stored
 from node.chain import SEGMENTS
 from node.config import load_config, portable
@@ -35,6 +47,8 @@ from node.kept import FILE_NAME as KEPT
 
 _SPARE_BYTES: Final = 1 << 20  # for the manifest, and what the file system itself needs
 _OWN: Final = {LOCK, manifests.FILE_NAME, manifests.SEGMENTS}
+
+_FOLDERS: Final = re.compile(r"snapshots(/[0-9]{12})?")
 
 Show = Callable[[Progress], None]
 
@@ -75,7 +89,8 @@ def create(config: Path, folder: Path, show: Show = lambda _: None) -> Made:
             raise
         if not found:
             raise NothingThere(settings.data)
-        others = (copy.genesis(text), *copy.kept())
+        snapshot, chunks = copy.snapshot(found, genesis.genesis)
+        others = (copy.genesis(text), *copy.kept(), *chunks)
         files.sync_folder(folder / manifests.SEGMENTS)
         made = Manifest(
             chain_id=genesis.chain_id.hex(),
@@ -86,6 +101,7 @@ def create(config: Path, folder: Path, show: Show = lambda _: None) -> Made:
             config=portable(config),
             segments=tuple(found),
             others=others,
+            snapshot=snapshot,
         )
         manifests.save(folder, made)
         _sweep(folder, made)
@@ -108,8 +124,6 @@ class _Copy:
         """Copy the files of blocks, the highest first; return them in the order of heights."""
         directory = self.data / SEGMENTS
         starts = first_heights(directory)
-        if starts and starts[0] != 1:
-            raise OtherBlocks(directory, f"its first block is {starts[0]}, and not the first")
         wanted = list(zip_longest(starts, starts[1:]))[::-1]
         self._require_room(directory, wanted)
         found = []
@@ -121,6 +135,45 @@ class _Copy:
                 found.append(segment)
         self._settle(found[0].last if found else 0)
         return found[::-1]
+
+    def snapshot(self, found: Sequence[Segment], genesis: Genesis) -> tuple[int, list[Stored]]:
+        """Copy the newest snapshot from which these blocks lead to the state, where they need one.
+
+        Raises `NoSnapshot`.
+        """
+        whole = (each.whole for each in found if each.whole <= each.last)
+        first = next(whole, self.height + 1)
+        if first == 1:
+            return 0, []
+        for height in reversed(snapshots.heights(self.data)):
+            if first - 1 <= height <= self.height:
+                with contextlib.suppress(snapshots.BadSnapshot, LedgerError, FileNotFoundError):
+                    return height, list(self._snapshot(height, genesis))
+        raise NoSnapshot(self.data, first)
+
+    def _snapshot(self, height: int, genesis: Genesis) -> Iterator[Stored]:
+        there = manifests.snapshot_name(height, "")
+        before = [] if self.before is None else list(self.before.others)
+        known = [each for each in before if each.name.startswith(there)]
+        if known and all((self.folder / each.name).is_file() for each in known):
+            yield from known
+            return
+        source = snapshots.folder_of(self.data, height)
+        hashes = snapshots.Snapshot.open(source, genesis).manifest.chunks
+        chunks = {snapshots.chunk_of(source, number): each for number, each in enumerate(hashes)}
+        folder = self.folder / there
+        files.make_folder(folder)
+        for path in sorted(source.iterdir()):
+            unfinished, name = folder / f"{path.name}.new", f"{there}{path.name}"
+            content = path.read_bytes()
+            if path in chunks:
+                unpack(content, chunks[path], path.name)
+            sha256 = manifests.write(unfinished, iter([content]), self._count)
+            unfinished.replace(self.folder / name)
+            yield Stored(name=name, size=len(content), sha256=sha256)
+        files.sync_folder(folder)
+        files.sync_folder(folder.parent)
+        files.sync_folder(self.folder)
 
     def kept(self) -> Iterator[Stored]:
         """Copy the proposals that judge forks; one that is being appended is passed over later."""
@@ -207,11 +260,12 @@ class _Source:
     following: int | None  # with which block the next one begins, None of the open one
     copy: _Copy
     last: int = 0
+    whole: int = 0
     size: int = 0
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the head and all whole records; raise `StoreDamaged` where others must be."""
-        self.last, self.size, torn = self.first - 1, 0, -1
+        self.last, self.whole, self.size, torn = self.first - 1, self.first, 0, -1
         path = segment_path(self.directory, self.first)
         record = b""
         for offset, piece in segments.pieces(path, self.copy.chain_id):
@@ -223,6 +277,8 @@ class _Source:
             if offset:
                 self.last += 1
                 record = piece
+                if is_bare(segments.payload_of(piece)):
+                    self.whole = self.last + 1
                 self._require_same(piece)
             self.size += len(piece)
             yield piece
@@ -239,6 +295,7 @@ class _Source:
             sha256=sha256,
             first=self.first,
             last=self.last,
+            whole=self.whole,
             sealed=self.following is not None,
         )
 
@@ -276,10 +333,19 @@ def _before(folder: Path, chain_id: bytes) -> Manifest | None:
 
 def _require_ours(folder: Path) -> None:
     """Raise `NotOurs` where something is in `folder` that no backup has."""
-    for path in [*folder.iterdir(), *(folder / manifests.SEGMENTS).glob("*")]:
+    for path in _all(folder):
         name = path.relative_to(folder).as_posix()
-        if name not in _OWN and not manifests.is_name(name) and not _is_unfinished(path):
+        is_ours = name in _OWN or manifests.is_name(name) or _FOLDERS.fullmatch(name)
+        if not is_ours and not _is_unfinished(path):
             raise NotOurs(folder, name)
+
+
+def _all(folder: Path) -> Iterator[Path]:
+    """Yield what is in a folder, no deeper than a backup is."""
+    yield from folder.iterdir()
+    yield from (folder / manifests.SEGMENTS).glob("*")
+    yield from (folder / manifests.SNAPSHOTS).glob("*")
+    yield from (folder / manifests.SNAPSHOTS).glob("*/*")
 
 
 def _is_unfinished(path: Path) -> bool:
@@ -290,7 +356,12 @@ def _is_unfinished(path: Path) -> bool:
 def _sweep(folder: Path, manifest: Manifest) -> None:
     """Remove what the backup does not consist of any more."""
     named = {each.name for each in manifest.files}
-    for path in [*folder.iterdir(), *(folder / manifests.SEGMENTS).iterdir()]:
+    for path in reversed(list(_all(folder))):
         name = path.relative_to(folder).as_posix()
-        if name not in named | _OWN:
+        if name in named | _OWN:
+            continue
+        if path.is_dir():
+            with contextlib.suppress(OSError):  # it is not empty: something named is in it
+                path.rmdir()
+        else:
             path.unlink()

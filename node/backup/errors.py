@@ -59,6 +59,16 @@ class NothingThere(NotInitialised):
         super().__init__(f"{data} holds no block yet", hint="name the folder of a node that ran")
 
 
+class NoSnapshot(Rejected):
+    """The blocks of the node do not lead to its state, and no snapshot of it does."""
+
+    def __init__(self, data: Path, first: int) -> None:
+        super().__init__(
+            f"{data}: whole blocks begin with {first}, and no snapshot stands for those before",
+            hint="make one with: depoli snapshot create",
+        )
+
+
 class NoRoom(NodeError):
     """The disk cannot hold what would be written; nothing was."""
 

@@ -3,10 +3,11 @@
     manifest.json                             what is here, with sizes and SHA-256
     genesis.json                              of the chain
     segments/blocks-FIRST-HASH.seg            a file of blocks, up to the end of a whole record
+    snapshots/HEIGHT/                         where some blocks are bare, what stands for them
     kept-HASH.proposals                       what judges a fork, where the node kept any
 
-A file has the beginning of its SHA-256 in its name and is never written again: so what an older
-manifest names stays whole until a newer one has taken its place, whenever the power fails.
+A file of blocks has the beginning of its SHA-256 in its name, and is never written again: so what
+an older manifest names stays whole until a newer one has taken its place, whenever the power fails.
 """
 
 import hashlib
@@ -27,11 +28,13 @@ FORMAT: Final = "depoli/backup/1"
 FILE_NAME: Final = "manifest.json"
 GENESIS: Final = "genesis.json"
 SEGMENTS: Final = "segments"
+SNAPSHOTS: Final = "snapshots"
 MAX_BYTES: Final = 64 << 20  # a hundred thousand files of blocks
 CHUNK_BYTES: Final = 1 << 20
 _HASH_DIGITS: Final = 16  # of a SHA-256 in a name
 _NAME: Final = (
     r"genesis\.json|kept-[0-9a-f]{16}\.proposals|segments/blocks-[0-9]{12}-[0-9a-f]{16}\.seg"
+    r"|snapshots/[0-9]{12}/(manifest|decided|[0-9]{6}\.chunk)"
 )
 _NAMES: Final = re.compile(_NAME)
 
@@ -52,6 +55,7 @@ class Segment(Stored, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     first: Count  # height of its first block
     last: Count  # and of its last one
+    whole: Count  # of its first block that is not bare, one above the last where all are
     sealed: bool  # the node writes to it no more
 
 
@@ -67,12 +71,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     config: str  # the text of config.toml, without places of this machine
     segments: tuple[Segment, ...]  # in the order of heights, none missing
     others: tuple[Stored, ...]
+    snapshot: Count = 0  # the height of the one that is here, 0: none is needed
     checksum: str = ""  # SHA-256 of this file as it is with "" here
 
     @property
     def files(self) -> tuple[Stored, ...]:
         """All files."""
         return (*self.segments, *self.others)
+
+    @property
+    def first_whole(self) -> int:
+        """The lowest height whose block is not bare, one above the last where all are."""
+        whole = (each.whole for each in self.segments if each.whole <= each.last)
+        return next(whole, self.height + 1)
 
     @property
     def size(self) -> int:
@@ -106,12 +117,14 @@ def load(folder: Path) -> Manifest:
         raise BadBackup(path, f"its format is {found.format[:64]}, not {FORMAT}")
     if encode(found) != content:
         raise BadBackup(path, "it is damaged: it does not have its own checksum")
-    following = 1
+    following = found.segments[0].first if found.segments else 0
     for each in found.segments:
         if each.first != following or each.last < each.first:
             raise BadBackup(path, f"it names no file that begins with block {following}")
         following = each.last + 1
-    if following != found.height + 1 or found.other(GENESIS) is None:
+    begins = 1 if found.snapshot == 0 else found.snapshot + 1
+    is_whole = following == found.height + 1 and found.first_whole <= begins <= following
+    if not is_whole or found.other(GENESIS) is None:
         raise BadBackup(path, "it does not name all that a backup needs")
     return found
 
@@ -124,6 +137,11 @@ def save(folder: Path, manifest: Manifest) -> None:
 def segment_name(first: int, sha256: str) -> str:
     """Return what a file of blocks is called."""
     return f"{SEGMENTS}/blocks-{first:012}-{sha256[:_HASH_DIGITS]}.seg"
+
+
+def snapshot_name(height: int, name: str) -> str:
+    """Return what a file of a snapshot is called."""
+    return f"{SNAPSHOTS}/{height:012}/{name}"
 
 
 def kept_name(sha256: str) -> str:

@@ -28,6 +28,7 @@ from node.backup.errors import BadBackup, InTheWay, NoBackup, NoRoom, OtherBlock
 from node.backup.manifest import Manifest
 from node.chain import SEGMENTS, STATE
 from node.config import FILE_NAME, Config, Mode, load_config, parse_config
+from node.foundation import NoFoundation
 from node.health import free_bytes
 from node.initialise import (
     DATA_FOLDER,
@@ -41,10 +42,18 @@ from node.kept import FILE_NAME as KEPT
 from node.process import OPERATOR_TOKEN
 from node.rebuild import Rebuild, Rebuilt
 from node.signatures import VerifiedSignatures
+from node.snapshots import FOLDER as SNAPSHOTS
+from node.snapshots import BadSnapshot
 
 UNFINISHED: Final = "restore.unfinished"  # in the folder that is made: nothing beside it is ours
 _HOME: Final = (OPERATOR_TOKEN, TOKENS_FILE, GENESIS_FILE, DATA_FOLDER, FILE_NAME)
-_DATA: Final = (LOCK, JOURNAL_FOLDER, STATE, SEGMENTS)  # in this order; with the last it is there
+_DATA: Final = (
+    LOCK,
+    JOURNAL_FOLDER,
+    SNAPSHOTS,
+    STATE,
+    SEGMENTS,
+)  # in this order; with the last it is there
 _ROLES: Final = {
     Mode.OBSERVER: (Role.TLS,),
     Mode.VALIDATOR: (Role.TLS, Role.CONSENSUS, Role.CHECKPOINT),
@@ -89,6 +98,7 @@ def verify(
             for segment in found.segments:
                 path = segment_path(data / SEGMENTS, segment.first)
                 _link(path, (folder / segment.name).resolve())
+            _copy_snapshot(folder, found, data)
             made = _executed(folder, found, data, None, show)
     return Verified(found, made.state_digest)
 
@@ -146,6 +156,7 @@ def _build(folder: Path, found: Manifest, building: Path, show: Show, *, is_home
     if (kept := found.other("kept-")) is not None:
         path = data / JOURNAL_FOLDER / KEPT
         manifests.write(path, manifests.read(folder, kept), lambda _: None)
+    _copy_snapshot(folder, found, data)
     _executed(folder, found, data, config.store_engine, show)
     if is_home:
         stored = found.other(manifests.GENESIS)
@@ -155,6 +166,14 @@ def _build(folder: Path, found: Manifest, building: Path, show: Show, *, is_home
         give_token(book, token, member=None, scopes=OPERATOR_SCOPES, label="operator")
         files.create(building / FILE_NAME, found.config.encode())
     return config
+
+
+def _copy_snapshot(folder: Path, found: Manifest, data: Path) -> None:
+    for stored in found.others:
+        if stored.name.startswith(f"{manifests.SNAPSHOTS}/"):
+            path = data / SNAPSHOTS / Path(stored.name).relative_to(manifests.SNAPSHOTS)
+            files.make_folder(path.parent)
+            manifests.write(path, manifests.read(folder, stored), lambda _: None)
 
 
 def _executed(folder: Path, found: Manifest, data: Path, engine: str | None, show: Show) -> Rebuilt:
@@ -167,7 +186,7 @@ def _executed(folder: Path, found: Manifest, data: Path, engine: str | None, sho
     except StoreDamaged as error:
         name = names.get(Path(error.path), manifests.SEGMENTS)
         raise BadBackup(folder / name, f"block {error.height}: {error.reason}") from None
-    except Mismatch as error:
+    except (Mismatch, NoFoundation, BadSnapshot) as error:
         raise BadBackup(folder, str(error)) from None
     if (made.height, made.block_id.hex()) != (found.height, found.block):
         told = f"its blocks end with {made.height}, {made.block_id.hex()}"

@@ -1,10 +1,11 @@
 """Backups: whole or not at all, only what is new, no secret, and restored over nothing."""
 
+import contextlib
 import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -16,7 +17,8 @@ from contracts.execute import DirectSignatures
 from contracts.genesis_json import signed_json
 from ledger.errors import StoreDamaged, StoreLocked
 from ledger.lock import DirectoryLock
-from ledger.segments import first_heights, write_file
+from ledger.segments import Segments, first_heights, write_file
+from node import snapshots
 from node.backup import manifest as manifests
 from node.backup.create import create
 from node.backup.errors import (
@@ -26,6 +28,7 @@ from node.backup.errors import (
     InTheWay,
     NoBackup,
     NoRoom,
+    NoSnapshot,
     NothingThere,
     NotOurs,
     OtherBlocks,
@@ -46,7 +49,7 @@ SECRET = b"a secret that a comment holds"
 TOKEN = b"depoli_operator_token_of_a_test"
 
 
-def grow(home: Path, last: int, engine: str = "sqlite") -> None:
+def grow(home: Path, last: int, engine: str | None = "sqlite") -> None:
     """Let the chain of a home have that many blocks, in several files."""
     chain = Chain.open(home / "data", GENESIS, SIGNATURES, engine=engine, segment_bytes=FILE_BYTES)
     for committed in STORY.blocks[chain.height : last]:
@@ -93,12 +96,14 @@ def backup(tmp_path: Path, made: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "backup"))
 
 
-def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return inode and size of all files of blocks: a file that was copied again has another."""
-    return {
-        path.name: (path.stat().st_ino, path.stat().st_size)
-        for path in (folder / "segments").iterdir()
-    }
+def inodes(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return inode and size of all files: one that was copied again has another."""
+    return {path.name: (path.stat().st_ino, path.stat().st_size) for path in folder.iterdir()}
+
+
+def file_inodes(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return inode and size of all files of blocks."""
+    return inodes(folder / "segments")
 
 
 def run(*words: str | Path) -> Result:
@@ -129,12 +134,12 @@ def test_a_second_one_copies_only_what_is_new(tmp_path: Path, folder: Path) -> N
     home = make_home(tmp_path / "home")
     grow(home, LAST // 2)
     create(home, folder)
-    before = snapshot(folder)
+    before = file_inodes(folder)
     again = create(home, folder)
-    assert (again.copied, snapshot(folder)) == (0, before)
+    assert (again.copied, file_inodes(folder)) == (0, before)
     grow(home, LAST)
     more = create(home, folder)
-    after = snapshot(folder)
+    after = file_inodes(folder)
     sealed = [each.name.removeprefix("segments/") for each in more.manifest.segments if each.sealed]
     kept = [name for name in sealed if name in before]
     assert len(kept) >= 2
@@ -253,21 +258,21 @@ def test_two_at_once_are_refused(home: Path, backup: Path) -> None:
 
 def test_a_backup_of_another_chain_is_left_as_it_is(backup: Path, tmp_path: Path) -> None:
     other = make_home(tmp_path / "other", Story(found(others=())))
-    before = snapshot(backup)
+    before = file_inodes(backup)
     with pytest.raises(OtherBlocks, match="it is a backup of the chain"):
         create(other, backup)
     with pytest.raises(OtherBlocks, match="not that of"):
         verify(backup, other / "genesis.json", None)
-    assert snapshot(backup) == before
+    assert file_inodes(backup) == before
 
 
 def test_a_node_that_is_behind_does_not_shorten_a_backup(backup: Path, tmp_path: Path) -> None:
     home = make_home(tmp_path / "home")
     grow(home, LAST - 1)
-    before = snapshot(backup)
+    before = file_inodes(backup)
     with pytest.raises(Behind, match=f"up to {LAST}, and the node only up to {LAST - 1}"):
         create(home, backup)
-    assert snapshot(backup) == before
+    assert file_inodes(backup) == before
 
 
 def test_other_blocks_of_the_same_chain_are_refused(home: Path, backup: Path) -> None:
@@ -342,11 +347,11 @@ def test_what_an_interrupted_one_had_copied_is_not_copied_again(home: Path, fold
     with interrupted, pytest.raises(KeyboardInterrupt):
         create(home, folder)
     (folder / "segments" / "blocks-000000000001.new").write_bytes(b"torn")
-    before = {name: each for name, each in snapshot(folder).items() if name.endswith(".seg")}
+    before = {name: each for name, each in file_inodes(folder).items() if name.endswith(".seg")}
     with pytest.raises(NoBackup):
         verify(folder, None, None)
     assert create(home, folder).copied == 0
-    assert snapshot(folder) == before
+    assert file_inodes(folder) == before
 
 
 # --- proving ----------------------------------------------------------------------------------
@@ -529,3 +534,158 @@ def test_the_commands_say_what_they_did(home: Path, folder: Path, tmp_path: Path
     done = run("verify", folder)
     assert done.exit_code == Exit.VERIFICATION_FAILED
     assert "hint:  take another backup" in done.stderr
+
+
+# --- where blocks alone do not lead to the state ------------------------------------------------
+
+AT, BEFORE = 8, 7  # height of the snapshot, and of the first block whose body stays
+
+
+def pruned(home: Path) -> Path:
+    """Make a home whose first blocks are bare, with a snapshot that stands for them."""
+    make_home(home)
+    grow(home, AT)
+    chain = Chain.open(home / "data", GENESIS, SIGNATURES, segment_bytes=FILE_BYTES)
+    with contextlib.closing(chain.view()) as view:
+        snapshots.create(view, home / "data")
+    chain.close()
+    grow(home, LAST)
+    segments = Segments.open(home / "data" / "segments", chain_id=GENESIS.chain_id)
+    assert list(segments.prune(BEFORE))
+    segments.close()
+    return home
+
+
+def joined(home: Path, source: Path) -> Path:
+    """Make a home that began with the snapshot of another one."""
+    make_home(home)
+    snapshots.install(home / "data", snapshots.folder_of(source / "data", AT), GENESIS)
+    shutil.copytree(source / "data" / "snapshots", home / "data" / "snapshots")
+    grow(home, LAST, None)
+    return home
+
+
+def kept_of(home: Path) -> list[bytes]:
+    segments = Segments.open(home / "data" / "segments", chain_id=GENESIS.chain_id)
+    found = list(segments.iterate(segments.first_height))
+    segments.close()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["pruned", "joined"])
+def test_what_was_pruned_or_joined_comes_back_with_its_snapshot(
+    tmp_path: Path, folder: Path, kind: str
+) -> None:
+    home = pruned(tmp_path / "home")
+    if kind == "joined":
+        home = joined(tmp_path / "joined", home)
+    copied = create(home, folder)
+    first = {"pruned": BEFORE, "joined": AT + 1}[kind]
+    assert (copied.manifest.snapshot, copied.manifest.first_whole) == (AT, first)
+    proved = verify(folder, None, tmp_path)
+    assert proved.state_digest == STORY.state.digest.hash
+    restore(folder, tmp_path / "again", None, is_home=True)
+    assert kept_of(tmp_path / "again") == kept_of(home)
+    assert snapshots.heights(tmp_path / "again" / "data") == [AT]
+    chain = Chain.open(tmp_path / "again" / "data", GENESIS, SIGNATURES)
+    assert (chain.height, chain.state.digest.hash) == (LAST, STORY.state.digest.hash)
+    assert (chain.first_body, chain.record(LAST)) == (first, RECORDS[-1])
+    chain.close()
+    before = inodes(folder / "snapshots" / f"{AT:012}")
+    again = create(home, folder)
+    assert (again.copied, again.manifest.files) == (0, copied.manifest.files)
+    assert inodes(folder / "snapshots" / f"{AT:012}") == before
+    assert create(tmp_path / "again", folder).manifest.snapshot == AT
+
+
+def test_a_backup_follows_what_was_pruned(tmp_path: Path, folder: Path, whole: Path) -> None:
+    before = create(whole, folder)
+    home = pruned(tmp_path / "home")
+    shutil.rmtree(home / "data" / "state")
+    bodies = b"".join(path.read_bytes() for path in (folder / "segments").iterdir())
+    copied = create(home, folder)
+    assert copied.manifest.size < before.manifest.size + sum(
+        each.size for each in copied.manifest.others if each.name.startswith("snapshots")
+    )
+    left = b"".join(path.read_bytes() for path in (folder / "segments").iterdir())
+    transaction = STORY.blocks[0].block.body.transactions[0]
+    assert (transaction in bodies, transaction in left) == (True, False)
+    assert verify(folder, None, tmp_path).manifest.first_whole == BEFORE
+
+
+def test_without_a_snapshot_no_backup_is_made_of_a_pruned_node(
+    tmp_path: Path, folder: Path
+) -> None:
+    home = pruned(tmp_path / "home")
+    shutil.rmtree(home / "data" / "snapshots")
+    with pytest.raises(NoSnapshot, match=f"whole blocks begin with {BEFORE}"):
+        create(home, folder)
+    assert not (folder / "manifest.json").exists()
+
+
+def test_another_snapshot_takes_the_place_of_the_one_before(tmp_path: Path, folder: Path) -> None:
+    home = pruned(tmp_path / "home")
+    create(home, folder)
+    chain = Chain.open(home / "data", GENESIS, SIGNATURES, segment_bytes=FILE_BYTES)
+    with contextlib.closing(chain.view()) as view:
+        snapshots.create(view, home / "data")
+    chain.close()
+    assert create(home, folder).manifest.snapshot == LAST
+    assert [path.name for path in (folder / "snapshots").iterdir()] == [f"{LAST:012}"]
+    assert verify(folder, None, tmp_path).manifest.height == LAST
+    # One that is damaged at the node is passed over.
+    (home / "data" / "snapshots" / f"{LAST:012}" / "manifest").write_bytes(b"no manifest")
+    assert create(home, tmp_path / "other").manifest.snapshot == AT
+    assert verify(tmp_path / "other", None, tmp_path).manifest.snapshot == AT
+
+
+def test_damage_of_a_snapshot_is_named(tmp_path: Path, folder: Path) -> None:
+    home = pruned(tmp_path / "home")
+    create(home, folder)
+    chunk = Path("snapshots") / f"{AT:012}" / "000000.chunk"
+    spoiled(home / "data" / chunk, 50)
+    with pytest.raises(NoSnapshot):  # a new one is not made of it, and that which was here stays
+        create(home, tmp_path / "other")
+    assert create(home, folder).copied == 0
+    assert verify(folder, None, tmp_path).manifest.snapshot == AT
+    spoiled(folder / chunk, 60)
+    with pytest.raises(BadBackup, match=r"000000\.chunk: its SHA-256"):
+        verify(folder, None, tmp_path)
+    with pytest.raises(BadBackup, match=r"000000\.chunk"):
+        restore(folder, tmp_path / "again", None, is_home=True)
+
+
+def test_what_is_pruned_meanwhile_never_leaves_a_whole_block_below_a_bare_one(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever file is being copied when it happens."""
+    source = pruned(tmp_path / "source")
+    count = len(first_heights(source / "data" / "segments"))
+    written = manifests.write
+    for moment in range(count):
+        home = make_home(tmp_path / f"home-{moment}")
+        grow(home, LAST)
+        shutil.copytree(source / "data" / "snapshots", home / "data" / "snapshots")
+        files_done: list[Path] = []
+
+        def write(
+            path: Path,
+            content: Iterator[bytes],
+            counted: Callable[[int], None],
+            home: Path = home,
+            done: list[Path] = files_done,
+            moment: int = moment,
+        ) -> str:
+            if len(done) == moment:
+                segments = Segments.open(home / "data" / "segments", chain_id=GENESIS.chain_id)
+                assert list(segments.prune(BEFORE))
+                segments.close()
+            done.append(path)
+            return written(path, content, counted)
+
+        monkeypatch.setattr(manifests, "write", write)
+        target = folder.with_name(f"backup-{moment}")
+        made = create(home, target).manifest
+        monkeypatch.undo()
+        assert made.first_whole in {1, 4, BEFORE}
+        assert verify(target, None, tmp_path).manifest.height == LAST

@@ -15,7 +15,7 @@ from scripts import corruptions, recheck
 from scripts.corruptions import FAILED, Campaign
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("segments", "state", "segments", "state", "snapshots", "journal", "kept")
+PARTS = ("segments", "state", "segments", "state", "snapshots", "journal", "kept", "pruned")
 SHORT = 4 * len(PARTS)  # each part, with each engine; as many exports, half of them mended
 
 
