@@ -1,5 +1,6 @@
 """What an auditor is told: what is false and where, or why there is nothing to judge yet."""
 
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -167,12 +168,15 @@ class BadStream(AuditError):
 
 
 class Refused(AuditError):
-    """A node answers, but not to this token."""
+    """A node answers, but not to this token; or it keeps no more what is asked for."""
 
     def __init__(self, status: int, detail: str) -> None:
+        is_gone = status == HTTPStatus.GONE
         super().__init__(
             f"the node refuses ({status}): {detail}",
-            hint="name with --token-file a token of this node with the scope audit",
+            hint="take a node that keeps all, or extend an export that was made before"
+            if is_gone
+            else "name with --token-file a token of this node with the scope audit",
         )
 
 

@@ -17,8 +17,9 @@ from ledger.merkle import node_hash
 from ledger.receipt import parse_json
 from ledger.tiles import ENTRIES, Tile, tile_bytes
 from ledger.transaction import parse
-from node.audit.errors import Pruned
+from node.audit.errors import Pruned, Refused
 from node.audit.export import Writer, copy_blocks
+from node.audit.fetch import fetch_blocks, open_session
 from node.chain import SEGMENTS, Chain
 from node.results import Committed
 from tests.chainmaker import story
@@ -186,6 +187,11 @@ def test_what_is_gone_is_said_to_be_gone_and_what_to_do(tmp_path: Path) -> None:
             text = (await door.get(f"/v1/receipts/{new.id.hex()}/0", "shop_a")).body.decode()
             parse_json(text).verify(door.genesis.chain_id, door.genesis.genesis.validator_set)
             assert (await door.get("/v1/chain?from=2")).status == 200
+            async with open_session("auditor") as session:
+                with pytest.raises(Refused, match="410") as refused:
+                    await fetch_blocks(session, door.url, 1, 2)
+                assert len(await fetch_blocks(session, door.url, 2, 2)) == 1
+            assert "a node that keeps all" in refused.value.hint
             assert (await door.get(f"/tlog/{Tile(0, 0, 2).path}", None)).status == 200
 
     run(ask())
