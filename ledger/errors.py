@@ -112,5 +112,14 @@ class NotKept(LedgerError):
         self.last = last
 
 
+class HashNotKept(LedgerError):
+    """A hash of the log is not in the store, which began with a snapshot above it."""
+
+    def __init__(self, level: int, index: int) -> None:
+        super().__init__(f"hash {index} of level {level} of the log is not kept here")
+        self.level = level
+        self.index = index
+
+
 def _show(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)

@@ -23,7 +23,7 @@ from ledger.certificate import CommitCertificate
 from ledger.digest import Pair, StateDigest
 from ledger.encoding import Struct, decode, encode
 from ledger.entry import Entry
-from ledger.errors import Mismatch
+from ledger.errors import HashNotKept, Mismatch
 from ledger.hashing import Hash
 from ledger.heads import Head, Heads, Leaf
 from ledger.receipt import Change
@@ -135,9 +135,13 @@ class Applied:
         return dispatch.concerned(self._reader, entry)
 
     def log_node(self, level: int, index: int) -> Hash:
-        """Return the root of a perfect subtree of the log, which must have it."""
+        """Return the root of a perfect subtree of the log, which must be so long.
+
+        Raises `HashNotKept` where it is below the snapshot with which the store began.
+        """
         found = self._store.get(node_key(level, index))
-        assert found is not None, "a log node is missing from the store"
+        if found is None:
+            raise HashNotKept(level, index)
         return Hash(found)
 
     def view(self) -> View:

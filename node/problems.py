@@ -7,7 +7,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from contracts.errors import Inadmissible
-from ledger.errors import LedgerError, NotKept
+from ledger.errors import HashNotKept, LedgerError, NotKept
 from node.errors import NodeError
 from node.log import Log
 
@@ -58,7 +58,7 @@ def middleware(log: Log) -> Middleware:
             return await handler(request)
         except Problem as problem:
             return problem.response()
-        except NotKept as error:
+        except (NotKept, HashNotKept) as error:
             return Problem(410, "pruned", str(error), PRUNED).response()
         except web.HTTPException as error:
             if error.status < 400:  # noqa: PLR2004

@@ -86,7 +86,8 @@ class Proofs:
 def prove_consistency(chain: Chain, first: int, second: int) -> Consistency:
     """Return the proof that the log at one height begins that at a later one; both were decided.
 
-    Raises `StoreDamaged`, and `NotKept` where a node that began with a snapshot lacks the first.
+    Raises `StoreDamaged`, and `NotKept` or `HashNotKept` where a node that began with a snapshot
+    lacks the first, or what is below it.
     """
     before, after = chain.head(first), chain.head(second)
     sizes = before.header.log_size, after.header.log_size

@@ -14,7 +14,7 @@ from ledger import merkle
 from ledger.block import Header
 from ledger.encoding import encode
 from ledger.entry import Entry
-from ledger.errors import NotKept, StoreDamaged
+from ledger.errors import HashNotKept, NotKept, StoreDamaged
 from ledger.heads import Heads
 from ledger.validators import EVERYONE
 from node import budget
@@ -109,7 +109,11 @@ class Releases:
                     return self._proofs(member, pull)
                 case PullMember(asked):
                     return self._record(asked), budget.STATUS_S
-        except (NotKept, StoreDamaged):  # it asks another; of damage the chain tells our operator
+        except (
+            NotKept,
+            HashNotKept,
+            StoreDamaged,
+        ):  # it asks another; of damage the chain tells our operator
             match pull:
                 case PullProofs(after=after):
                     return Proofs(None, after, ()), budget.RECORD_S

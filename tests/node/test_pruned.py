@@ -11,7 +11,7 @@ from contracts.execute import DirectSignatures
 from ledger.block import CommittedBlock
 from ledger.decided import parse_json as parse_decided
 from ledger.encoding import encode
-from ledger.errors import NotKept, StoreDamaged
+from ledger.errors import HashNotKept, NotKept, StoreDamaged
 from ledger.hashing import Hash
 from ledger.merkle import node_hash
 from ledger.receipt import parse_json
@@ -142,6 +142,16 @@ def test_an_export_is_extended_from_what_is_kept_and_not_begun(
         writer.finish()
 
 
+def test_where_the_hashes_of_the_log_are_gone_that_is_said_too(chain: Chain) -> None:
+    """As of a store that was made anew from a snapshot."""
+    keys = [key for key, _ in chain._store.scan(b"n", 1 << 10) if key[1] == 0]
+    chain._store.write(dict.fromkeys(keys))
+    with pytest.raises(HashNotKept, match="hash 0 of level 0 of the log is not kept here"):
+        chain.log_node(0, 0)
+    with pytest.raises(HashNotKept):
+        tile_bytes(Tile(0, 0, 2), chain.log_node)
+
+
 # --- what its API says --------------------------------------------------------------------------
 
 
@@ -193,6 +203,9 @@ def test_what_is_gone_is_said_to_be_gone_and_what_to_do(tmp_path: Path) -> None:
                 assert len(await fetch_blocks(session, door.url, 2, 2)) == 1
             assert "a node that keeps all" in refused.value.hint
             assert (await door.get(f"/tlog/{Tile(0, 0, 2).path}", None)).status == 200
+            store = door.node.running.chain._store
+            store.write({key: None for key, _ in store.scan(b"n\0", 1 << 10)})
+            await require_gone(door, f"/tlog/{Tile(0, 0, 2).path}")
 
     run(ask())
 
