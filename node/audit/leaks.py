@@ -135,13 +135,20 @@ _DAY: Final = rb"(?:0[1-9]|[12]\d|3[01])"
 _MONTH_TEXT: Final = rb"(?:0[1-9]|1[0-2])"
 _YEAR: Final = rb"(?:19|20)\d\d"
 _SEPARATOR: Final = rb"[-/. ]"
-_DAYS: Final = _pattern(
+_TWO_DIGITS: Final = re.compile(rb"[0-9]{2}")  # every day has them, and few random values
+_ANY_DAY: Final = _pattern(
     _YEAR + _SEPARATOR + _MONTH_TEXT + _SEPARATOR + _DAY,
     _DAY + _SEPARATOR + _MONTH_TEXT + _SEPARATOR + rb"(?:19|20)?\d\d",
     _YEAR + _MONTH_TEXT + _DAY,
     _DAY + _MONTH_TEXT + _YEAR,
     _DAY + rb"? ?(?i:" + _MONTHS.encode() + rb")[a-z]{0,5}\.? ?(?:19|20)?\d\d",
 )
+
+
+def _day(value: bytes) -> Iterator[bytes]:
+    return _ANY_DAY(value) if _TWO_DIGITS.search(value) is not None else iter(())
+
+
 _SIGN: Final = rb"(?:[-+]|\xe2\x88\x92)"  # the minus that typographers use, too
 _CORRECTION: Final = _pattern(_SIGN + rb"[0-9]{1,2}[.,](?:00|25|50|75)")
 
@@ -255,7 +262,7 @@ SEARCHES: Final[tuple[Search, ...]] = (
         "day",
         "text that is a day of the calendar",
         lambda size: max(0, size - 7) * 3 * 31 * 12 * 100 * 4 * 4 / 256.0**8,
-        _DAYS,
+        _day,
     ),
     Search(
         "correction",

@@ -65,6 +65,12 @@ class Meter:
             text += f", {left:,.0f} s left"
         click.echo(f"\r\x1b[K{text}", nl=False, err=True)
 
+    def say(self, text: str) -> None:
+        """Say what is done meanwhile, where nothing can be counted."""
+        if sys.stderr.isatty():
+            self._is_drawn = True
+            click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+
     def end(self) -> None:
         """Take the line away."""
         if self._is_drawn:

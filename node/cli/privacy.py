@@ -31,14 +31,11 @@ def privacy(
     """Look through the chain in FILE for personal data, salts used twice and guessable hashes."""
     show = Meter("read")
     codes = parse_table(table_file(TableKind.OPTICS_CODES), CodeTable)
+    signed = load_genesis(genesis)
+    show.say("hashing what can be guessed")
+    guesses = Guesses(codes, QUICK if quick else FULL)
     try:
-        found = look_through(
-            file,
-            load_genesis(genesis),
-            Guesses(codes, QUICK if quick else FULL),
-            workers=jobs,
-            show=show,
-        )
+        found = look_through(file, signed, guesses, workers=jobs, show=show)
     except (FalseFact, UnknownRules) as fact:
         show.end()
         if not is_json(context):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from contracts.calls import ClaimSubmit, Ground, SettlementDispute
 from contracts.parameters import Parameters
@@ -210,6 +211,15 @@ def test_a_signed_report_is_read_back_with_its_signer(key: Signer, told: dict[st
     statement = read(write(told, MADE, key))
     assert (statement.report, statement.made, statement.signer) == (told, MADE, key.public)
     assert len(statement.digest) == 64
+
+
+def test_what_is_signed_is_as_the_page_for_auditors_says(told: dict[str, Any]) -> None:
+    value = json.loads(write(told, MADE, KEY))
+    both = {"made": value["made"], "report": value["report"]}
+    text = json.dumps(both, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    message = b"depoli/sign/audit-report/1\x00" + sha256(text.encode()).digest()
+    public = Ed25519PublicKey.from_public_bytes(KEY.public)
+    public.verify(bytes.fromhex(value["signature"]["signature"]), message)
 
 
 def test_a_report_that_nobody_signed_says_so(told: dict[str, Any]) -> None:
