@@ -192,7 +192,8 @@ KEYS: Final = (
         "how a node without data begins: blocks (all from the genesis on) or snapshot"),
     Key("store.engine", _one_of(*ENGINES), '"auto"',
         "leveldb, sqlite, or auto: leveldb where plyvel is installed"),
-    Key("store.cache_mb", _between(1, 65_536), "16", "memory for what was read of the state, in MiB"),
+    Key("store.cache_mb", _between(1, 65_536), "16",
+        "memory for what was read of the state, in MiB"),
     Key("store.least_free_mb", _between(0, 1 << 20), str(LEAST_FREE_BYTES >> 20),
         "MiB that must be free on the disk of the data: with less the node says it is not ready; "
         "what the members voted (`least_free_mb`) counts where it is more"),
