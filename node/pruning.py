@@ -21,7 +21,7 @@ from ledger.store import open_store
 from node.applied import tip_of
 from node.audit.report import Progress
 from node.chain import SEGMENTS, state_folder
-from node.errors import NodeError, Usage
+from node.errors import NodeError, NotFound, Usage
 from node.files import sync_tree
 from node.foundation import covering
 from node.installing import settle
@@ -80,7 +80,9 @@ class Pruning:
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        """Keep others out. Raises `StoreLocked`, and what `Segments.open` raises."""
+        """Keep others out. Raises `NotFound`, `StoreLocked`, and what `Segments.open` raises."""
+        if not (self._data / SEGMENTS).is_dir():
+            raise NotFound(f"{self._data} holds no blocks", hint="name the folder of a node")
         with contextlib.ExitStack() as closing:
             closing.callback(DirectoryLock(self._data).release)
             settle(self._data)

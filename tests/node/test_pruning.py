@@ -22,7 +22,7 @@ from node.applied import tip_in
 from node.chain import SEGMENTS, Chain
 from node.cli.main import main
 from node.config import write_config
-from node.errors import Exit, Usage
+from node.errors import Exit, NotFound, Usage
 from node.foundation import NoFoundation
 from node.pruning import NotApplied, NotCovered, Pruning
 from node.rebuild import FalseSource, Rebuild
@@ -161,6 +161,12 @@ def test_a_store_must_have_executed_what_goes(data: Path) -> None:
         shutil.rmtree(data / "state")
     with Pruning(data, GENESIS) as found, pytest.raises(NotApplied, match="it is at block 0"):
         found.plan(BEFORE)
+
+
+def test_where_there_are_no_blocks_none_are_made(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="holds no blocks"), Pruning(tmp_path, GENESIS):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_nobody_else_has_the_data_open(data: Path) -> None:
