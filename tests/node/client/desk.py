@@ -67,6 +67,7 @@ class MemoryNode(NodeClient):
         self.let_lapse = 0  # so many transactions come too late
         self.falls_behind = 0  # so many times it names a block that nobody knows
         self.is_stuck = False  # it takes everything and makes no block
+        self.forgets = 0  # entries that it pruned, the oldest
 
     @property
     def genesis(self) -> Genesis:
@@ -168,7 +169,9 @@ class MemoryNode(NodeClient):
             for entry in self.entries
             if id_ in named(parse_call(entry.call), created_id(entry.transaction, entry.position))
         ]
-        return views.explanation(life.name, id_, found, entries, time=time)
+        kept = [entry for entry in entries if entry in self.entries[self.forgets :]]
+        is_whole = len(kept) == len(entries)
+        return views.explanation(life.name, id_, found, kept, time=time, is_whole=is_whole)
 
     async def validators(self, first_era: int = 0) -> ValidatorsView:
         chain, state = self.world.chain, self.world.state

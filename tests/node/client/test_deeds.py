@@ -120,6 +120,20 @@ def test_a_rejected_claim_is_resubmitted(town: Town) -> None:
     assert "claim F2025-0003: resubmitted" in told
 
 
+def test_what_a_node_keeps_no_more_is_said_to_be_missing(town: Town) -> None:
+    id_ = claimed(town)
+    forgotten = "what happened before, this node keeps no more: ask one that keeps all"
+    assert forgotten not in town.call("shop", "explain", "claim", id_).stdout
+    town.node.forgets = len(town.node.entries)
+    town.once("insurer", "claim", "reject", id_, "--reason", "insured-unknown")
+    told = town.call("shop", "explain", "claim", id_).stdout
+    assert forgotten in told
+    assert "claim F2025-0003: rejected" in told
+    assert [each["call"] for each in town.does("shop", "explain", "claim", id_)["history"]] == [
+        "ClaimReject"
+    ]
+
+
 def test_a_dispute_over_a_rejection_ends_in_a_part_that_only_the_two_know(town: Town) -> None:
     id_ = claimed(town)
     shown, part = town.folder / "d.json", town.folder / "part.json"
