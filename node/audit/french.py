@@ -129,7 +129,7 @@ FRENCH: Final = {
     "member": "membre",
     "family": "famille",
     "country": "pays",
-    "stands": "situation",
+    "stands, from block": "situation, dès le bloc",
     "keys": "clefs",
     "{} in force, {} ended": "{} en vigueur, {} terminées",
     "Keys, delegations, certificates, validators": "Clefs, délégations, certificats, validateurs",

@@ -41,6 +41,7 @@ td { border-bottom: .3pt solid #bbb; padding: .9mm 2mm .9mm 0; vertical-align: t
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .facts td:first-child { width: 42mm; color: #444 }
 code { font: 8pt "DejaVu Sans Mono", monospace; overflow-wrap: anywhere }
+.s { white-space: nowrap }
 ul { margin: 0 0 2mm; padding-left: 5mm } li { margin: 0 0 .8mm }
 .sign { margin-top: 8mm; border-top: .3pt solid #bbb; padding-top: 2mm; height: 26mm; color: #444;
   break-inside: avoid }
@@ -128,8 +129,8 @@ class _Page:
             ("digest of this report", _Code(self._statement.digest)),
         ]
         note = "This page was printed from a file whose signature a reader verifies with {}."
-        command = "depoli audit check-report"
-        return self._facts(rows) + f"<p>{self._text(note, command)}</p>"
+        command = "<code>depoli audit check\N{NON-BREAKING HYPHEN}report</code>"
+        return self._facts(rows) + f"<p>{self._text(note, '%').replace('%', command)}</p>"
 
     def _checked(self) -> str:
         report, counts = self._report, self._report["counts"]
@@ -257,7 +258,7 @@ class _Page:
         height = self._report["chain"]["header"]["height"]
         rows = [
             (
-                one["organisation"],
+                "–" if one["organisation"] == one["member"] else one["organisation"],
                 one["family"],
                 one["country"],
                 "; ".join(
@@ -280,7 +281,7 @@ class _Page:
             if happened
             else f"<p>{self._text('Nothing of the kind happened.')}</p>"
         )
-        headings = ("member", "family", "country", "stands", "keys", "id")
+        headings = ("member", "family", "country", "stands, from block", "keys", "id")
         return self._title("Members") + self._table(headings, rows) + title + history
 
     def _validators(self) -> str:
@@ -406,7 +407,9 @@ class _Page:
 
     def _inline(self, value: object) -> str:
         text = escape(self._number(value))
-        return f"<code>{text}</code>" if isinstance(value, _Code) else text
+        if not isinstance(value, _Code):
+            return text
+        return f'<code class="s">{text}</code>' if len(value) <= _SHORT else f"<code>{text}</code>"
 
     def _keys(self, keys: Sequence[Mapping[str, Any]], height: int) -> str:
         ended = sum(

@@ -98,6 +98,9 @@ class Privacy:
 
     chain_id: bytes
     header: Header
+    names: tuple[
+        str, ...
+    ]  # the only text there is: of the network and its founders, in the genesis
     fields: Counter[str] = field(default_factory=Counter)  # path -> how many there were
     values: int = 0  # distinct ones that were searched
     guesses: dict[str, int] = field(default_factory=dict)
@@ -118,6 +121,7 @@ class Privacy:
             "header": self.header.hash.hex(),
             "findings": [each.to_json() for each in self.findings],
             "remarks": [each.to_json() for each in self.remarks],
+            "names": list(self.names),
             "values": self.values,
             "fields": [
                 {"field": path, "shape": str(shape), "count": self.fields[path]}
@@ -144,7 +148,9 @@ def look_through(
         spill = Spill(Path(folder))
         reader = _Reader(spill)
         with replayed(path, genesis, watch=reader.read, workers=workers, show=show) as replay:
-            found = Privacy(genesis.chain_id, replay.header, reader.fields)
+            founders = (member.label for member in genesis.genesis.members)
+            names = genesis.genesis.label, *founders
+            found = Privacy(genesis.chain_id, replay.header, names, reader.fields)
         search = _Search(guesses)
         for group in spill.groups():
             search.search(group)

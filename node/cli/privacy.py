@@ -57,6 +57,7 @@ def _human(found: Privacy) -> str:
                 else "none",
                 "fields": f"{found.fields.total():,} of {len(found.fields)} kinds on the list",
                 "values": f"{found.values:,} different ones searched",
+                "text": f"{len(found.names)} names in the genesis; --json lists them",
                 "guesses": f"{sum(found.guesses.values()):,} hashes that nobody may use",
             }
         ),

@@ -178,6 +178,7 @@ def test_an_honest_chain_raises_no_alarm(make: Callable[[], Chain], tmp_path: Pa
     found = examine(make(), tmp_path)
     assert found.is_clean, [each for each in found.findings if each.is_alarm]
     assert found.values > 40
+    assert {"example", "federation", "shop-a"} <= set(found.to_json()["names"])
 
 
 def test_who_holds_anothers_prescription_is_told_and_is_no_alarm(tmp_path: Path) -> None:
