@@ -22,7 +22,7 @@ from node.log import Log
 from node.offers import Offered, Offers
 from node.part import Part
 from node.peers import LinkDown, NoAnswer, Peers, Reply
-from node.snapshots import BadSnapshot, Show
+from node.snapshots import DECIDED, BadSnapshot, Show
 
 GATHER_S: Final = 10.0  # from the first link on: for other peers to link, and say what they offer
 PATIENCE_S: Final = 30.0  # for a chunk at most, over a slow line
@@ -83,15 +83,18 @@ class Joining:
         validators: ValidatorSet,
         own: bytes,
         install: Callable[[Part, Show], None],
+        shortage: Callable[[], str],  # of room on the disk, in words
         log: Log,
     ) -> None:
         self._peers, self._data, self._install, self._log = peers, data, install, log
+        self._shortage = shortage
         self._news = asyncio.Event()
         self._offers = Offers(
             peers, chain_id=chain_id, validators=validators, own=own, news=self._news.set
         )
         self._asked: dict[asyncio.Task[bool], tuple[bytes, int]] = {}  # peer, number of the chunk
         self._pace_s: float | None = None  # of the quickest chunk
+        self._linked: float | None = None  # since when anybody was
         self._doing = _ASKS
         self._bytes = self._fetched = 0  # the latter: chunks since `_since`
         self._began = self._since = self._told = 0.0
@@ -141,12 +144,13 @@ class Joining:
         Where something is offered and all of it is false, or nobody answers, it goes on asking.
         """
         self._doing = _ASKS
-        offers, since = self._offers, None
+        offers = self._offers
         while True:
             offers.inquire()
             now, best = clock.monotonic(), offers.best()
-            since = now if since is None and self._peers.links else since
-            is_late = since is not None and now - since >= GATHER_S
+            if self._linked is None and self._peers.links:
+                self._linked = now
+            is_late = self._linked is not None and now - self._linked >= GATHER_S
             if best is not None and (is_late or offers.is_complete or offers.is_vouched(best)):
                 return best
             if best is None and (is_late or offers.is_complete):
@@ -173,9 +177,10 @@ class Joining:
     def _part_of(self, offered: Offered) -> Part:
         """Return the part that is here of what was chosen, or a new one."""
         begun = self._offers.begun
-        if begun is not None and begun.id == offered.id:
-            return begun
-        return Part.begin(self._data, *offered.documents)
+        if begun is None or begun.id != offered.id:
+            return Part.begin(self._data, *offered.documents)
+        begun.keep(*offered.documents)
+        return begun
 
     async def _finish(self, offered: Offered, part: Part) -> None:
         """Install what is whole. Raises `Joined`; returns where it is not what its header says."""
@@ -183,18 +188,25 @@ class Joining:
         try:
             await asyncio.to_thread(self._install, part, self._show)
         except BadSnapshot as error:
-            await asyncio.to_thread(part.look)
-            if part.missing:  # it is our own disk that does not keep what it was given
-                self._log.warning("snapshot damaged on our disk", reason=str(error))
-                return
-            self._offers.begun = None
-            await asyncio.to_thread(part.give_up)
             fault = f"its snapshot of block {offered.height} is false: {error}"
-            self._offers.refute(offered, fault)
+            if not await asyncio.to_thread(self._is_as_it_came, offered, part):
+                self._log.warning("snapshot damaged on our disk", reason=str(error))
+            elif error.path.name == DECIDED:  # the chunks may be true all the same
+                self._offers.refute(offered.documents[1], fault)
+            else:
+                self._offers.begun = None
+                await asyncio.to_thread(part.give_up)
+                self._offers.refute(offered.documents[0], fault)
             return
         seconds = round(clock.monotonic() - self._began, 1)
         self._log.info("joined by snapshot", height=part.height, seconds=seconds, bytes=self._bytes)
         raise Joined(part.height)
+
+    def _is_as_it_came(self, offered: Offered, part: Part) -> bool:
+        """Return whether the disk kept what it was given; what it did not is fetched again."""
+        was_there = part.keep(*offered.documents)
+        part.look()
+        return was_there and not part.missing
 
     def _show(self, progress: Progress) -> None:
         """Learn in another thread how far the installing is; end it where the node ends."""
@@ -212,7 +224,10 @@ class Joining:
         self._told = 0.0  # what is fetched is told at once
         while missing or self._asked:
             self._offers.inquire()
-            self._ask_chunks(part, missing)
+            if self._has_room():
+                self._ask_chunks(part, missing)
+            else:
+                moved = clock.monotonic()
             self._report()
             if self._asked:
                 moved = clock.monotonic()
@@ -229,6 +244,14 @@ class Joining:
                 self._log.warning("nobody gives the snapshot any more", height=part.height)
                 return False
         return True
+
+    def _has_room(self) -> bool:
+        """Return whether more may be written; say so where that has changed."""
+        short = self._shortage()
+        if short and self._doing is _FETCHES:
+            self._log.error("no room for the snapshot", reason=short)
+        self._doing = f"{_FETCHES}, and waits for room: {short}" if short else _FETCHES
+        return not short
 
     def _ask_chunks(self, part: Part, missing: deque[int]) -> None:
         """Ask every idle peer that offers this snapshot for the next chunks."""

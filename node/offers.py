@@ -26,11 +26,11 @@ PATIENCE_S: Final = 20.0  # for a manifest over a slow line
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A snapshot that a peer offers: the header is certified, the rest of the manifest its word."""
+    """A snapshot that a peer offers: its header is certified, and the rest is the peer's word."""
 
-    id: bytes  # of the manifest
+    id: bytes  # of the manifest, which is the same of all honest peers
     manifest: Manifest
-    documents: tuple[bytes, bytes]  # the encoded manifest and `Decided`
+    documents: tuple[bytes, bytes]  # the encoded manifest and `Decided`, which may differ
     voters: ValidatorSet  # on the header
 
     @property
@@ -56,8 +56,8 @@ class Offers:
         self._news = news
         self._known: dict[bytes, dict[bytes, Offered]] = {}  # by peer, by id of the manifest
         self._answered: set[bytes] = set()  # who said what it offers, or that it offers nothing
-        self._makers: defaultdict[bytes, set[bytes]] = defaultdict(set)  # who ever offered it
-        self._false: set[bytes] = set()  # ids of manifests that did not hold what they say
+        self._makers: defaultdict[bytes, set[bytes]] = defaultdict(set)  # who sent a document
+        self._false: set[bytes] = set()  # hashes of documents that were found false
         self._inquiries: dict[bytes, asyncio.Task[None]] = {}
         self.begun: Part | None = None  # what is on its way
 
@@ -126,10 +126,10 @@ class Offers:
         offering = {key for key, offers in self._known.items() if id_ in offers}
         return {key for key in offering if not self._peers.is_avoided(key)}
 
-    def refute(self, offered: Offered, fault: str) -> None:
-        """Learn that a manifest is false: who ever offered it lied."""
-        self._false.add(offered.id)
-        for key in self._makers[offered.id]:
+    def refute(self, document: bytes, fault: str) -> None:
+        """Learn that a manifest or a `Decided` is false: who ever sent it lied."""
+        self._false.add(_hash(document))
+        for key in self._makers[_hash(document)]:
             self._lies(key, fault)
 
     async def _learn(self, key: bytes) -> None:
@@ -141,9 +141,10 @@ class Offers:
                 if not answer.manifest and not answer.decided:
                     break
                 offered = await asyncio.to_thread(self._verified, answer)
-                self._makers[offered.id].add(key)
-                if offered.id in self._false:
-                    raise Mismatch("manifest", "another than one that was false", offered.id)
+                for hash_ in map(_hash, offered.documents):
+                    self._makers[hash_].add(key)
+                    if hash_ in self._false:
+                        raise Mismatch("document", "another than one that was false", hash_)
                 found[offered.id] = offered
                 begun = self.begun
                 if begun is None or begun.id in found or offered.height <= begun.height:
@@ -173,4 +174,8 @@ class Offers:
             raise Mismatch("height of the snapshot", f"up to {answer.most}", height)
         voters = manifest.verify(decided, self._chain_id, self._validators)
         documents = (answer.manifest, answer.decided)
-        return Offered(sha256(answer.manifest).digest(), manifest, documents, voters)
+        return Offered(_hash(answer.manifest), manifest, documents, voters)
+
+
+def _hash(document: bytes) -> bytes:
+    return sha256(document).digest()

@@ -39,8 +39,7 @@ class Part:
     @classmethod
     def begin(cls, data: Path, manifest: bytes, decided: bytes) -> Self:
         """Return an empty one; those that were begun before are given up."""
-        for begun in _begun(data):
-            shutil.rmtree(begun)
+        cls.give_up_all(data)
         folder = folder_of(data, decode(manifest, Manifest).header.height).with_suffix(SUFFIX)
         files.make_folder(folder)
         files.create(folder / DECIDED, decided)
@@ -78,6 +77,16 @@ class Part:
         """The numbers of the chunks that are not here."""
         return [n for n in range(len(self.manifest.chunks)) if n not in self._here]
 
+    def keep(self, *documents: bytes) -> bool:
+        """Let these be the manifest and the `Decided`; return whether they were there already."""
+        was_there = True
+        for name, content in zip((MANIFEST, DECIDED), documents, strict=True):
+            path = self.folder / name
+            if not path.exists() or path.read_bytes() != content:
+                files.replace(path, content)
+                was_there = False
+        return was_there
+
     def put(self, number: int, content: bytes) -> None:
         """Make a chunk durable; raise `LedgerError` where it is not what the manifest says."""
         unpack(content, self.manifest.chunks[number], f"chunk {number}")
@@ -95,6 +104,12 @@ class Part:
     def give_up(self) -> None:
         """Remove all of it."""
         shutil.rmtree(self.folder)
+
+    @staticmethod
+    def give_up_all(data: Path) -> None:
+        """Remove all that was begun."""
+        for begun in _begun(data):
+            shutil.rmtree(begun)
 
     def install(self, data: Path, genesis: Genesis, engine: str | None, show: Show) -> None:
         """Make what is whole the state in `data`, from the next opening of the chain there on.

@@ -38,6 +38,7 @@ from node.mempool import Mempool
 from node.metrics import Metrics
 from node.notary import Notary
 from node.p2p import Network
+from node.part import Part
 from node.peers import Peers
 from node.pledges import Pledges
 from node.replica import Replica
@@ -192,7 +193,7 @@ def _assemble(
     evidence.added = lambda: replica.transactions_added(())
     album = closing.enter_context(_album(config, chain, metrics, log, room))
     admission.network, exchange.network, exchange.checkup = network, network, checkup
-    _join(config, keys, genesis, chain, exchange, log)
+    _join(config, keys, genesis, chain, exchange, room, log)
     parts = (chain, mempool, admission, replica, pledges, evidence, network, checkup, album)
     metrics.disk.watch(room.free_bytes, room.least_bytes, lambda: chain.damage)
     scrub = Scrub(config.data, chain, config.scrub_days, metrics=metrics, log=log, reader=reader)
@@ -214,6 +215,7 @@ def _join(
     genesis: SignedGenesis,
     chain: Chain,
     exchange: Exchange,
+    room: Room,
     log: Log,
 ) -> None:
     """Let a node without data begin with a snapshot of others, where it is set up so."""
@@ -221,6 +223,7 @@ def _join(
         return
     if chain.height > 0:
         log.info("sync.mode changes nothing: the node has data", height=chain.height)
+        Part.give_up_all(config.data)
         return
     exchange.catchup.is_held = True
     exchange.joining = Joining(
@@ -232,6 +235,7 @@ def _join(
         install=lambda part, show: part.install(
             config.data, genesis.genesis, config.store_engine, show
         ),
+        shortage=room.shortage,
         log=log,
     )
 
