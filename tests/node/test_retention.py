@@ -342,7 +342,9 @@ def test_a_node_that_is_far_behind_takes_old_blocks_from_who_kept_them(tmp_path:
             stored.close()
             late.start()
             await until(lambda: late.height == first.height, "it does not catch up")
-            assert not late.said("peer avoided in catching up")
+            blamed = [e for e in late.events() if e["event"] == "peer avoided in catching up"]
+            assert not any("has no block" in each["reason"] for each in blamed)
+            assert not late.said("peer penalised")
             await late.stop()
 
     run(work())
