@@ -238,6 +238,11 @@ class Chain(Applied):
         """Return the encoded evidence that convicted. Raises as `record`."""
         return self.block(accused.included).block.body.evidence[accused.index]
 
+    @property
+    def _lost(self) -> NotKept:
+        """What is said of what only the blocks say whose bodies are not here."""
+        return NotKept(self.first_body - 1, self.first_body, self.height)
+
     def receipt(self, transaction_id: bytes, position: int) -> Receipt | None:
         """Return the receipt of one call of a transaction, None where it is not in the chain.
 
@@ -302,12 +307,12 @@ class Chain(Applied):
         """Return the entries of the block that holds one, and the number of the first."""
         height = self.index.height_of(number)
         if height is None:
-            raise NotKept(self.first_height - 1, self.first_body, self.height)
+            raise self._lost
         committed = self.block(height)
         entries = entries_in(committed)
         begins = committed.block.header.log_size - len(entries)
         if number < begins:  # it is of a block below the snapshot with which the node began
-            raise NotKept(self.first_height - 1, self.first_body, self.height)
+            raise self._lost
         return begins, entries
 
     def entries_concerning(
@@ -326,19 +331,23 @@ class Chain(Applied):
         return found
 
     def heads_at(self, height: int) -> Heads:
-        """Return the heads of all members after the block at `height`, which must be there."""
+        """Return the heads of all members after the block at `height`. Raises as `record`."""
         newest = self.state.heads
-        size = self.head(height).header.log_size
+        header = self.head(height).header
         changed: dict[MemberId, Head] = {}
         gone: set[MemberId] = set()
         for member, head in newest.items():
-            then = self.index.head_at(member, head, size)
+            then = self.index.head_at(member, head, header.log_size)
             if then is None:
                 gone.add(member)
             elif then is not head:
                 changed[member] = then
         older = newest.updated(changed)
-        return Heads({m: head for m, head in older.items() if m not in gone}) if gone else older
+        if gone:
+            older = Heads({m: head for m, head in older.items() if m not in gone})
+        if older.root != header.heads_root:  # it is of below a snapshot that the store began with
+            raise self._lost
+        return older
 
     def history(self, member: bytes, start: int, end: int, *, most: int = MAX_ENTRIES) -> History:
         """Return all entries that concern `member` in the blocks above `start` and up to `end`.

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from contracts.execute import DirectSignatures
 from contracts.genesis_json import signed_json
 from ledger.block import is_bare
-from ledger.errors import StoreDamaged, StoreLocked
+from ledger.errors import NotKept, StoreDamaged, StoreLocked
 from ledger.segments import Segments, first_heights, segment_path, write_file
 from ledger.store import open_store
 from ledger.transaction import parse
@@ -26,6 +26,7 @@ from node.errors import Exit, NotFound, Usage
 from node.foundation import NoFoundation
 from node.pruning import NotApplied, NotCovered, Pruning
 from node.rebuild import FalseSource, Rebuild
+from tests.chainmaker import member_of
 from tests.node.test_rebuild import (
     ENGINES,
     FILE_BYTES,
@@ -218,6 +219,21 @@ def test_a_lost_store_is_made_anew_from_the_snapshot(data: Path) -> None:
     assert {key: kept[key] for key, _ in expected if key[:1] == b"s"} == {
         key: value for key, value in expected if key[:1] == b"s"
     }
+
+
+def test_heads_that_are_not_known_any_more_are_not_made_up(data: Path) -> None:
+    prune(data)
+    shutil.rmtree(data / "state")
+    with rebuild(data) as found:
+        found.reindex()
+    with contextlib.closing(opened(data)) as chain:
+        for height in range(SNAPSHOT, LAST + 1):
+            assert chain.heads_at(height).root == chain.head(height).header.heads_root
+        for height in range(BEFORE - 1, SNAPSHOT):
+            with pytest.raises(NotKept):
+                chain.heads_at(height)
+            with pytest.raises(NotKept):
+                chain.history(member_of("shop-a"), height, LAST)
 
 
 def test_a_store_that_can_be_read_hands_on_what_the_blocks_cannot_tell_any_more(data: Path) -> None:
