@@ -14,6 +14,7 @@ _DAY_S: Final = 86_400
 # What no vote may set, because the vote that sets it right again would come too late or never.
 MAX_COST_PER_MS: Final = 1_000  # of base_timeout_ms: 12 ms of a full block; a round takes up to 64
 MAX_NOTICE_MS: Final = 30 * _DAY_S * 1_000  # a third of what a vote may last
+MIN_RETENTION_BLOCKS: Final = 1_000  # who was away for less catches up from any peer
 MAX_LEAST_FREE_MB: Final = 1 << 14  # where most disks hold less, no vote would be taken any more
 _PARAMETERS: Final = b"g"  # key in the state -> Parameters
 
@@ -44,7 +45,7 @@ class Parameters(Struct):
     notice_blocks: Annotated[int, msgspec.Meta(ge=2, le=1 << 20)] = 10
     # A node makes a snapshot of the state at every height that is a multiple; 0: at none.
     snapshot_blocks: Annotated[int, msgspec.Meta(ge=0, le=1 << 24)] = 10_000
-    # How far back a node keeps what was in blocks; 0: all of it, for ever.
+    # How far back a node keeps what was in blocks, a thousand at least; 0: all of it, for ever.
     retention_blocks: Annotated[int, msgspec.Meta(ge=0, le=1 << 32)] = 0
     # Free on the disk of a node's data, or it takes no more work; its operator may want more.
     least_free_mb: Annotated[int, msgspec.Meta(ge=0, le=MAX_LEAST_FREE_MB)] = 256
@@ -56,6 +57,8 @@ class Parameters(Struct):
             raise ValueError("rounds would be over before a full block is executed")
         if self.notice_blocks * self.min_interval_ms > MAX_NOTICE_MS:
             raise ValueError("a change would wait for more than 30 days after its vote")
+        if 0 < self.retention_blocks < MIN_RETENTION_BLOCKS:
+            raise ValueError("who was away could not catch up: retention_blocks is 0, or 1,000 at least")
 
 
 DEFAULTS: Final = Parameters()

@@ -1,8 +1,8 @@
 """How long a running node keeps what is in its blocks: as long as the members voted.
 
 Bodies older than `retention_blocks` go, a whole file at a time, wherever a snapshot on this disk
-stands for them. Some are kept whatever was voted: from them peers that were away catch up. Nothing
-else needs a body: evidence is judged by who voted, and that stands in the state.
+stands for them. A thousand are kept at least: from them peers that were away catch up. Nothing else
+needs a body: evidence is judged by who voted, and that stands in the state.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,6 @@ from node.log import Log
 from node.metrics import Metrics
 from node.snapshots import heights
 
-KEPT_AT_LEAST: Final = 1000  # blocks: who was away for less needs no snapshot
 _LACKING: Final = "a state that is lost or damaged could not be made anew: keep data/snapshots/"
 SHARE: Final = 10  # a file holds no more than this part of what is kept, so that it can go in time
 
@@ -37,8 +36,7 @@ class Retention:
     @property
     def _blocks(self) -> int:
         """How many blocks keep their bodies, 0: all."""
-        voted = self._chain.state.parameters.retention_blocks
-        return max(voted, KEPT_AT_LEAST) if voted else 0
+        return self._chain.state.parameters.retention_blocks
 
     def prune(self, pause: Callable[[], None]) -> None:
         """Remove what is too old; `pause` is called often, and may raise to give it up.

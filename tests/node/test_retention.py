@@ -25,7 +25,7 @@ from node.chain import SEGMENTS, Chain
 from node.log import Log
 from node.metrics import Metrics
 from node.rebuild import Rebuild
-from node.retention import KEPT_AT_LEAST, Retention
+from node.retention import Retention
 from tests.chainmaker import Chain as Story
 from tests.chainmaker import found, some_bytes
 from tests.node.cluster import LABELS, Cluster, Node, prescription, run, running, until
@@ -38,7 +38,7 @@ RETENTION = 10
 @pytest.fixture(autouse=True)
 def _small() -> Iterator[None]:
     with (
-        patch.object(retention_, "KEPT_AT_LEAST", KEPT),
+        patch("contracts.parameters.MIN_RETENTION_BLOCKS", KEPT),
         patch.object(retention_, "SHARE", 5),
         patch("node.journal.ROTATE_HEIGHTS", KEPT),
     ):
@@ -147,15 +147,6 @@ def test_where_the_members_keep_all_nothing_goes(tmp_path: Path) -> None:
     assert keeper.prune() == 1
     assert first_heights(keeper.data / SEGMENTS) == [1]
     assert keeper.log.getvalue() == ""
-    keeper.chain.close()
-
-
-def test_some_blocks_are_kept_whatever_was_voted(tmp_path: Path) -> None:
-    assert KEPT_AT_LEAST == 1000
-    keeper = Keeper(tmp_path / "data", retention_blocks=1)
-    keeper.grow(20)
-    keeper.photograph()
-    assert keeper.prune() == 20 + 1 - KEPT
     keeper.chain.close()
 
 

@@ -224,13 +224,16 @@ def test_a_genesis_with_one_change_is_refused(genesis: Path, tmp_path: Path) -> 
             "notice_blocks",
             {"min_interval_ms": 2_500, "base_timeout_ms": 3_000, "notice_blocks": 1_036_801},
         ),
+        ("retention_blocks", {"retention_blocks": 1}),
+        ("retention_blocks", {"retention_blocks": 999}),
     ],
 )
 def test_it_refuses_parameters_that_contradict_one_another(
     field: str, change: dict[str, int]
 ) -> None:
     fields = msgspec.structs.asdict(Parameters())
-    recheck.check_parameters(recheck.parameters_.type(**fields))
+    for least in ({}, {"retention_blocks": 1_000}):
+        recheck.check_parameters(recheck.parameters_.type(**(fields | least)))
     with pytest.raises(recheck.FalseFact) as error:
         recheck.check_parameters(recheck.parameters_.type(**(fields | change)))
     assert error.value.field == field
