@@ -58,7 +58,9 @@ class Parameters(Struct):
         if self.notice_blocks * self.min_interval_ms > MAX_NOTICE_MS:
             raise ValueError("a change would wait for more than 30 days after its vote")
         if 0 < self.retention_blocks < MIN_RETENTION_BLOCKS:
-            raise ValueError("who was away could not catch up: retention_blocks is 0, or 1,000 at least")
+            raise ValueError(
+                "who was away could not catch up: retention_blocks: 0, or 1,000 at least"
+            )
 
 
 DEFAULTS: Final = Parameters()

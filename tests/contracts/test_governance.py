@@ -634,7 +634,11 @@ def test_every_subject_has_one_encoding(name: str) -> None:
             {"retention_blocks": 1_000},
             {"retention_blocks": 999},
         ),
-        ("retention_blocks is 0, or 1,000 at least", {"retention_blocks": 0}, {"retention_blocks": 1}),
+        (
+            "retention_blocks: 0, or 1,000 at least",
+            {"retention_blocks": 0},
+            {"retention_blocks": 1},
+        ),
     ],
 )
 def test_parameters_that_contradict_one_another_are_no_call(
