@@ -47,7 +47,6 @@ from node.kept import FILE_NAME as KEPT
 
 _SPARE_BYTES: Final = 1 << 20  # for the manifest, and what the file system itself needs
 _OWN: Final = {LOCK, manifests.FILE_NAME, manifests.SEGMENTS}
-
 _FOLDERS: Final = re.compile(r"snapshots(/[0-9]{12})?")
 
 Show = Callable[[Progress], None]
@@ -65,8 +64,8 @@ def create(config: Path, folder: Path, show: Show = lambda _: None) -> Made:
     """Make `folder` a backup of this node, or bring it up to date; `config` is its file or home.
 
     Until all is durable the folder is the backup that it was. Raises `StoreLocked` where another
-    one is being made, `NotOurs`, `OtherBlocks`, `Behind`, `NothingThere`, `NoRoom`, `BadBackup`,
-    `StoreDamaged` where the node's blocks are not whole, OSError.
+    one is being made, `NotOurs`, `OtherBlocks`, `Behind`, `NothingThere`, `NoRoom`, `NoSnapshot`,
+    `BadBackup`, `StoreDamaged` where the node's blocks are not whole, OSError.
     """
     settings = load_config(config)
     text = ceremony.read(settings.genesis)

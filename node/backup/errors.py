@@ -65,7 +65,7 @@ class NoSnapshot(Rejected):
     def __init__(self, data: Path, first: int) -> None:
         super().__init__(
             f"{data}: whole blocks begin with {first}, and no snapshot stands for those before",
-            hint="make one with: depoli snapshot create",
+            hint="try again: a running node makes them; else stop it, and: depoli snapshot create",
         )
 
 
