@@ -42,7 +42,7 @@ from node.light.messages import (
 from node.link import Link
 from node.results import Refused, Result
 
-FIRST_BYTES: Final = 1 << 20  # of entries in an answer: who is told that there are more asks
+FIRST_BYTES: Final = 256 << 10  # of entries in an answer: who is told that there are more asks
 MOST_BYTES: Final = 6 << 20  # up to a height that the asker named: the entries of a block and more
 AT_ONCE: Final = 64  # entries looked up together
 ENTRY_BYTES: Final = 128  # of one, beside its call
