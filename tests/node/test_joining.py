@@ -12,16 +12,19 @@ import google_crc32c
 import msgspec
 import pytest
 
+from contracts.execute import DirectSignatures
 from ledger import snapshot as format_
 from ledger.decided import Decided
 from ledger.encoding import decode, encode
 from ledger.keys import Role
 from ledger.receipt import Change
 from ledger.snapshot import Manifest, pack
+from node import answers as module
 from node import joining, peers, snapshots
 from node.answers import Answers
 from node.config import Sync
 from node.link import Channel, Link
+from node.rebuild import Rebuild
 from node.sync import Chunk, Offer
 from tests.chainmaker import key_of
 from tests.node.cluster import LABELS, Cluster, Node, prescription, run, until
@@ -31,6 +34,7 @@ BLOCKS = 24  # of the chain
 NEWEST, OLDER = 20, 16  # blocks of the snapshots
 CHUNK_BYTES = 512  # so that there are some
 A, B, C, HONEST = LABELS
+DOCUMENTS = ("manifest", "decided")
 
 Reply = Callable[..., Awaitable[None]]
 
@@ -179,6 +183,11 @@ def test_an_observer_joins_and_follows(full: Cluster) -> None:
             theirs = snapshots.folder_of(full[A].data, NEWEST)
             assert {each.name for each in mine.iterdir()} == {e.name for e in theirs.iterdir()}
             assert told(late, "sync.mode changes nothing: the node has data")
+            await late.stop()
+            with Rebuild(late.data, full.genesis.genesis, DirectSignatures()) as stopped:
+                verdict = stopped.verify()
+            assert verdict.is_sound
+            assert verdict.snapshot == NEWEST
 
     run(join())
 
@@ -256,6 +265,47 @@ def test_false_chunks_and_none_are_named_and_stop_nobody(full: Cluster) -> None:
             assert {each["peer"] for each in told(late, "peer penalised")} >= {A, B}
 
     run(join())
+
+
+@pytest.mark.usefixtures("hasty")
+def test_who_has_no_chunk_of_what_it_offers_is_passed_over_and_is_no_liar(full: Cluster) -> None:
+    def bend() -> None:
+        for label in (A, B, C):
+            giving(full[label], lambda _: b"")
+        after(full, HONEST, lambda: {A, B, C} <= avoided(full.observer).keys())
+
+    async def join() -> None:
+        async with arriving(full, bend) as late:
+            await full.until_height(BLOCKS, [late])
+            require_joined(full, late)
+            assert "it has no chunk 0 of what it offered" in "".join(avoided(late).values())
+            assert liars(late) == set()
+
+    run(join())
+
+
+def test_an_offer_that_fits_in_no_frame_is_not_made(
+    full: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older one is, if it is shorter; and what is not here is told at once."""
+    sizes = [
+        sum((snapshots.folder_of(full[A].data, n) / name).stat().st_size for name in DOCUMENTS)
+        for n in (OLDER, NEWEST)
+    ]
+    replies: list[bytes] = []
+    node = full[A]
+    node.assemble()
+    try:
+        for limit in (sizes[1], sizes[0], 100):
+            monkeypatch.setattr(module, "MAX_OFFER_BYTES", limit)
+            replies.append(answers(node)._documents(NEWEST)[0])
+        assert answers(node)._documents(OLDER - 1) == (b"", b"")
+    finally:
+        node.parts = None
+        node._closing.close()
+    newest, older = (encode(documents(node, n)[0]) for n in (NEWEST, OLDER))
+    assert sizes[0] < sizes[1]
+    assert replies == [newest, older, b""]
 
 
 @pytest.mark.usefixtures("hasty")
