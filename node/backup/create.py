@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Final
@@ -79,16 +80,13 @@ def create(config: Path, folder: Path, show: Show = lambda _: None) -> Made:
         before = _before(folder, genesis.chain_id)
         (folder / manifests.SEGMENTS).mkdir(mode=0o700, exist_ok=True)
         files.sync_folder(folder.resolve().parent)
-        copy = _Copy(settings.data, genesis.chain_id, folder, before, show)
+        begun = partial(_Copy, settings.data, genesis.chain_id, folder, before, show)
         try:
-            found = copy.segments()
+            copy, found, snapshot, chunks = _together(begun, genesis.genesis)
         except (Behind, OtherBlocks):
             if before is not None:
                 _sweep(folder, before)
             raise
-        if not found:
-            raise NothingThere(settings.data)
-        snapshot, chunks = copy.snapshot(found, genesis.genesis)
         others = (copy.genesis(text), *copy.kept(), *chunks)
         files.sync_folder(folder / manifests.SEGMENTS)
         made = Manifest(
@@ -105,6 +103,23 @@ def create(config: Path, folder: Path, show: Show = lambda _: None) -> Made:
         manifests.save(folder, made)
         _sweep(folder, made)
     return Made(made, copy.copied)
+
+
+def _together(
+    begun: Callable[[], "_Copy"], genesis: Genesis
+) -> tuple["_Copy", list[Segment], int, list[Stored]]:
+    """Copy blocks, and a snapshot that fits them; another time where the node has newer ones."""
+    for again in (True, True, False):
+        copy = begun()
+        found = copy.segments()
+        if not found:
+            raise NothingThere(copy.data)
+        try:
+            return copy, found, *copy.snapshot(found, genesis)
+        except NoSnapshot:
+            if not again:
+                raise
+    raise AssertionError("the last time it raises")
 
 
 @dataclass

@@ -98,5 +98,9 @@ def test_a_validator_restored_from_an_older_backup_never_contradicts_its_old_sel
     for each in net.labels:
         assert contradictions(net.process(each)) == 0
     assert metric(process, "depoli_foreign_signatures_total") == 0
+    assert (
+        metric(process, "depoli_disk_free_bytes") > metric(process, "depoli_disk_least_bytes") > 0
+    )
+    assert metric(process, "depoli_blocks_damaged") == 0
     depoli("create", folder, "--config", home)  # and its backup goes on where it ended
     depoli("verify", folder, "--genesis", genesis)

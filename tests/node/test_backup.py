@@ -623,6 +623,16 @@ def test_without_a_snapshot_no_backup_is_made_of_a_pruned_node(
     assert not (folder / "manifest.json").exists()
 
 
+def test_a_snapshot_that_was_removed_meanwhile_is_looked_for_again(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, heights = pruned(tmp_path / "home"), snapshots.heights
+    answers = iter([[LAST + 1], [LAST + 1]])
+    monkeypatch.setattr(snapshots, "heights", lambda data: next(answers, None) or heights(data))
+    assert create(home, folder).manifest.snapshot == AT
+    assert next(answers, None) is None
+
+
 def test_another_snapshot_takes_the_place_of_the_one_before(tmp_path: Path, folder: Path) -> None:
     home = pruned(tmp_path / "home")
     create(home, folder)
