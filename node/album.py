@@ -84,8 +84,8 @@ class Album:
         try:
             pause = _Pause(self._stopping, self._shortage)
             began = clock.monotonic()
-            create(view, self._data, pause)
-            keep_newest(self._data)
+            create(view, self._data, self._chain.genesis, pause)
+            keep_newest(self._data, height)
             self.failure = ""
             self._metrics.snapshots.height.set(height)
             seconds = round(clock.monotonic() - began, 1)

@@ -51,7 +51,7 @@ MANIFEST: Final = "manifest"
 DECIDED: Final = "decided"
 KEPT: Final = 2  # the newest: while one is fetched by others the next may be made
 _UNFINISHED: Final = ".new"
-_NAME: Final = re.compile(r"\d{12}")
+_NAME: Final = re.compile(r"[0-9]{12}")
 _TOGETHER: Final = 64  # pairs between two pauses: a millisecond of work
 
 Show = Callable[[Progress], None]
@@ -108,14 +108,15 @@ def heights(data: Path) -> list[int]:
 def create(
     view: View,
     data: Path,
+    genesis: Genesis,
     pause: Callable[[], None] = lambda: None,
     show: Show = lambda _: None,
 ) -> Path:
-    """Return the snapshot of what a store holds, made where there is none yet.
+    """Return the snapshot of what a store holds, made where none is there that verifies.
 
     `pause` is called often, between small pieces of work, and may raise to give it up. Raises
-    `NoBlockYet`, `Mismatch` where the store does not lead to its own header, `Malformed` where it
-    is more than a snapshot holds, OSError; then nothing stays.
+    `NoBlockYet`, `LedgerError` where the store does not lead to its own header or is more than a
+    snapshot holds, OSError; then nothing stays.
     """
     tip = tip_in(view)
     if tip is None or tip.certificate is None:
@@ -124,7 +125,12 @@ def create(
     folder = folder_of(data, header.height)
     remove_unfinished(data)
     if folder.is_dir():
-        return folder
+        try:
+            Snapshot.open(folder, genesis).verify(lambda _: pause())
+        except BadSnapshot:
+            _remove(folder)
+        else:
+            return folder
     building = folder.with_suffix(_UNFINISHED)
     make_folder(building)
     try:
@@ -147,6 +153,8 @@ def create(
             content = encode(value)
             decode(content, type(value))  # beyond its bounds nobody could read it
             write_file(building / name, content)
+        # Older ones, from which a state could be made anew, go where this one is there.
+        manifest.verify(decided, genesis.chain_id, genesis.validator_set)
         building.rename(folder)
         sync_folder(folder.parent)
         sync_folder(data)  # where the folder of all of them may be new
@@ -156,13 +164,22 @@ def create(
     return folder
 
 
-def keep_newest(data: Path, kept: int = KEPT) -> None:
-    """Remove all snapshots but the newest; one whose removal is interrupted is no snapshot."""
-    for height in heights(data)[:-kept]:
-        folder = folder_of(data, height)
-        folder.rename(folder.with_suffix(_UNFINISHED))
-        sync_folder(folder.parent)  # before anything in it goes
+def keep_newest(data: Path, made: int) -> None:
+    """Remove all below the one of height `made`, which is true, but the newest of them.
+
+    Those above are not of this chain as far as it is known here: none goes for their sake.
+    """
+    for height in [each for each in heights(data) if each < made][: 1 - KEPT]:
+        _remove(folder_of(data, height))
     remove_unfinished(data)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a snapshot; one whose removal is interrupted is none."""
+    removed = folder.with_suffix(_UNFINISHED)
+    folder.rename(removed)
+    sync_folder(folder.parent)  # before anything in it goes
+    shutil.rmtree(removed)
 
 
 def remove_unfinished(data: Path) -> None:

@@ -145,7 +145,7 @@ class Campaign:
             executed = chain.execute(committed.block.body, committed.block.header, SIGNATURES)
             chain.commit(executed, committed.certificate)
         with contextlib.closing(chain.view()) as view:
-            snapshots.create(view, data)
+            snapshots.create(view, data, genesis)
         chain.close()
         (data / "journal").mkdir()
         for path in (data / "journal" / PROPOSALS, data / EVIDENCE):

@@ -65,15 +65,17 @@ def snapshot() -> None:
 def create(context: click.Context, config: Path) -> None:
     """Make a snapshot of the last block of a stopped node; the newest two are kept."""
     settings, show = load_config(config), Meter("written of")
+    genesis = _genesis(settings)
     with _stopped(settings):
         state = state_folder(settings.data)
         if not state.is_dir():
             raise NoState(state)
         with contextlib.closing(open_store(state)) as store:
-            folder = make(store, settings.data, show=show)
-        keep_newest(settings.data)
+            folder = make(store, settings.data, genesis, show=show)
+        made = Snapshot.open(folder, genesis)
+        keep_newest(settings.data, made.height)
     show.end()
-    _emit(context, Snapshot.open(folder, _genesis(settings)))
+    _emit(context, made)
 
 
 @snapshot.command("list")
@@ -125,7 +127,7 @@ def _genesis(settings: Config) -> Genesis:
 def _told(folder: Path, genesis: Genesis) -> dict[str, Any]:
     try:
         return _facts(Snapshot.open(folder, genesis)) | {"fault": ""}
-    except BadSnapshot as fault:
+    except (BadSnapshot, OSError) as fault:
         return {"folder": str(folder), "height": int(folder.name), "fault": str(fault)}
 
 

@@ -409,7 +409,7 @@ def _pictured() -> Path:
         _commit(chain, last)
         if last < LAST:
             with contextlib.closing(chain.view()) as view, _small_chunks():
-                snapshots.create(view, data)
+                snapshots.create(view, data, GENESIS)
     chain.close()
     return data
 
@@ -434,9 +434,9 @@ class Picturing:
     def run(self, folder: Path) -> None:
         with _small_chunks(), contextlib.closing(_opened(folder, "sqlite")) as chain:
             with contextlib.closing(chain.view()) as view:
-                snapshots.create(view, folder)
+                snapshots.create(view, folder, GENESIS)
             self.acknowledged = (_BEGUN + 1, LAST)
-            snapshots.keep_newest(folder)
+            snapshots.keep_newest(folder, LAST)
 
     def check(self, folder: Path) -> None:
         there = snapshots.heights(folder)
@@ -535,7 +535,7 @@ def _covered(engine: str) -> Path:
         contextlib.closing(_opened(data, engine)) as chain,
         contextlib.closing(chain.view()) as view,
     ):
-        snapshots.create(view, data)
+        snapshots.create(view, data, GENESIS)
     return data
 
 

@@ -547,7 +547,7 @@ def pruned(home: Path) -> Path:
     grow(home, AT)
     chain = Chain.open(home / "data", GENESIS, SIGNATURES, segment_bytes=FILE_BYTES)
     with contextlib.closing(chain.view()) as view:
-        snapshots.create(view, home / "data")
+        snapshots.create(view, home / "data", GENESIS)
     chain.close()
     grow(home, LAST)
     segments = Segments.open(home / "data" / "segments", chain_id=GENESIS.chain_id)
@@ -638,7 +638,7 @@ def test_another_snapshot_takes_the_place_of_the_one_before(tmp_path: Path, fold
     create(home, folder)
     chain = Chain.open(home / "data", GENESIS, SIGNATURES, segment_bytes=FILE_BYTES)
     with contextlib.closing(chain.view()) as view:
-        snapshots.create(view, home / "data")
+        snapshots.create(view, home / "data", GENESIS)
     chain.close()
     assert create(home, folder).manifest.snapshot == LAST
     assert [path.name for path in (folder / "snapshots").iterdir()] == [f"{LAST:012}"]

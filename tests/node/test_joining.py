@@ -56,7 +56,7 @@ def keep_chain(cluster: Cluster, *heights: int) -> None:
 
 def take_snapshot(node: Node) -> Path:
     with contextlib.closing(node.running.chain.view()) as view:
-        return snapshots.create(view, node.data)
+        return snapshots.create(view, node.data, node.running.chain.genesis)
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ def grown(data: Path, engine: str, *, at: int = SNAPSHOT) -> Path:
         chain.commit(executed, committed.certificate)
         if chain.height == at:
             with contextlib.closing(chain.view()) as view:
-                snapshots.create(view, data)
+                snapshots.create(view, data, GENESIS)
     chain.close()
     return data
 
@@ -284,7 +284,7 @@ def test_without_a_snapshot_it_is_said_that_nothing_can_be_made_anew(data: Path)
 def test_where_one_snapshot_is_damaged_another_serves(data: Path) -> None:
     chain = opened(data)
     with contextlib.closing(chain.view()) as view:
-        snapshots.create(view, data)
+        snapshots.create(view, data, GENESIS)
     chain.close()
     prune(data)
     shutil.rmtree(data / "state")

@@ -75,7 +75,7 @@ class Keeper:
 
     def photograph(self) -> Path:
         with contextlib.closing(self.chain.view()) as view:
-            return snapshots.create(view, self.data)
+            return snapshots.create(view, self.data, self.genesis)
 
     def prune(self) -> int:
         """Return from where on bodies are kept."""

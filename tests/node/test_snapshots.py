@@ -19,9 +19,9 @@ from ledger.entry import Outcome
 from ledger.errors import Malformed, Mismatch
 from ledger.receipt import Change
 from ledger.snapshot import Manifest
-from ledger.store import open_store
+from ledger.store import Store, open_store
 from node import snapshots
-from node.applied import difference
+from node.applied import difference, tip_in
 from node.chain import Chain
 from node.snapshots import BadSnapshot, HasData, NoBlockYet, Snapshot
 from tests.chainmaker import NEWCOMERS, SHOPS, found, member_of, story, upheaval
@@ -60,7 +60,7 @@ def made(data: Path, height: int, engine: str | None = None) -> Path:
 
 def taken(chain: Chain, data: Path) -> Path:
     with contextlib.closing(chain.view()) as view:
-        return snapshots.create(view, data)
+        return snapshots.create(view, data, GENESIS)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_it_is_of_one_height_while_the_chain_goes_on(tmp_path: Path, engine: str
         with contextlib.closing(chain.view()) as view:
             blocks = iter(range(6, len(STORY.blocks) + 1))
             folder = snapshots.create(
-                view, tmp_path / "busy", lambda: follow(chain, next(blocks, chain.height))
+                view, tmp_path / "busy", GENESIS, lambda: follow(chain, next(blocks, chain.height))
             )
         assert chain.height > 7
         Snapshot.open(folder, GENESIS).verify()
@@ -157,7 +157,7 @@ def test_one_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
                     raise Enough
 
             with contextlib.closing(chain.view()) as view, pytest.raises(Enough):
-                snapshots.create(view, tmp_path, pause)
+                snapshots.create(view, tmp_path, GENESIS, pause)
             assert list((tmp_path / "snapshots").iterdir()) == []
         assert taken(chain, tmp_path).is_dir()
         assert snapshots.heights(tmp_path) == [5]
@@ -168,7 +168,7 @@ def test_there_is_none_of_the_genesis(tmp_path: Path) -> None:
         taken(chain, tmp_path)
     store = open_store(tmp_path / "other")
     with contextlib.closing(store), pytest.raises(NoBlockYet):
-        snapshots.create(store, tmp_path)
+        snapshots.create(store, tmp_path, GENESIS)
     assert snapshots.heights(tmp_path) == []
 
 
@@ -178,6 +178,46 @@ def test_a_store_that_is_not_what_its_header_says_gives_none(tmp_path: Path) -> 
         with pytest.raises(Mismatch, match="state digest of the store"):
             taken(chain, tmp_path)
     assert list((tmp_path / "snapshots").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        (lambda store: store.write({store.scan(b"h", 1)[0][0]: None}), "heads root"),
+        (lambda store: _put_peaks(store), "log root"),
+        (lambda store: store.write(dict.fromkeys(k for k, _ in store.scan(b"v", 9))), "validators"),
+    ],
+)
+def test_one_that_would_not_verify_is_not_made(
+    tmp_path: Path, changed: Callable[[Store], None], reason: str
+) -> None:
+    """For its sake older ones would go."""
+    with contextlib.closing(grown(tmp_path, len(STORY.blocks))) as chain:
+        changed(chain._store)
+        with pytest.raises(Mismatch, match=reason):
+            taken(chain, tmp_path)
+    assert list((tmp_path / "snapshots").iterdir()) == []
+
+
+def _put_peaks(store: Store) -> None:
+    tip = tip_in(store)
+    assert tip is not None
+    peaks = (*tip.peaks[:-1], bytes(32))
+    store.write({b"tip": encode(msgspec.structs.replace(tip, peaks=peaks))})
+
+
+def test_a_damaged_one_of_the_same_block_is_made_anew(tmp_path: Path) -> None:
+    with contextlib.closing(grown(tmp_path, 5)) as chain:
+        folder = taken(chain, tmp_path)
+        whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+        before = folder.stat().st_ino
+        assert taken(chain, tmp_path) == folder
+        assert folder.stat().st_ino == before  # a whole one stays
+        for name in whole:
+            (folder / name).write_bytes(whole[name][:-1])
+            assert taken(chain, tmp_path) == folder
+            assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+        assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
 def test_what_is_more_than_a_snapshot_holds_is_not_made(
@@ -200,10 +240,23 @@ def test_the_newest_two_are_kept(tmp_path: Path) -> None:
             follow(chain, height)
             folders.append(taken(chain, tmp_path))
             (tmp_path / "snapshots" / "000000000001.new").mkdir()  # what a crash left
-            snapshots.keep_newest(tmp_path)
+            snapshots.keep_newest(tmp_path, height)
         assert snapshots.heights(tmp_path) == [5, 7]
         assert len(list((tmp_path / "snapshots").iterdir())) == 2
         assert taken(chain, tmp_path) == folders[-1]  # once more changes nothing
+
+
+def test_none_goes_for_the_sake_of_one_that_was_not_made_here(tmp_path: Path) -> None:
+    with contextlib.closing(grown(tmp_path, 3)) as chain:
+        true = [taken(chain, tmp_path)]
+        for height in (8, 9):
+            shutil.copytree(true[0], snapshots.folder_of(tmp_path, height))
+        follow(chain, 5)
+        true.append(taken(chain, tmp_path))
+        snapshots.keep_newest(tmp_path, 5)
+    assert snapshots.heights(tmp_path) == [3, 5, 8, 9]
+    for folder in true:
+        Snapshot.open(folder, GENESIS).verify()
 
 
 def test_a_node_that_has_something_is_not_begun_anew(tmp_path: Path, whole: Path) -> None:

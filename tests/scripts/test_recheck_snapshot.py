@@ -50,7 +50,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, small_chunks: None) -> Path:
             executed = chain.execute(committed.block.body, header, DirectSignatures())
             chain.commit(executed, committed.certificate)
         with contextlib.closing(chain.view()) as view:
-            return snapshots.create(view, data)
+            return snapshots.create(view, data, GENESIS)
 
 
 @pytest.fixture
