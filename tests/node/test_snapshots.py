@@ -180,11 +180,18 @@ def test_a_store_that_is_not_what_its_header_says_gives_none(tmp_path: Path) -> 
     assert list((tmp_path / "snapshots").iterdir()) == []
 
 
+def _put_peaks(store: Store) -> None:
+    tip = tip_in(store)
+    assert tip is not None
+    peaks = (*tip.peaks[:-1], bytes(32))
+    store.write({b"tip": encode(msgspec.structs.replace(tip, peaks=peaks))})
+
+
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
         (lambda store: store.write({store.scan(b"h", 1)[0][0]: None}), "heads root"),
-        (lambda store: _put_peaks(store), "log root"),
+        (_put_peaks, "log root"),
         (lambda store: store.write(dict.fromkeys(k for k, _ in store.scan(b"v", 9))), "validators"),
     ],
 )
@@ -197,13 +204,6 @@ def test_one_that_would_not_verify_is_not_made(
         with pytest.raises(Mismatch, match=reason):
             taken(chain, tmp_path)
     assert list((tmp_path / "snapshots").iterdir()) == []
-
-
-def _put_peaks(store: Store) -> None:
-    tip = tip_in(store)
-    assert tip is not None
-    peaks = (*tip.peaks[:-1], bytes(32))
-    store.write({b"tip": encode(msgspec.structs.replace(tip, peaks=peaks))})
 
 
 def test_a_damaged_one_of_the_same_block_is_made_anew(tmp_path: Path) -> None:
