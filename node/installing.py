@@ -34,13 +34,15 @@ class HasBlocks(NodeError):
 def prepare(data: Path, fill: Callable[[Path], T]) -> T:
     """Let the folders that `fill` makes take their places in `data` when that is next opened.
 
-    What `fill` raises leaves everything as it was.
+    Raises `HasBlocks`, and what `fill` raises: then everything is as it was.
     """
     building = data / BUILDING
     shutil.rmtree(building, ignore_errors=True)
     files.make_folder(building)
     try:
         made = fill(building)
+        for each in building.iterdir():
+            _require_empty(data / each.name)
         files.sync_tree(building)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)

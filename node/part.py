@@ -4,7 +4,6 @@
 what the manifest says before it is written, and durable before it counts.
 """
 
-import contextlib
 import shutil
 from hashlib import sha256
 from pathlib import Path
@@ -13,13 +12,10 @@ from typing import Final, Self
 from contracts.genesis import Genesis
 from ledger.encoding import decode
 from ledger.errors import LedgerError
-from ledger.segments import write_file
 from ledger.snapshot import MAX_FILE_BYTES, MAX_MANIFEST_BYTES, Manifest, unpack
-from ledger.store import open_store
-from node import files, installing
-from node.chain import SEGMENTS, STATE
+from node import files
 from node.errors import NodeError
-from node.snapshots import DECIDED, FOLDER, MANIFEST, Show, chunk_of, folder_of, heights, restore
+from node.snapshots import DECIDED, FOLDER, MANIFEST, Show, chunk_of, folder_of, heights, install
 
 SUFFIX: Final = ".part"
 
@@ -117,15 +113,7 @@ class Part:
         Raises `BadSnapshot` where it is not what its header says, OSError, and what `show` raises:
         then nothing has changed.
         """
-
-        def fill(folder: Path) -> None:
-            with contextlib.closing(open_store(folder / STATE, engine)) as store:
-                restore(self.folder, genesis, store, show)
-            (folder / SEGMENTS).mkdir()
-            write_file(folder / SEGMENTS, self.height + 1, genesis.chain_id)
-            self._finish()
-
-        installing.prepare(data, fill)
+        install(data, self.folder, genesis, engine=engine, show=show, whole=self._finish)
 
     def _finish(self) -> None:
         """Let it be a snapshot like any other."""

@@ -23,7 +23,6 @@ from ledger.digest import Pair, StateDigest
 from ledger.encoding import decode, encode
 from ledger.errors import LedgerError, Mismatch
 from ledger.heads import Leaf
-from ledger.lock import DirectoryLock
 from ledger.receipt import Change
 from ledger.snapshot import (
     FORMAT,
@@ -40,10 +39,11 @@ from ledger.store import Store, View, open_store
 from ledger.validators import ValidatorSet
 from node.applied import Tip, changes_in, heads_in, put_state, put_tip, state_in, tip_in
 from node.audit.report import Progress
-from node.chain import BUILDING, SEGMENTS, state_folder
-from node.errors import NodeError, NotFound, VerificationFailed
+from node.chain import SEGMENTS, STATE
+from node.errors import NotFound, VerificationFailed
 from node.files import create as write_file
-from node.files import make_folder, sync_folder, sync_tree
+from node.files import make_folder, sync_folder
+from node.installing import prepare
 from node.stored import StoredState
 
 FOLDER: Final = "snapshots"  # in the node's data
@@ -73,16 +73,6 @@ class NoBlockYet(NotFound):
 
     def __init__(self) -> None:
         super().__init__("the chain has no block yet", hint="wait for the first one")
-
-
-class HasData(NodeError):
-    """A node that has a state or blocks would be begun anew from a snapshot."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"{path} exists; a node begins with a snapshot only where it has nothing yet",
-            hint="move it away, if the node is to begin anew",
-        )
 
 
 def folder_of(data: Path, height: int) -> Path:
@@ -317,30 +307,23 @@ def install(
     *,
     engine: str | None = None,
     show: Show = lambda _: None,
+    whole: Callable[[], None] = lambda: None,
 ) -> Snapshot:
-    """Let a node that has nothing yet begin with a snapshot: its blocks will begin above it.
+    """Let the chain in `data`, without a block yet, begin with a snapshot when it is next opened.
 
-    A crash at any moment leaves nothing that a node would start from; the same call then begins
-    again. Raises `HasData`, `BadSnapshot`, `StoreLocked`, OSError.
+    `whole` is called when all of the snapshot was found true. Raises `HasBlocks`, `BadSnapshot`,
+    OSError, and what `show` raises: then nothing has changed.
     """
-    with contextlib.ExitStack() as closing:
-        for locked in (data, data / SEGMENTS):
-            closing.callback(DirectoryLock(locked).release)
-        if (state := state_folder(data)).exists():
-            raise HasData(state)
-        building = data / BUILDING
-        shutil.rmtree(building, ignore_errors=True)
-        with contextlib.closing(open_store(building, engine)) as store:
+
+    def fill(building: Path) -> Snapshot:
+        with contextlib.closing(open_store(building / STATE, engine)) as store:
             snapshot = restore(folder, genesis, store, show)
-        sync_tree(building)
-        first = snapshot.height + 1
-        if (starts := segments.first_heights(data / SEGMENTS)) not in ([], [first]):
-            raise HasData(segments.segment_path(data / SEGMENTS, starts[0]))
-        if not starts:
-            segments.write_file(data / SEGMENTS, first, genesis.chain_id)
-        building.rename(state)
-        sync_folder(data)
-    return snapshot
+        (building / SEGMENTS).mkdir()
+        segments.write_file(building / SEGMENTS, snapshot.height + 1, genesis.chain_id)
+        whole()
+        return snapshot
+
+    return prepare(data, fill)
 
 
 @contextlib.contextmanager

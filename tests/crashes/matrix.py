@@ -451,38 +451,6 @@ class Picturing:
 
 
 @dataclass
-class Installing:
-    """A node that has nothing begins with a snapshot."""
-
-    engine: str
-    is_done: bool = False
-
-    @property
-    def name(self) -> str:
-        return f"begin with a snapshot {self.engine}"
-
-    def prepare(self, folder: Path) -> None:
-        self.is_done = False
-        shutil.copytree(_pictured() / "snapshots", folder / "snapshots")
-
-    def run(self, folder: Path) -> None:
-        with _small_chunks():
-            picture = snapshots.folder_of(folder, _BEGUN)
-            snapshots.install(folder, picture, GENESIS, engine=self.engine)
-        self.is_done = True
-
-    def check(self, folder: Path) -> None:
-        if not (folder / "state").exists():
-            _require(not self.is_done, "what was begun is gone")
-            self.run(folder)
-        with contextlib.closing(_opened(folder, self.engine)) as chain:
-            begun = (chain.height, chain.first_height)
-            _require(begun == (_BEGUN, _BEGUN + 1), f"it begins with {begun}")
-            _commit(chain, LAST)
-            _require(chain.state.digest.hash == STORY.state.digest.hash, "another state")
-
-
-@dataclass
 class Joining:
     """A node without a block is given a snapshot, chunk by chunk, and begins with it."""
 
@@ -637,7 +605,6 @@ def cases() -> list[Case]:
             Reindexing(engine, "whole"),
             Reindexing(engine, "gone"),
             Healing(engine),
-            Installing(engine),
             Joining(engine),
             Pruning(engine),
             Retaining(engine),

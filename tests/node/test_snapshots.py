@@ -23,7 +23,8 @@ from ledger.store import Store, open_store
 from node import snapshots
 from node.applied import difference, tip_in
 from node.chain import Chain
-from node.snapshots import BadSnapshot, HasData, NoBlockYet, Snapshot
+from node.installing import HasBlocks, settle
+from node.snapshots import BadSnapshot, NoBlockYet, Snapshot
 from tests.chainmaker import NEWCOMERS, SHOPS, found, member_of, story, upheaval
 from tests.chainmaker import Chain as Story
 
@@ -259,19 +260,25 @@ def test_none_goes_for_the_sake_of_one_that_was_not_made_here(tmp_path: Path) ->
         Snapshot.open(folder, GENESIS).verify()
 
 
-def test_a_node_that_has_something_is_not_begun_anew(tmp_path: Path, whole: Path) -> None:
+def test_a_node_that_has_blocks_is_not_begun_anew(tmp_path: Path, whole: Path) -> None:
     grown(tmp_path / "old", 3).close()
-    with pytest.raises(HasData, match="state exists"):
+    before = sorted(path.name for path in (tmp_path / "old").iterdir())
+    with pytest.raises(HasBlocks, match=r"blocks-000000000001\.seg holds blocks"):
         snapshots.install(tmp_path / "old", whole, GENESIS)
-    shutil.rmtree(tmp_path / "old" / "state")
-    with pytest.raises(HasData, match=r"blocks-000000000001\.seg exists"):
-        snapshots.install(tmp_path / "old", whole, GENESIS)
+    assert sorted(path.name for path in (tmp_path / "old").iterdir()) == before
+    grown(tmp_path / "empty", 0).close()
+    snapshots.install(tmp_path / "empty", whole, GENESIS)
+    shutil.rmtree(tmp_path / "empty" / "segments")
+    shutil.copytree(tmp_path / "old" / "segments", tmp_path / "empty" / "segments")
+    with pytest.raises(HasBlocks):  # nor later
+        grown(tmp_path / "empty", 3)
     grown(tmp_path / "old", 4).close()
 
 
 def test_all_that_was_restored_is_what_the_blocks_lead_to(tmp_path: Path, whole: Path) -> None:
     """But for the index and the older nodes of the log, which are not of the state."""
     snapshots.install(tmp_path / "new", whole, GENESIS)
+    settle(tmp_path / "new")
     grown(tmp_path / "old", len(STORY.blocks)).close()
     with (
         contextlib.closing(open_store(tmp_path / "new" / "state")) as new,
@@ -369,7 +376,7 @@ def test_one_of_another_chain_is_refused(copied: Path, tmp_path: Path) -> None:
         Snapshot.open(copied, other)
     with pytest.raises(BadSnapshot, match="chain id"):
         snapshots.install(tmp_path / "other", copied, other)
-    assert not (tmp_path / "other" / "state").exists()
+    assert list((tmp_path / "other").iterdir()) == []
 
 
 def test_a_false_manifest_is_found_out_by_the_last_chunk_at_the_latest(
@@ -400,7 +407,7 @@ def test_a_false_manifest_is_found_out_by_the_last_chunk_at_the_latest(
             snapshots.install(tmp_path / "new", copied, GENESIS)
         with contextlib.closing(grown(tmp_path / "new2", 0)) as chain:
             assert chain.height == 0
-        assert not (tmp_path / "new" / "state").exists()
+        assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_no_change_of_validators_is_kept_back(tmp_path: Path) -> None:
