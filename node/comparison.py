@@ -9,6 +9,7 @@ transaction wrote last what is not there.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from contracts.genesis import SignedGenesis
 from ledger.block import BareBlock, Body, CommittedBlock, Header, bare, is_bare
 from ledger.encoding import decode
 from ledger.errors import LedgerError
-from ledger.transaction import parse
+from ledger.transaction import Transaction, parse
 from node.applied import facts_in, state_in
 from node.audit.errors import FalseFact
 from node.audit.pairs import pairs
@@ -180,45 +181,70 @@ def _inside(one: CommittedBlock, other: CommittedBlock, height: int) -> Differen
     """Return the first transaction, evidence or outcome in which two whole blocks differ."""
     bodies = one.block.body, other.block.body
     place = _transactions(*bodies, height)
-    if place is None and bodies[0].evidence != bodies[1].evidence:
-        counts = (f"{len(body.evidence)} pieces" for body in bodies)
-        place = Difference("block", height, "evidence", _shown(*counts))
+    if place is None:
+        place = _evidence(*bodies, height)
     return place or _outcomes(one, other, height)
 
 
 def _transactions(one: Body, other: Body, height: int) -> Difference | None:
-    for number, pair in enumerate(zip_longest(one.transactions, other.transactions)):
+    for number, (raw, also) in enumerate(zip_longest(one.transactions, other.transactions)):
+        if raw == also:
+            continue
+        first, second = _parsed(raw), _parsed(also)
+        known = first or second
+        id_ = None if known is None else known.id
+        field, values = "transaction", (_told_of(raw, first), _told_of(also, second))
+        if first is not None and second is not None and first.id == second.id:
+            field, values = "signature", _shown(first.signature, second.signature)
+        return Difference("block", height, field, values, number, id_)
+    return None
+
+
+def _evidence(one: Body, other: Body, height: int) -> Difference | None:
+    for pair in zip_longest(one.evidence, other.evidence):
         if pair[0] != pair[1]:
-            ids = [_id_of(raw) for raw in pair]
-            shown = tuple("none" if id_ is None else id_.hex() for id_ in ids)
-            return Difference(
-                "block", height, "transaction", (shown[0], shown[1]), number, ids[0] or ids[1]
-            )
+            digests = (None if raw is None else sha256(raw).digest() for raw in pair)
+            return Difference("block", height, "SHA-256 of evidence", _shown(*digests))
     return None
 
 
 def _outcomes(one: CommittedBlock, other: CommittedBlock, height: int) -> Difference | None:
-    calls = [
-        (number, transaction.id, call)
-        for number, raw in enumerate(one.block.body.transactions)
-        for transaction in (parse(raw),)
-        for call in range(len(transaction.body.calls))
-    ]
     for place, pair in enumerate(zip_longest(one.outcomes, other.outcomes)):
         if pair[0] != pair[1]:
             shown = tuple("none" if each is None else outcome_name(each) for each in pair)
-            number, id_, call = calls[place] if place < len(calls) else (None, None, None)
+            number, id_, call = _call_at(one.block.body.transactions, place)
             return Difference("block", height, "outcome", (shown[0], shown[1]), number, id_, call)
     return None
 
 
-def _id_of(raw: bytes | None) -> bytes | None:
+def _call_at(
+    transactions: tuple[bytes, ...], place: int
+) -> tuple[int, bytes, int] | tuple[None, None, None]:
+    """Return the transaction, its id and the call that an outcome is of, if there is such a one."""
+    for number, raw in enumerate(transactions):
+        transaction = _parsed(raw)
+        if transaction is None:
+            break
+        if place < len(transaction.body.calls):
+            return number, transaction.id, place
+        place -= len(transaction.body.calls)
+    return None, None, None
+
+
+def _parsed(raw: bytes | None) -> Transaction | None:
+    """Return the transaction that these bytes are; None where they are none: nobody verified it."""
     if raw is None:
         return None
     try:
-        return parse(raw).id
+        return parse(raw)
     except LedgerError:
         return None
+
+
+def _told_of(raw: bytes | None, transaction: Transaction | None) -> str:
+    if transaction is not None:
+        return transaction.id.hex()
+    return "none" if raw is None else f"{len(raw)} bytes that are no transaction"
 
 
 # --- states ---------------------------------------------------------------------------------------

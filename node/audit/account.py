@@ -8,7 +8,6 @@ import heapq
 import json
 from collections import Counter
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +26,6 @@ from node.audit.pairs import pairs
 from node.audit.replay import Replay, Show, replayed
 from node.audit.words import organisation_of
 
-_READ_BYTES: Final = 1 << 20
 _IN_DISPUTE: Final = ("DISPUTED", "UPHELD", "RECOVERY_ASKED", "UNDER_REVIEW")
 _OF_MEMBERS: Final = ("member", "leaving")  # fields of subjects that name members
 
@@ -69,7 +67,10 @@ def account(
         state = replay.state
         things = _Things(replay)
         value: dict[str, Any] = {
-            "export": _file(path),
+            "export": {
+                "bytes": replay.report.export_bytes,
+                "sha256": replay.report.export_digest.hex(),
+            },
             "chain": _chain(replay, genesis),
             "checked": list(CHECKED),
             "not_checked": list(NOT_CHECKED),
@@ -124,15 +125,6 @@ def _exceptions(replay: Replay, chronicle: Chronicle, things: "_Things") -> dict
             ],
         },
     }
-
-
-def _file(path: Path) -> dict[str, Any]:
-    digest, size = sha256(), 0
-    with path.open("rb") as file:
-        while data := file.read(_READ_BYTES):
-            digest.update(data)
-            size += len(data)
-    return {"bytes": size, "sha256": digest.hexdigest()}
 
 
 def _chain(replay: Replay, genesis: SignedGenesis) -> dict[str, Any]:

@@ -98,6 +98,11 @@ def _packed(value: bytes) -> Iterator[tuple[int, bytes]]:
             yield found.start(), found[1][:13].encode()
 
 
+def _places(size: int) -> int:
+    """Return at how many half bytes of so many bytes a number may begin."""
+    return max(0, 2 * size - _NIBBLES + 1)
+
+
 def _at_edge(start: int, size: int) -> bool:
     return start <= 1 or start + _NIBBLES >= 2 * size - 1
 
@@ -237,13 +242,13 @@ SEARCHES: Final[tuple[Search, ...]] = (
     Search(
         "number packed at an edge",
         "four bits a digit, at an end of the field: a social security number with its key",
-        lambda size: 4 * _PACKED_ODDS if 2 * size >= _NIBBLES + 4 else 0.0,
+        lambda size: min(4, _places(size)) * _PACKED_ODDS,
         _packed_at_edge,
     ),
     Search(
         "number packed inside",
         "four bits a digit, within the field: a social security number with its key",
-        lambda size: max(0, 2 * size - _NIBBLES - 3) * _PACKED_ODDS,
+        lambda size: max(0, _places(size) - 4) * _PACKED_ODDS,
         _packed_inside,
     ),
     Search(

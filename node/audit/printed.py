@@ -64,6 +64,7 @@ class _Page:
     def __init__(self, statement: Statement, language: str) -> None:
         self._statement, self._language = statement, language
         self._report = statement.report
+        self._names = {one["member"]: one["organisation"] for one in self._report["members"]}
 
     def html(self) -> str:
         report = self._report
@@ -119,9 +120,9 @@ class _Page:
             ("state digest", _Code(header["state_digest"])),
             ("export, SHA-256", _Code(export["sha256"])),
             ("bytes", export["bytes"]),
-            ("made by", made["auditor"] or "–"),
-            ("made on", _moment(made["time"])),
-            ("software", made["software"]),
+            ("made by", made.auditor or "–"),
+            ("made on", _moment(made.time)),
+            ("software", made.software),
             (
                 "signed under the key",
                 _Code(signer.hex()) if signer is not None else self._say(unsigned),
@@ -272,7 +273,12 @@ class _Page:
         ]
         events = self._report["member_events"]
         happened = [
-            (one["height"], self._name(one["member"]), one["call"], _said(one["says"]))
+            (
+                one["height"],
+                self._names.get(one["member"], one["member"]),
+                one["call"],
+                _said(one["says"]),
+            )
             for one in events["first"]
         ]
         title = self._title("Keys, delegations, certificates, validators", 3)
@@ -416,12 +422,6 @@ class _Page:
             1 for key in keys if key["until_height"] is not None and key["until_height"] <= height
         )
         return self._say("{} in force, {} ended", len(keys) - ended, ended)
-
-    def _name(self, member: str) -> str:
-        for one in self._report["members"]:
-            if one["member"] == member:
-                return str(one["organisation"])
-        return member
 
 
 _HASH: Final = "SHA-256"  # in any language

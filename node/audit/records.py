@@ -5,6 +5,7 @@ block, or a proposal of a round above 0 that a validator kept: no block begins a
 """
 
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import BinaryIO, Final
 
 import google_crc32c
@@ -45,26 +46,37 @@ class Records(Iterator[bytes]):
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.offset = 0  # where the next record begins
+        self._digest = sha256()
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of what was read; of the whole file after the last record."""
+        return self._digest.digest()
 
     def read_magic(self) -> None:
         """Read the line that every export begins with; raise `Mismatch`."""
-        found = self._file.read(len(MAGIC))
+        found = self._read(len(MAGIC))
         if found != MAGIC:
             raise Mismatch("first line", MAGIC.decode().strip(), found)
         self.offset = len(MAGIC)
 
     def __next__(self) -> bytes:
         """Return the next payload."""
-        head = self._file.read(_FRAME_BYTES)
+        head = self._read(_FRAME_BYTES)
         if not head:
             raise StopIteration
         length = _length(head[:4]) if len(head) == _FRAME_BYTES else 0
-        body = self._file.read(length)
+        body = self._read(length)
         if len(head) + len(body) < _FRAME_BYTES + length or not length:
             raise Malformed("record", f"the file ends within the record at byte {self.offset}")
         payload = _payload(head + body)
         self.offset += _FRAME_BYTES + length
         return payload
+
+    def _read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._digest.update(data)
+        return data
 
 
 def _length(data: bytes) -> int:

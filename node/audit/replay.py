@@ -375,6 +375,7 @@ def read_ahead(file: BinaryIO, replay: Replay) -> Iterator[tuple[bytes, int]]:
         yield payload, end
     if failure is not None:
         raise failure
+    replay.report.export_bytes, replay.report.export_digest = records.offset, records.digest
 
 
 @contextmanager

@@ -54,6 +54,8 @@ class Report:
     entries: int = 0
     signatures: int = 0
     seconds: float = 0.0  # that the verification took
+    export_bytes: int = 0
+    export_digest: bytes = b""  # SHA-256 of the file, as it was read
     calls: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
     accused: Counter[bytes] = field(default_factory=Counter)  # member -> offences recorded

@@ -70,6 +70,7 @@ class Scratch:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, None if it has none."""
+        self._bound()
         return self._recent.get(key)
 
     def scan(self, prefix: bytes, limit: int) -> list[tuple[bytes, bytes]]:
@@ -83,8 +84,7 @@ class Scratch:
                 self._recent.delete(key)
             else:
                 self._recent.put(key, value)
-        if len(self._recent.changes) + self._base.reads > self._max:
-            self._put_away()
+        self._bound()
 
     def close(self) -> None:
         """Remove the folder."""
@@ -93,7 +93,10 @@ class Scratch:
         if self._folder is not None:
             self._folder.cleanup()
 
-    def _put_away(self) -> None:
+    def _bound(self) -> None:
+        """Put away what is in memory, where it is too much."""
+        if len(self._recent.changes) + self._base.reads <= self._max:
+            return
         if self._store is None:
             self._folder = tempfile.TemporaryDirectory(prefix="depoli-audit-")
             path = Path(self._folder.name)

@@ -5,7 +5,7 @@ name of this format: anybody can recompute it with any JSON library, for all num
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, Final
 
@@ -18,6 +18,22 @@ FORMAT: Final = "depoli/audit-report/1"
 MAX_BYTES: Final = 256 << 20  # of a network with as many members as there may be, with room
 _DOMAIN: Final = b"depoli/sign/audit-report/1\x00"
 _FIELDS: Final = ("format", "made", "report", "signature")
+MAX_NAME: Final = 200  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Who made a report as he names himself, when in unix seconds, and with which software."""
+
+    auditor: str
+    time: int
+    software: str
+
+    def __post_init__(self) -> None:
+        """Raise `Malformed` where a name is more than a line that does nothing to a terminal."""
+        for name in (self.auditor, self.software):
+            if not name.isprintable() or len(name) > MAX_NAME:
+                raise Malformed("name", f"one line of at most {MAX_NAME} printable characters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +41,7 @@ class Statement:
     """A report, and the key that signed it; None where nobody did."""
 
     report: dict[str, Any]
-    made: dict[str, Any]  # by which auditor as he names himself, when, with which software
+    made: Made
     signer: bytes | None
 
     @property
@@ -34,7 +50,7 @@ class Statement:
         return _digest(self.report, self.made).hex()
 
 
-def write(report: dict[str, Any], made: dict[str, Any], signer: Signer | None) -> str:
+def write(report: dict[str, Any], made: Made, signer: Signer | None) -> str:
     """Return the file of a report, signed where there is a key."""
     signature = None
     if signer is not None:
@@ -43,7 +59,7 @@ def write(report: dict[str, Any], made: dict[str, Any], signer: Signer | None) -
             "public": signer.public.hex(),
             "signature": signer.sign(_DOMAIN + _digest(report, made)).hex(),
         }
-    value = {"format": FORMAT, "made": made, "report": report, "signature": signature}
+    value = {"format": FORMAT, "made": asdict(made), "report": report, "signature": signature}
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -57,9 +73,9 @@ def read(text: str) -> Statement:
         raise Malformed("report", f"not an object with format {FORMAT}")
     if tuple(sorted(value)) != _FIELDS:
         raise Malformed("report", f"it has not just the fields {', '.join(_FIELDS)}")
-    report, made, signature = value["report"], value["made"], value["signature"]
-    if not isinstance(report, dict) or not isinstance(made, dict):
-        raise Malformed("report", "report and made are objects")
+    report, made, signature = value["report"], _made(value["made"]), value["signature"]
+    if not isinstance(report, dict):
+        raise Malformed("report", "report is no object")
     if signature is None:
         return Statement(report, made, None)
     try:
@@ -78,8 +94,15 @@ def read(text: str) -> Statement:
     return Statement(report, made, public)
 
 
-def _digest(report: dict[str, Any], made: dict[str, Any]) -> bytes:
-    both = {"made": made, "report": report}
+def _made(value: object) -> Made:
+    types = {"auditor": str, "time": int, "software": str}
+    if not isinstance(value, dict) or {name: type(held) for name, held in value.items()} != types:
+        raise Malformed("report", "made is no object of just auditor, time and software")
+    return Made(**value)
+
+
+def _digest(report: dict[str, Any], made: Made) -> bytes:
+    both = {"made": asdict(made), "report": report}
     try:
         text = json.dumps(both, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     except RecursionError:

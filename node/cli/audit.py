@@ -13,7 +13,7 @@ from node.audit.fork import Fork, compare
 from node.audit.replay import verify_export
 from node.audit.report import Report, when
 from node.cli import forks
-from node.cli.auditor import FILE, GENESIS, JOBS, Meter, load_genesis, read_bearer
+from node.cli.auditor import FILE, GENESIS, JOBS, Meter, end_in_order, load_genesis, read_bearer
 from node.cli.compare import compare as compare_command
 from node.cli.output import Verbs, emit, fields, is_json, json_option, table
 from node.cli.privacy import privacy
@@ -26,8 +26,10 @@ from node.pledges import proposals_of
 
 
 @click.group(cls=Verbs)
-def audit() -> None:
+@click.pass_context
+def audit(context: click.Context) -> None:
     """Export the chain and verify it from genesis."""
+    end_in_order(context)
 
 
 for _verb in (report, check_report, privacy, compare_command):
@@ -210,5 +212,5 @@ def _human(report: Report) -> str:
             for member, count in sorted(report.accused.items())
         ]
     if report.late:
-        lines += ["", f"{len(report.late)} blocks were built in a later round than 0"]
+        lines += ["", f"blocks built in a later round than 0: {len(report.late):,}"]
     return "\n".join(lines)

@@ -1,9 +1,11 @@
 """What the commands for auditors share: their own genesis, a token, and a line of progress."""
 
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
@@ -22,6 +24,20 @@ JOBS: Final = click.option(
 )
 _MAX_TOKEN_BYTES: Final = 4 << 10
 _REDRAW_S: Final = 0.5
+
+
+def end_in_order(context: click.Context) -> None:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, so that its temporary files go."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
+            context.call_on_close(lambda number=number: signal.signal(number, signal.SIG_DFL))
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    sys.exit(128 + number)  # as shells report it
 
 
 def load_genesis(path: Path) -> SignedGenesis:

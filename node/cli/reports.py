@@ -1,16 +1,19 @@
 """`depoli audit report` and `check-report`: what an auditor signs, and what others read of it."""
 
+import json
 import time
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ledger.errors import Malformed
 from node.audit.account import account
 from node.audit.errors import BadReport, FalseFact, UnknownRules
 from node.audit.printed import LANGUAGES, page
-from node.audit.statement import MAX_BYTES, Statement, read, write
+from node.audit.statement import MAX_BYTES, Made, Statement, read, write
 from node.cli.auditor import FILE, GENESIS, JOBS, Meter, load_genesis
 from node.cli.output import emit, fields, is_json, json_option, note
 from node.errors import Exit, Usage
@@ -44,6 +47,14 @@ def report(
 ) -> int:
     """Verify the chain in FILE, and write and sign what it holds and what looks odd."""
     signer = None if key is None else read_signer(key)
+    software = f"depoli {metadata.version('depoli')}"
+    try:
+        made = Made(auditor, int(time.time()), software)
+    except Malformed as error:
+        raise Usage("--auditor is no name", hint=error.reason) from None
+    for path in filter(None, (output, html)):
+        if not path.parent.is_dir():
+            raise Usage(f"there is no folder {path.parent}", hint="make it first")
     if html is not None and html.resolve() == output.resolve():
         raise Usage("one file cannot be both", hint="give --html another name than --output")
     show = Meter("verified")
@@ -56,8 +67,6 @@ def report(
         emit(context, fact.to_json(), "")
         return fact.exit_code
     show.end()
-    software = f"depoli {metadata.version('depoli')}"
-    made = {"auditor": auditor, "time": int(time.time()), "software": software}
     text = write(value, made, signer)
     statement = read(text)
     replace(output, text.encode())
@@ -136,8 +145,8 @@ def _require_same(expected: Any, found: Any, path: str) -> None:  # noqa: ANN401
 
 def _brief(value: object) -> str:
     if isinstance(value, dict):
-        return f"an object of {', '.join(sorted(value))}"
-    return f"a list of {len(value)}" if isinstance(value, list) else str(value)
+        return f"an object of {', '.join(map(_brief, sorted(value)))}"
+    return f"a list of {len(value)}" if isinstance(value, list) else json.dumps(value)
 
 
 def _parse_key(text: str) -> bytes:
@@ -152,16 +161,15 @@ def _parse_key(text: str) -> bytes:
 
 def _told(statement: Statement) -> dict[str, Any]:
     signer = None if statement.signer is None else statement.signer.hex()
-    return {"signer": signer, "digest": statement.digest, "made": statement.made}
+    return {"signer": signer, "digest": statement.digest, "made": asdict(statement.made)}
 
 
 def _human(statement: Statement) -> str:
-    made = statement.made
     signer = "nobody: anybody could have written this file"
     return fields(
         {
             "signed by": signer if statement.signer is None else statement.signer.hex(),
-            "made by": made.get("auditor") or "–",
+            "made by": statement.made.auditor or "–",
             "digest": statement.digest,
         }
     )

@@ -1,6 +1,14 @@
 """`depoli audit`: what it prints, and how it ends."""
 
 import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -167,11 +175,77 @@ def test_a_false_chain_has_no_report(genesis: Path, tmp_path: Path) -> None:
     assert not report.exists()
 
 
+def test_what_a_hostile_report_says_does_nothing_to_a_terminal(
+    genesis: Path, key: Path, tmp_path: Path
+) -> None:
+    export, report = CHAIN.export(tmp_path / "e"), tmp_path / "report"
+    options = ("--genesis", genesis, "--jobs", "1")
+    assert run("report", export, *options, "-o", report, "--key", key).exit_code == Exit.OK
+    value = json.loads(report.read_text())
+    value["report"]["chain"]["network"] = "\x1b[2J\ud800"
+    value["report"]["counts"]["blocks"] = "8"
+    value["signature"] = None
+    report.write_text(json.dumps(value))
+    done = run("check-report", report, "--export", export, *options)
+    assert done.exit_code == Exit.VERIFICATION_FAILED
+    assert 'report.chain.network: expected "example", found "\\u001b[2J\\ud800"' in done.stderr
+    value["report"]["chain"]["network"] = "example"
+    report.write_text(json.dumps(value))
+    done = run("check-report", report, "--export", export, *options, "--json")
+    told = json.loads(done.stdout)
+    assert (told["field"], told["expected"], told["found"]) == ("report.counts.blocks", "8", '"8"')
+
+
+def test_a_report_is_of_the_bytes_that_were_verified_not_of_what_is_there_now(
+    genesis: Path, tmp_path: Path
+) -> None:
+    content = export_of(CHAIN.genesis, CHAIN.blocks)
+    report, pipe = tmp_path / "report", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+    done = run("report", pipe, "--genesis", genesis, "--jobs", "1", "-o", report)
+    writer.join()
+    assert done.exit_code == Exit.OK, done.output
+    found = json.loads(report.read_text())["report"]["export"]
+    assert found == {"bytes": len(content), "sha256": sha256(content).hexdigest()}
+
+
+def test_who_ends_a_command_leaves_no_temporary_file(genesis: Path, tmp_path: Path) -> None:
+    folder, pipe = tmp_path / "temporary", tmp_path / "pipe"
+    folder.mkdir()
+    os.mkfifo(pipe)  # nobody writes to it: the command waits
+    command = (sys.executable, "-m", "node.cli.main", "audit", "privacy", pipe, "--quick")
+    with subprocess.Popen(
+        (*command, "--genesis", genesis), env=os.environ | {"TMPDIR": str(folder)}
+    ) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not [*folder.iterdir()]:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.02)  # between two looks
+            (made,) = folder.iterdir()
+            assert stat.S_IMODE(made.stat().st_mode) == 0o700
+            process.terminate()
+            assert process.wait(60) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
+    assert not [*folder.iterdir()]
+
+
 def test_wrong_uses_of_reports_are_told(genesis: Path, tmp_path: Path) -> None:
     export, report = CHAIN.export(tmp_path / "e"), tmp_path / "report"
     options = ("--genesis", genesis, "--jobs", "1", "-o", report)
     assert run("report", export, *options, "--html", report).exit_code == Exit.USAGE
     assert run("report", export, *options, "--key", export).exit_code == Exit.LOCKED
+    for wrong in (
+        ("--html", tmp_path / "no" / "html"),
+        ("--auditor", "A\n"),
+        ("--auditor", "\udcff"),
+    ):
+        assert run("report", export, *options, *wrong).exit_code == Exit.USAGE
+    assert run("report", export, *options[:4], "-o", tmp_path / "no" / "r").exit_code == Exit.USAGE
     assert not report.exists()
     assert run("check-report", report).exit_code == Exit.NOT_INITIALISED
     report.write_text("{}")

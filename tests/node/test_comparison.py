@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from ledger.encoding import encode
 from ledger.lock import DirectoryLock
 from ledger.segments import Segments
 from ledger.store import open_store
+from ledger.transaction import parse
 from node.audit.errors import FalseFact, NoBlocks
 from node.chain import Chain as NodeChain
 from node.cli.main import main
@@ -261,6 +263,44 @@ def test_an_outcome_that_differs_is_named_with_its_call(export: Path, tmp_path: 
     found = difference(export, path)
     assert (found.field, found.transaction, found.call) == ("outcome", 2, 0)
     assert found.values == ("mark not locked [0]", "applied")
+
+
+def changed_at_5(path: Path, *, outcomes: int | None = None, **body: tuple[bytes, ...]) -> Path:
+    """Write an export of the story whose block 5 has another body, or some of its outcomes."""
+    replace = msgspec.structs.replace
+    block = STORY.blocks[4]
+    inner = replace(block.block, body=replace(block.block.body, **body))
+    block = replace(block, block=inner, outcomes=block.outcomes[:outcomes])
+    path.write_bytes(export_of(GENESIS, [*STORY.blocks[:4], block]))
+    return path
+
+
+def test_what_is_no_transaction_is_told_apart_from_none(export: Path, tmp_path: Path) -> None:
+    first, *rest = STORY.blocks[4].block.body.transactions
+    path = changed_at_5(tmp_path / "other", transactions=(b"garbage", *rest))
+    found = difference(export, path)
+    assert (found.field, found.transaction) == ("transaction", 0)
+    assert found.values == (parse(first).id.hex(), "7 bytes that are no transaction")
+    fewer = changed_at_5(tmp_path / "fewer", transactions=(b"garbage", *rest), outcomes=0)
+    found = difference(path, fewer)
+    assert (found.field, found.transaction, found.values[1]) == ("outcome", None, "none")
+
+
+def test_another_signature_of_a_transaction_is_named(export: Path, tmp_path: Path) -> None:
+    first, *rest = STORY.blocks[4].block.body.transactions
+    again = first[:-1] + bytes((first[-1] ^ 1,))
+    found = difference(export, changed_at_5(tmp_path / "other", transactions=(again, *rest)))
+    assert (found.field, found.transaction) == ("signature", 0)
+    assert found.values[0] == parse(first).signature.hex() != found.values[1]
+
+
+def test_evidence_that_differs_is_named_by_its_digest(export: Path, tmp_path: Path) -> None:
+    one, other = (
+        changed_at_5(tmp_path / name, evidence=(b"same", name.encode())) for name in ("a", "b")
+    )
+    found = difference(one, other)
+    assert found.values == (sha256(b"a").hexdigest(), sha256(b"b").hexdigest())
+    assert difference(export, one).values == ("none", sha256(b"same").hexdigest())
 
 
 def test_what_is_false_is_said_of_the_file_it_is_in(one: Path, export: Path) -> None:

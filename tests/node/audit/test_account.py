@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,7 +23,7 @@ from node.audit.errors import FalseFact
 from node.audit.pairs import pairs
 from node.audit.printed import LANGUAGES, page
 from node.audit.state import Memory
-from node.audit.statement import FORMAT, Statement, read, write
+from node.audit.statement import FORMAT, MAX_NAME, Made, Statement, read, write
 from tests.chainmaker import (
     Chain,
     chain_of,
@@ -39,7 +40,7 @@ from tests.forgeries import forgeries
 from tests.lifelines import lives
 
 CHAIN, VOTES = story(), deliberation()
-MADE = {"auditor": "A. Auditor", "time": 1_800_000_000, "software": "depoli 0"}
+MADE = Made("A. Auditor", 1_800_000_000, "depoli 0")
 KEY = SigningKey(some_bytes("auditor"))
 
 
@@ -250,6 +251,15 @@ def test_whatever_is_changed_in_a_signed_report_is_found(told: dict[str, Any]) -
         {"more": 1},
         {"report": []},
         {"made": None},
+        {"made": {"auditor": "A", "time": 1}},
+        {"made": {"auditor": "A", "time": 1, "software": "s", "more": ""}},
+        {"made": {"auditor": ["A"], "time": 1, "software": "s"}},
+        {"made": {"auditor": "A", "time": True, "software": "s"}},
+        {"made": {"auditor": "A\nsigned by  a court", "time": 1, "software": "s"}},
+        {"made": {"auditor": "A\x1b[2J", "time": 1, "software": "s"}},
+        {"made": {"auditor": "\ud800", "time": 1, "software": "s"}},
+        {"made": {"auditor": "A", "time": 1, "software": "\u202e"}},
+        {"made": {"auditor": "A" * (MAX_NAME + 1), "time": 1, "software": "s"}},
         {"signature": 1},
         {"signature": {}},
         {"signature": {"public": "zz", "signature": "00"}},
@@ -317,7 +327,7 @@ def test_a_page_is_whole_and_needs_nothing_from_elsewhere(
 def test_whatever_a_name_says_is_no_markup(voted: dict[str, Any]) -> None:
     evil = "<script>alert(1)</script>&\"'"
     value = json.loads(json.dumps(voted).replace("shop-a", json.dumps(evil)[1:-1]))
-    text = page(Statement(value, MADE | {"auditor": evil}, None), "en")
+    text = page(Statement(value, replace(MADE, auditor=evil), None), "en")
     assert "<script" not in text
     assert "&lt;script&gt;" in text
 

@@ -1,6 +1,7 @@
 """Personal data and salts used twice are found wherever they are planted; chance is not."""
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -259,6 +260,19 @@ def test_what_chance_is_said_to_do_is_what_it_does() -> None:
     seen = sum(1 for value in values for _ in search.find(value))
     expected = len(values) * search.chance(32) / (10 / 16) ** 15
     assert 0.7 * expected < seen < 1.3 * expected
+
+
+@pytest.mark.parametrize("size", [*range(8, 12), 16, 64])
+def test_a_number_has_a_chance_wherever_it_may_stand(size: int) -> None:
+    """In a name of a key, of eight bytes, as well."""
+    seen = Counter[str]()
+    for start in range(2 * size - len(NUMBER + KEY) + 1):
+        value = bytes.fromhex((NUMBER + KEY).rjust(start + 15, "f").ljust(2 * size, "f"))
+        seen.update(each.name for each in SEARCHES if [*each.find(value)])
+    odds = {each.name: each.chance(size) for each in SEARCHES if each.name in seen}
+    one = odds["number packed at an edge"] / seen["number packed at an edge"]
+    for name in ("number packed at an edge", "number packed inside"):
+        assert odds.get(name, 0.0) == pytest.approx(seen[name] * one)
 
 
 def test_as_many_as_chance_finds_are_no_alarm_and_many_more_are() -> None:

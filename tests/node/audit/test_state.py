@@ -60,3 +60,16 @@ def test_what_is_put_away_takes_a_folder_that_goes_with_it(
     assert [scratch.get(key) for key in (b"a", b"b", b"c")] == [None, b"2", b"3"]
     scratch.close()
     assert not [*tmp_path.iterdir()]
+
+
+def test_what_is_only_read_is_not_remembered_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    scratch = Scratch(at_hand=4)
+    scratch.apply({b"a": b"1", b"b": b"2"})
+    found = [scratch.get(bytes((number,))) for number in range(97, 107)]  # of which none is written
+    assert [*tmp_path.iterdir()]  # what was read counted: it was put away with what was written
+    assert found == [b"1", b"2", *[None] * 8]
+    assert (scratch.get(b"a"), scratch.get(b"z")) == (b"1", None)
+    scratch.close()
