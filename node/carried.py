@@ -9,6 +9,8 @@ from typing import Final
 
 from ledger import merkle
 from ledger.block import Header
+from ledger.errors import HashNotKept, LedgerError
+from ledger.hashing import Hash
 from ledger.store import Store, View
 from node.applied import node_key, scan_all
 from node.index import HISTORY, is_same_head
@@ -28,6 +30,30 @@ def carry(old: View, store: Store, begun: Header) -> None:
     _put(store, ((key, value) for key, value in nodes if value is not None))
     for prefix in HISTORY:
         _put(store, _lacking(store, scan_all(old, prefix)))
+
+
+def is_entry(held: View, begun: Header, number: int, leaf: Hash) -> bool | None:
+    """Return whether an entry of the log up to `begun` has this hash, None where nothing tells.
+
+    What the store holds counts as far as it leads to the root in that header.
+    """
+
+    def node_at(level: int, index: int) -> Hash:
+        found = held.get(node_key(level, index))
+        if found is None:
+            raise HashNotKept(level, index)
+        return Hash(found)
+
+    size = begun.log_size
+    try:
+        proof = merkle.inclusion_proof(number, size, node_at)
+        one, other = (
+            merkle.included_root(size, number, each, proof) == begun.log_root
+            for each in (leaf, node_at(0, number))
+        )
+    except (LedgerError, OSError):
+        return None
+    return one if one or other else None
 
 
 def false_node(store: View, begun: Header) -> bytes | None:

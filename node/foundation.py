@@ -8,10 +8,14 @@ from ledger.block import CommittedBlock, bare, is_bare
 from ledger.encoding import decode
 from ledger.errors import Mismatch
 from ledger.receipt import verify_block
+from ledger.store import View
+from ledger.transaction import parse
 from ledger.validators import ValidatorSet
 from node import snapshots
 from node.audit.report import Progress
-from node.errors import NodeError
+from node.carried import is_entry
+from node.errors import NodeError, VerificationFailed
+from node.index import entries_in
 from node.snapshots import Snapshot
 
 
@@ -41,17 +45,32 @@ def covering(
     return None
 
 
+class Unproven(VerificationFailed):
+    """What others say became of the calls in a block can be proved by nothing that is here."""
+
+    def __init__(self, height: int) -> None:
+        super().__init__(
+            f"nothing proves what became of the calls in block {height}:"
+            " the hashes of the log up to the snapshot were lost",
+            hint='restore a backup, or begin anew with sync.mode = "snapshot"',
+        )
+
+
 class Below:
-    """The blocks up to a snapshot, each one that a quorum decided; what they did is not known."""
+    """The blocks up to a snapshot, each one that a quorum decided; they are not executed.
 
-    def __init__(self, snapshot: Snapshot, genesis: Genesis) -> None:
+    `held` is the store that is there, which may have the hashes of the log below the snapshot.
+    """
+
+    def __init__(self, snapshot: Snapshot, genesis: Genesis, held: View | None) -> None:
         self._snapshot, self._chain_id = snapshot, genesis.chain_id
-        self._first = genesis.validator_set
+        self._first, self._held = genesis.validator_set, held
 
-    def verify(self, height: int, record: bytes) -> None:
-        """Raise `LedgerError` unless a record, bare or whole, is of the block of this height."""
-        if not is_bare(record):
-            decode(record, CommittedBlock).block.outline().verify()
+    def verify(self, height: int, record: bytes, *, is_ours: bool) -> None:
+        """Raise `LedgerError` unless a record, bare or whole, is of the block of this height.
+
+        Raises `Unproven` where it is not ours, and the outcomes in it may be made up.
+        """
         head = bare(record)
         if head.header.height != height:
             raise Mismatch("height", height, head.header.height)
@@ -59,6 +78,22 @@ class Below:
         verify_block(head.header, head.certificate, self._chain_id, voters, above=height - 1)
         if height == self._snapshot.height and head.header != self._snapshot.manifest.header:
             raise Mismatch("block of the snapshot", self._snapshot.manifest.header, head.header)
+        if not is_bare(record):
+            committed = decode(record, CommittedBlock)
+            committed.block.outline().verify()
+            self._verify_outcomes(committed, is_ours=is_ours)
+
+    def _verify_outcomes(self, committed: CommittedBlock, *, is_ours: bool) -> None:
+        header, begun = committed.block.header, self._snapshot.manifest.header
+        calls = sum(len(parse(raw).body.calls) for raw in committed.block.body.transactions)
+        if len(committed.outcomes) != calls:
+            raise Mismatch("outcomes", calls, len(committed.outcomes))
+        for number, entry in enumerate(entries_in(committed), header.log_size - calls):
+            known = self._held and is_entry(self._held, begun, number, entry.leaf())
+            if known is None and not is_ours:
+                raise Unproven(header.height)
+            if known is False:
+                raise Mismatch(f"outcome {entry.index}", "the one in the log", entry.outcome.code)
 
     def _voters(self, height: int) -> ValidatorSet:
         changes = self._snapshot.decided.changes

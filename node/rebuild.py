@@ -125,16 +125,13 @@ class Rebuild:
         damages = [damage for part in parts for damage in part.damages]
         with contextlib.ExitStack() as closing:
             closing.callback(shutil.rmtree, self._data / SCRATCH, ignore_errors=True)
-            held = None
-            if not reason:
-                held = open_store(self._data / STATE)
-                closing.callback(held.close)
-            run = closing.enter_context(self._run(SCRATCH, parts, tip))
+            held = closing.enter_context(self._readable())
+            run = closing.enter_context(self._run(SCRATCH, parts, tip, held))
             if tip < run.begun:
                 reason = reason or f"it is at block {tip}, and snapshot {run.begun} was begun with"
             try:
                 for height in run.heights():
-                    if held is not None and height == tip >= run.begun:
+                    if held is not None and not reason and height == tip >= run.begun:
                         reason = _differs(run.store, held, run.base)
             except _FalseBlock as found:
                 damages.append(found.damage)
@@ -170,21 +167,17 @@ class Rebuild:
         source: Source | None = None,
         false: set[int] | None = None,
     ) -> Rebuilt:
-        with self._run(BUILDING, parts, tip) as run:
+        with self._readable() as held, self._run(BUILDING, parts, tip, held) as run:
             run.source, run.false = source, false or set()
             for _ in run.heights():
                 pass
             header = run.applied.header
-            if run.base is not None:
-                self._carry(run.store, run.base)
+            if run.base is not None and held is not None:
+                # What cannot be made again is taken over, as far as it can be read.
+                with contextlib.suppress(LedgerError, OSError):
+                    carried.carry(held, run.store, run.base.manifest.header)
         self._put_in_place()
         return Rebuilt(header.height, header.hash, tuple(run.healed), header.state_digest)
-
-    def _carry(self, store: Store, base: Snapshot) -> None:
-        """Take over from the old store what cannot be made again, as far as it can be read."""
-        with contextlib.suppress(LedgerError, OSError), self._held() as old:
-            if old is not None:
-                carried.carry(old, store, base.manifest.header)
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[Store | None]:
@@ -196,12 +189,23 @@ class Rebuild:
             yield store
 
     @contextlib.contextmanager
-    def _run(self, folder: str, parts: list[Part], tip: int) -> Iterator["_Run"]:
+    def _readable(self) -> Iterator[Store | None]:
+        """Open the store that is there, None where it cannot be opened."""
+        with contextlib.ExitStack() as closing:
+            held = None
+            with contextlib.suppress(LedgerError, OSError):
+                held = closing.enter_context(self._held())
+            yield held
+
+    @contextlib.contextmanager
+    def _run(
+        self, folder: str, parts: list[Part], tip: int, held: Store | None
+    ) -> Iterator["_Run"]:
         with contextlib.ExitStack() as closing:
             store, base = self._begun(self._data / folder, parts, tip)
             closing.callback(store.close)
             applied = Applied(self._genesis, store)
-            below = None if base is None else Below(base, self._genesis)
+            below = None if base is None else Below(base, self._genesis, held)
             directory, how = self._data / SEGMENTS, (self._signatures, self._show)
             yield _Run(directory, parts, store, applied, *how, base=base, below=below)
 
@@ -335,10 +339,8 @@ class _Run:
                 continue
             last = min((each for each in own if each > height), default=part.last + 1) - 1
             for record in source(height, last):
-                self._follow_other(height, record)
+                yield self._taken(height, record)
                 self.healed.append(height)
-                # What was pruned does not come back, nor lie above what was.
-                yield record if height > self._last_bare else encode(bare(record))
                 height += 1
             if height <= last:
                 raise FalseSource(height, "it ends before")
@@ -346,20 +348,24 @@ class _Run:
     def _follow_own(self, part: Part, offset: int, record: bytes) -> None:
         height = self.height + 1
         try:
-            self._follow(record)
+            self._follow(record, is_ours=True)
         except (LedgerError, Diverged) as error:
             damage = Damage(part.path, offset, height, f"the block is whole, but not true: {error}")
             raise _FalseBlock(damage) from None
 
-    def _follow_other(self, height: int, record: bytes) -> None:
+    def _taken(self, height: int, record: bytes) -> bytes:
+        """Follow a block of the source, and return what is kept of it."""
         try:
-            self._follow(record)
+            # What was pruned does not come back, nor lie above what was.
+            kept = record if height > self._last_bare else encode(bare(record))
+            self._follow(kept, is_ours=False)
         except (LedgerError, Diverged) as error:
             raise FalseSource(height, str(error)) from None
+        return kept
 
-    def _follow(self, record: bytes) -> None:
+    def _follow(self, record: bytes, *, is_ours: bool) -> None:
         if self.below is not None and self.height < self.begun:
-            self.below.verify(self.height + 1, record)
+            self.below.verify(self.height + 1, record, is_ours=is_ours)
         else:
             taken = verified_block(self.applied, record, self.signatures)
             if taken is None:

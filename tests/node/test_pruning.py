@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from contracts.execute import DirectSignatures
 from contracts.genesis_json import signed_json
-from ledger.block import is_bare
+from ledger.block import CommittedBlock, is_bare
+from ledger.encoding import decode, encode
+from ledger.entry import Outcome
 from ledger.errors import NotKept, StoreDamaged, StoreLocked
 from ledger.segments import Segments, first_heights, segment_path, write_file
 from ledger.store import open_store
@@ -23,7 +26,7 @@ from node.chain import SEGMENTS, Chain
 from node.cli.main import main
 from node.config import write_config
 from node.errors import Exit, NotFound, Usage
-from node.foundation import NoFoundation
+from node.foundation import NoFoundation, Unproven
 from node.pruning import NotApplied, NotCovered, Pruning
 from node.rebuild import FalseSource, Rebuild
 from tests.chainmaker import member_of
@@ -320,6 +323,56 @@ def test_damage_is_healed_and_nothing_that_was_pruned_comes_back(data: Path, hei
     if height == BEFORE - 1:  # whether it was bare nobody can tell: between a bare and a whole one
         require_pruned(data, BEFORE - 1)
         prune(data)
+    require_pruned(data)
+
+
+def with_other_outcome(record: bytes) -> bytes:
+    """Return a block that says of its first call that it was refused: no hash in it binds that."""
+    block = decode(record, CommittedBlock)
+    outcomes = (Outcome(1), *block.outcomes[1:])
+    return encode(msgspec.structs.replace(block, outcomes=outcomes))
+
+
+def put(data: Path, height: int, record: bytes) -> None:
+    """Put a block in the place of another one, with a checksum that is true."""
+    starts = [*first_heights(data / SEGMENTS), LAST + 1]
+    first = max(each for each in starts if each <= height)
+    records = records_of(data)
+    records[height - 1] = record
+    following = starts[starts.index(first) + 1]
+    write_file(data / SEGMENTS, first, STORY.chain_id, records[first - 1 : following - 1])
+
+
+def test_an_outcome_below_the_snapshot_is_the_one_that_was_decided(data: Path) -> None:
+    """There blocks are not executed: the hashes of the log say what became of a call."""
+    prune(data)
+    false = with_other_outcome(RECORDS[BEFORE - 1])
+    short = decode(RECORDS[BEFORE - 1], CommittedBlock)
+    for record in (
+        false,
+        encode(msgspec.structs.replace(short, outcomes=short.outcomes[:-1])),
+        encode(msgspec.structs.replace(short, outcomes=(*short.outcomes, short.outcomes[0]))),
+    ):
+        put(data, BEFORE, record)
+        with rebuild(data) as found:
+            (damage,) = found.verify().damages
+            assert damage.height == BEFORE
+            assert "the block is whole, but not true: outcome" in damage.reason
+            with pytest.raises(FalseSource, match=f"block {BEFORE} .*outcome"):
+                found.heal(lambda *_, record=record: iter((record,)))
+            assert found.heal(from_story).healed == (BEFORE,)
+    require_pruned(data)
+
+
+def test_what_nobody_can_prove_any_more_is_not_taken_from_others(data: Path) -> None:
+    prune(data)
+    shutil.rmtree(data / "state")
+    put(data, BEFORE, RECORDS[BEFORE])  # another block
+    with rebuild(data) as found, pytest.raises(Unproven, match=f"block {BEFORE}"):
+        found.heal(from_story)
+    put(data, BEFORE, RECORDS[BEFORE - 1])
+    with rebuild(data) as found:
+        assert found.reindex().height == LAST
     require_pruned(data)
 
 
