@@ -6,6 +6,7 @@
 import re
 from pathlib import Path
 from typing import get_args
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -29,8 +30,10 @@ from contracts.calls import (
     encode_call,
 )
 from contracts.commitment import H_TAG, H, blinding_from, commit, lock_of, mark_of
+from contracts.dispatch import rule_of
 from contracts.documents import CLAIM, PRESCRIPTION, DocumentType
 from contracts.errors import Refusal
+from contracts.life import Life, Rule
 from contracts.parameters import Parameters
 from contracts.reference import MAX_TABLE_BYTES, TableKind
 from contracts.registry import Family
@@ -200,6 +203,23 @@ def test_the_page_lists_every_call_and_what_it_costs() -> None:
     claim = ClaimSubmit(bytes(16), Leg.BASE, point, point, point, marks, None, None)
     assert claim.cost == 4 + 2 * 2
     assert PrescriptionCommit(point).cost == MarkLock(point).cost == 2
+
+
+def test_the_page_lists_every_call_that_concerns_others_than_its_sender() -> None:
+    listed: set[int] = set()
+    for row in tables("9. "):
+        for first, last in re.findall(r"(\d+)(?: to (\d+))?", row[0]):
+            listed.update(range(int(first), int(last or first) + 1))
+    kinds = {type_.KIND for type_ in get_args(Call) if concerns_others(rule_of(type_))}
+    assert listed & {type_.KIND for type_ in get_args(Call)} == kinds
+
+
+def concerns_others(rule: Rule) -> bool:
+    """Return whether an applied call that is judged so concerns more than its sender."""
+    life = getattr(rule.concerned, "__self__", None)
+    if isinstance(life, Life):
+        return not life.by_member
+    return rule.concerned(Mock(), Mock(), b"") != ()
 
 
 def test_the_page_lists_every_reference_table() -> None:
