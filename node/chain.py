@@ -40,6 +40,7 @@ SEGMENTS: Final = "segments"  # folder of the blocks in the node's data
 STATE: Final = "state"  # folder of the store
 BUILDING: Final = "state.new"  # of one that is not whole yet
 REBUILT: Final = "state.made"  # of one that was made anew and is whole, to take its place
+MAX_HISTORY_BYTES: Final = 16 << 20  # of calls: a block has a quarter, and JSON doubles them
 
 
 @dataclass(frozen=True)
@@ -322,13 +323,14 @@ class Chain(Applied):
 
         Raises as `record`.
         """
-        found: list[tuple[int, Entry]] = []
+        return list(self._concerning(member, after, limit))
+
+    def _concerning(self, member: bytes, after: int, limit: int) -> Iterator[tuple[int, Entry]]:
         begins, entries = 0, list[Entry]()
         for number in self.index.concerning(member, after=after, limit=limit):
             if number >= begins + len(entries):
                 begins, entries = self._entries_around(number)
-            found.append((number, entries[number - begins]))
-        return found
+            yield number, entries[number - begins]
 
     def heads_at(self, height: int) -> Heads:
         """Return the heads of all members after the block at `height`. Raises as `record`."""
@@ -353,7 +355,7 @@ class Chain(Applied):
         """Return all entries that concern `member` in the blocks above `start` and up to `end`.
 
         `start` is below `end`, which must be there. Raises `NotKept` where a block is not here, and
-        `HistoryTooLong` where it would be of more entries than `most`.
+        `HistoryTooLong` where it would be of more entries than `most`, or of more bytes than fit.
         """
         if start == 0 and self.first_height > 1:
             raise NotKept(1, self.first_height, self.height)
@@ -363,9 +365,13 @@ class Chain(Applied):
         number = _count(after, member) - first
         if number > most:
             raise HistoryTooLong(number, most)
-        found = self.entries_concerning(member, after=first, limit=number)
-        entries = tuple(entry for _, entry in found)
-        return History(member, before, after, entries, self.changes(end))
+        entries, size = list[Entry](), 0
+        for _, entry in self._concerning(member, first, number):
+            size += len(entry.call)
+            if size > MAX_HISTORY_BYTES:
+                raise HistoryTooLong(number, len(entries))
+            entries.append(entry)
+        return History(member, before, after, tuple(entries), self.changes(end))
 
     def _standing(self, member: bytes, height: int) -> Standing:
         head = self.head(height)

@@ -269,8 +269,18 @@ def test_every_members_history_between_any_two_heights_verifies(tmp_path: Path) 
     chain.close()
 
 
-def test_a_history_is_never_longer_than_is_wanted(tmp_path: Path) -> None:
+def test_a_history_is_never_longer_than_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chain = grown(tmp_path)
+    member = member_of("shop-a")
+    whole = chain.history(member, 0, chain.height)
+    size = sum(len(entry.call) for entry in whole.entries)
+    monkeypatch.setattr("node.chain.MAX_HISTORY_BYTES", size)
+    assert chain.history(member, 0, chain.height) == whole
+    monkeypatch.setattr("node.chain.MAX_HISTORY_BYTES", size - 1)
+    with pytest.raises(HistoryTooLong, match=f"more than {len(whole.entries) - 1}"):
+        chain.history(member, 0, chain.height)
     with pytest.raises(HistoryTooLong, match="more than 1"):
         chain.history(member_of("shop-a"), 0, chain.height, most=1)
     chain.close()
