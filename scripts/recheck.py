@@ -189,12 +189,14 @@ def from_hex(value, path="hexadecimal"):
     return found
 
 
-def all_from_hex(value):
+def all_from_hex(value, depth=0):
     """Return JSON with every string taken for hexadecimal digits."""
+    if depth > 32:
+        raise FalseFact("JSON", "at most 32 values inside one another", depth)
     if type(value) is dict:
-        return {name: all_from_hex(item) for name, item in value.items()}
+        return {name: all_from_hex(item, depth + 1) for name, item in value.items()}
     if type(value) is list:
-        return [all_from_hex(item) for item in value]
+        return [all_from_hex(item, depth + 1) for item in value]
     return from_hex(value) if type(value) is str else value
 
 

@@ -288,6 +288,22 @@ def run(*arguments: object) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.parametrize("depth", [33, 600, 100_000])
+def test_what_is_nested_without_end_is_refused_as_any_false_document(
+    tmp_path: Path, genesis: Path, depth: int
+) -> None:
+    file = tmp_path / "deep.json"
+    nested = "[" * depth + "]" * depth
+    for check, format_ in (
+        (recheck.check_receipt, "depoli/receipt/1"),
+        (recheck.check_proof, "depoli/history/1"),
+    ):
+        file.write_text(f'{{"format": "{format_}", "changes": {nested}}}')
+        with pytest.raises(recheck.FalseFact) as error:
+            check(argparse.Namespace(file=file, genesis=genesis, changes=None))
+        assert error.value.field == "JSON"
+
+
 def test_a_receipt_is_accepted_and_with_one_change_refused(genesis: Path, tmp_path: Path) -> None:
     path = tmp_path / "receipt.json"
     options = argparse.Namespace(file=path, genesis=genesis, changes=None)
