@@ -219,6 +219,22 @@ def test_a_derived_row_that_differs_is_named_as_one(one: Path, other: Path) -> N
     change(other, b"zzz", b"row")
     found = difference(one, other)
     assert (found.where, found.key, found.values) == ("index", b"zzz", ("none", b"row".hex()))
+    prune(one)  # rows of what it no longer has may be gone
+    assert compared(one, other).difference is None
+
+
+def test_what_no_transaction_wrote_the_block_itself_did(one: Path, other: Path) -> None:
+    body = next(each for each in reversed(STORY.executed) if each.body.transactions)
+    height = body.header.height
+    key = next(key for key in body.changes if key[:1] == b"r")
+    change(other, STATE + key, b"other")
+    found = difference(one, other)
+    assert (found.key, found.written, found.transaction, found.wrong) == (
+        key,
+        height,
+        None,
+        ("other",),
+    )
 
 
 def test_the_first_block_that_differs_is_named_with_its_transaction(

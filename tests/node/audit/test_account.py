@@ -8,10 +8,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from contracts.calls import ClaimSubmit, Ground, SettlementDispute
+from contracts.calls import ClaimSubmit, Ground, SetParameters, SettlementDispute
 from contracts.parameters import Parameters
 from ledger.encoding import encode
 from ledger.errors import BadSignature, Malformed
@@ -101,6 +102,14 @@ def test_a_day_without_a_block_and_late_rounds_are_told(told: dict[str, Any]) ->
     }
 
 
+def test_an_hour_is_a_gap_and_the_time_before_the_first_block_is_none(tmp_path: Path) -> None:
+    chain = Chain()
+    for seconds in (9_999, 3_599, 3_600):
+        chain.block(built_round=1, seconds=seconds)
+    gaps = of(chain, tmp_path)["exceptions"]["gaps"]
+    assert gaps == {"count": 1, "longest": [{"height": 3, "seconds": 3_600}]}
+
+
 def test_proposals_stand_there_with_their_votes_and_what_became_of_them(
     voted: dict[str, Any],
 ) -> None:
@@ -118,6 +127,25 @@ def test_proposals_stand_there_with_their_votes_and_what_became_of_them(
     lost = next(one for one in proposals if one["state"] == "failed")
     assert not any(vote["agrees"] for vote in lost["votes"])
     assert {vote["organisation"] for vote in lost["votes"]} == {"federation", "insurer-b"}
+
+
+def test_a_change_of_parameters_is_told_beside_those_of_its_time(tmp_path: Path) -> None:
+    chain = Chain()
+    before = Parameters(notice_blocks=3)
+    chain.enact(SetParameters(before))
+    chain.block(built_round=1)
+    chain.enact(SetParameters(msgspec.structs.replace(before, max_block_transactions=9)))
+    first, second = (one["changes"] for one in of(chain, tmp_path)["proposals"])
+    assert first == {"notice_blocks": [Parameters().notice_blocks, 3]}
+    assert second == {"max_block_transactions": [before.max_block_transactions, 9]}
+
+
+def test_of_more_events_than_are_listed_all_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.audit.chronicle.MAX_EVENTS", 3)
+    events = of(upheaval(), tmp_path)["member_events"]
+    assert (events["count"], len(events["first"])) == (7, 3)
 
 
 def test_members_stand_there_with_where_they_stood_and_their_keys(voted: dict[str, Any]) -> None:
@@ -171,6 +199,24 @@ def test_what_is_overdue_and_what_is_disputed_is_told_with_who_should_act(tmp_pa
     assert told["overdue"]["first"][0]["id"] == created_id(sent.id, 0).hex()
     assert told["overdue"]["first"][0]["calls"] == ["ClaimAccept", "ClaimReject"]
     assert told["disputed"] == {"count": 0, "by": {}, "first": []}
+
+
+def test_of_more_that_is_overdue_than_is_listed_the_earliest_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.audit.account.MAX_LISTED", 2)
+    chain = Chain(found(parameters=Parameters(decision_due_s=60)))
+    sent = []
+    for name in ("one", "two", "three", "four"):
+        before, claim = claim_of(chain, "shop-a", "insurer-a", name)
+        chain.block(chain.transaction("shop-a", *before))
+        sent.append(chain.transaction("shop-a", claim))
+        chain.block(sent[-1])
+    chain.block(built_round=1, seconds=99)
+    told = of(chain, tmp_path)["exceptions"]["overdue"]
+    assert told["count"] == 4
+    assert [one["id"] for one in told["first"]] == [created_id(one.id, 0).hex() for one in sent[:2]]
+    assert told["first"][0]["due"] < told["first"][1]["due"]
 
 
 def test_a_settlement_in_dispute_is_told(tmp_path: Path) -> None:

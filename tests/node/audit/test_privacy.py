@@ -163,11 +163,13 @@ def test_a_leak_is_found_in_a_field_of_any_call_and_in_a_call_that_was_refused(
             "shop-a",
             MarkLock(some_bytes("fine, too")),
             ClaimAccept(amid(b"DUPONT JEAN"), None),  # of no claim, by no payer
+            ClaimAccept(sha256(b"VU1").digest(), None),
             nonce=b"Paul Dupond 1984",
         ),
     )
-    assert [outcome.code == 0 for outcome in chain.blocks[0].outcomes] == [True, True, False]
-    found = examine(chain, tmp_path)
+    assert [outcome.code == 0 for outcome in chain.blocks[0].outcomes] == [True, True, False, False]
+    (guessed,) = only(found := examine(chain, tmp_path), "guessed").places
+    assert (guessed.call, guessed.field) == (2, "ClaimAccept.claim")
     assert {(one.transaction, one.call, one.field) for one in only(found, "name").places} == {
         (1, 1, "ClaimAccept.claim"),
         (1, 0, "transaction.nonce"),

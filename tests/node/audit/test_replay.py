@@ -3,9 +3,13 @@
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from ledger.block import Body, Header
+from contracts.calls import PrescriptionCommit
+from contracts.parameters import Parameters
+from ledger import merkle
+from ledger.block import Block, Body, Header
 from ledger.certificate import CommitCertificate, Seal
 from ledger.encoding import encode
 from ledger.entry import Outcome
@@ -14,7 +18,7 @@ from node.audit.errors import FalseFact
 from node.audit.records import MAGIC, frame
 from node.audit.replay import verify_export
 from node.audit.report import Report
-from tests.chainmaker import Chain, export_of, found, story
+from tests.chainmaker import Chain, export_of, found, some_bytes, story, upheaval
 from tests.forgeries import Forgery, forgeries
 
 CHAIN = story()
@@ -35,6 +39,7 @@ def test_a_true_chain_is_accepted_and_counted(tmp_path: Path) -> None:
     assert sum(report.refusals.values()) == sum(entry.outcome.code != 0 for entry in entries)
     assert report.late == [4, 6]
     assert report.transactions == 19
+    assert sum(member.transactions for member in report.members.values()) == 19
     labels = {activity.label: activity for activity in report.members.values()}
     assert labels["shop-a"].applied == 19
     assert report.to_json()["header"] == CHAIN.state.header.hash.hex()
@@ -86,11 +91,49 @@ def test_the_transaction_that_is_false_is_named(tmp_path: Path) -> None:
     }
 
 
+def test_a_block_may_carry_another_certificate_of_its_parent_by_who_voted_then(
+    tmp_path: Path,
+) -> None:
+    chain = upheaval()
+    blocks = []
+    for height, block in enumerate(chain.blocks, 1):
+        validators = chain.validators_at(height)
+        last = range(len(validators) - validators.quorum, len(validators))  # not the first ones
+        own = block.certificate
+        other = chain.certify(height, own.block_id, own.round, last)
+        assert other != own
+        blocks.append(msgspec.structs.replace(block, certificate=other))
+    path = tmp_path / "e"
+    path.write_bytes(export_of(chain.genesis, blocks))
+    assert verify_export(path, chain.genesis, workers=1).header == chain.state.header
+
+
+def test_the_transaction_that_is_one_too_many_is_named(tmp_path: Path) -> None:
+    chain = Chain(found(parameters=Parameters(max_block_transactions=2)))
+    for number in range(2):
+        made = [
+            chain.transaction("shop-a", PrescriptionCommit(some_bytes(f"{number}, {each}")))
+            for each in range(3)
+        ]
+        chain.block(*made[:2])
+    last = chain.blocks[-1]
+    raws = tuple(each.raw for each in made)
+    body = msgspec.structs.replace(last.block.body, transactions=raws)
+    root = merkle.root_of_leaves([merkle.leaf_hash(raw) for raw in raws])
+    header = msgspec.structs.replace(last.block.header, transactions_root=root)
+    forged = msgspec.structs.replace(last, block=Block(header, body))
+    path = tmp_path / "e"
+    path.write_bytes(export_of(chain.genesis, [chain.blocks[0], forged]))
+    with pytest.raises(FalseFact, match="block 2, transaction 2: over-limit"):
+        verify_export(path, chain.genesis, workers=1)
+
+
 def test_a_shorter_chain_is_true_unless_a_later_block_is_asked_for(tmp_path: Path) -> None:
     content = export_of(CHAIN.genesis, CHAIN.blocks[:3])
     assert verify(tmp_path / "e", content).header.height == 3
-    third, last = CHAIN.blocks[2].block.header.hash, CHAIN.state.header.hash
-    assert verify(tmp_path / "e", content, contains=third).header.height == 3
+    _, second, third, *_, last = (block.block.header.hash for block in CHAIN.blocks)
+    for known in (second, third):
+        assert verify(tmp_path / "e", content, contains=known).header.height == 3
     with pytest.raises(FalseFact, match=last.hex()):
         verify(tmp_path / "e", content, contains=last)
 
