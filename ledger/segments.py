@@ -44,7 +44,7 @@ _SALT_BYTES: Final = 4
 _FRAME: Final = Struct(">II")  # length, CRC32C
 _FRAME_START: Final = re.compile(rb"\x00(?!\x00\x00\x00)")  # of a length within bounds, not zero
 _sync_data: Final = os.fdatasync if hasattr(os, "fdatasync") else os.fsync
-_SEALED_KEPT: Final = 4  # sealed files kept open with their index, 8 bytes a block
+_SEALED_KEPT: Final = 16  # sealed files kept open with their index, 8 bytes a block
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,11 @@ def parse(raw: bytes) -> Transaction:
     return Transaction(raw, wire.unsigned, body, wire.signature)
 
 
+def id_of(raw: bytes) -> Hash:
+    """Return the id of the transaction in `raw`, which is one; else it may raise `Malformed`."""
+    return hash_of(Domain.TRANSACTION, decode(raw, _Wire, kind="transaction").unsigned)
+
+
 def created_id(transaction_id: bytes, position: int) -> Hash:
     """Return the id of what the call at `position` creates: a claim, a settlement."""
     return hash_of(Domain.CALL, transaction_id, position.to_bytes(4))

@@ -212,7 +212,7 @@ class Chain(Applied):
         except NotKept:
             header = self.head(place.height).header
             return Committed(Hash(transaction_id), None, header.height, header.time, ())
-        entries = entries_of(block, transaction_id)
+        entries = entries_of(block, transaction_id, place.first)
         first = entries[0]
         outcomes = tuple(entry.outcome for entry in entries)
         return Committed(Hash(transaction_id), first.sender, first.height, first.time, outcomes)
@@ -254,7 +254,7 @@ class Chain(Applied):
             return None
         committed = self.block(place.height)
         header = committed.block.header
-        entries = entries_of(committed, transaction_id)
+        entries = entries_of(committed, transaction_id, place.first)
         if position >= len(entries):
             return None
         index = place.first + position
