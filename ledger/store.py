@@ -26,7 +26,7 @@ WRITE_BUFFER_BYTES: Final = 32 << 20  # LevelDB holds two; small ones stall writ
 CACHE_BYTES: Final = 16 << 20
 # LevelDB maps its files, of 2 MiB, into memory, where what was read of them stays: with all of them
 # open a node of a million claims took 350 MB. To open one again takes some 30 µs.
-_OPEN_FILES: Final = 80
+_OPEN_FILES: Final = 160
 _BLOOM_BITS: Final = 10  # one read in a hundred of an absent key looks in vain
 _ENGINES: Final = ("leveldb", "sqlite")  # each has its own folder under this name
 
