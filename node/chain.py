@@ -41,6 +41,8 @@ STATE: Final = "state"  # folder of the store
 BUILDING: Final = "state.new"  # of one that is not whole yet
 REBUILT: Final = "state.made"  # of one that was made anew and is whole, to take its place
 MAX_HISTORY_BYTES: Final = 16 << 20  # of calls: a block has a quarter, and JSON doubles them
+_PAGE: Final = 256  # rows of the index at once
+_ALL: Final = 1 << 62  # entries
 
 
 @dataclass(frozen=True)
@@ -323,14 +325,27 @@ class Chain(Applied):
 
         Raises as `record`.
         """
-        return list(self._concerning(member, after, limit))
+        return list(self.each_concerning(member, after=after, limit=limit))
 
-    def _concerning(self, member: bytes, after: int, limit: int) -> Iterator[tuple[int, Entry]]:
-        begins, entries = 0, list[Entry]()
-        for number in self.index.concerning(member, after=after, limit=limit):
-            if number >= begins + len(entries):
-                begins, entries = self._entries_around(number)
-            yield number, entries[number - begins]
+    def each_concerning(
+        self, member: bytes, *, after: int, limit: int, most_read: int = _ALL
+    ) -> Iterator[tuple[int, Entry]]:
+        """Yield the same one by one, as they are read; raise the same.
+
+        Each may be in a block of its own: no further block is read once those that were held
+        `most_read` entries, of whomever.
+        """
+        begins, entries, read = 0, list[Entry](), 0
+        last = after + limit
+        while numbers := self.index.concerning(member, after=after, limit=min(last - after, _PAGE)):
+            for number in numbers:
+                if number >= begins + len(entries):
+                    if read >= most_read:
+                        return
+                    begins, entries = self._entries_around(number)
+                    read += len(entries)
+                yield number, entries[number - begins]
+            after += len(numbers)
 
     def heads_at(self, height: int) -> Heads:
         """Return the heads of all members after the block at `height`. Raises as `record`."""
@@ -366,7 +381,7 @@ class Chain(Applied):
         if number > most:
             raise HistoryTooLong(number, most)
         entries, size = list[Entry](), 0
-        for _, entry in self._concerning(member, first, number):
+        for _, entry in self.each_concerning(member, after=first, limit=number):
             size += len(entry.call)
             if size > MAX_HISTORY_BYTES:
                 raise HistoryTooLong(number, len(entries))

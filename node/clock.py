@@ -8,6 +8,11 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def thread_s() -> float:
+    """Return the seconds of processor that this thread has used, for what its work cost."""
+    return time.thread_time()
+
+
 def monotonic() -> float:
     """Return seconds that only ever grow, for durations."""
     return time.monotonic()

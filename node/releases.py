@@ -17,7 +17,7 @@ from ledger.entry import Entry
 from ledger.errors import HashNotKept, NotKept, StoreDamaged
 from ledger.heads import Heads
 from ledger.validators import EVERYONE
-from node import budget
+from node import budget, clock
 from node.budget import Budgets
 from node.chain import Chain
 from node.light.messages import (
@@ -44,12 +44,10 @@ from node.results import Refused, Result
 
 FIRST_BYTES: Final = 256 << 10  # of entries in an answer: who is told that there are more asks
 MOST_BYTES: Final = 6 << 20  # up to a height that the asker named: the entries of a block and more
-AT_ONCE: Final = 64  # entries looked up together
+MOST_READ: Final = 1 << 14  # entries of blocks: each that is asked for may be in one of its own
 ENTRY_BYTES: Final = 128  # of one, beside its call
 MAX_TEXT: Final = 300  # bytes, of a refusal
-MAX_UNDER_WAY: Final = 2  # answers that are read for one light node
-HEAD_S: Final = 20e-6  # to find the head of one member at an older height
-ENTRY_S: Final = 50e-6
+MAX_UNDER_WAY: Final = 2  # answers of a kind that are read for one light node
 
 
 class Releases:
@@ -65,16 +63,17 @@ class Releases:
     ) -> None:
         self._chain, self._owner = chain, owner
         self._budgets, self._reader = budgets, reader
-        self._under_way: dict[asyncio.Task[None], bytes] = {}  # for whom
+        self._under_way: dict[asyncio.Task[None], tuple[bytes, type]] = {}  # for whom, what
 
     def answer(self, link: Link, payload: bytes) -> None:
         """Answer what a light node asks for; raise `Malformed` where it is no request."""
         key = link.peer.node_key
         pull, member = parse_pull(payload), self._owner(key)
-        if member is None or sum(each == key for each in self._under_way.values()) >= MAX_UNDER_WAY:
+        asked = (key, type(pull))
+        if member is None or list(self._under_way.values()).count(asked) >= MAX_UNDER_WAY:
             return  # its key has ended, or it has not taken what it asked for before
         task = asyncio.get_running_loop().create_task(self._reply(link, member, pull))
-        self._under_way[task] = key
+        self._under_way[task] = asked
         task.add_done_callback(self._under_way.pop)
 
     def tell_refused(self, link: Link, results: Iterable[Result]) -> None:
@@ -98,27 +97,27 @@ class Releases:
         link.send_reply(payload)
 
     def reply(self, member: bytes, pull: LightPull) -> tuple[LightReply, float]:
-        """Return what a node of `member` is answered, and the seconds that it costs."""
+        """Return what a node of `member` is answered, and the seconds that it cost this thread."""
+        begun = clock.thread_s()
         try:
-            match pull:
-                case PullHeader(above, changes):
-                    return NewestHeader(self._newest(member, above, changes)), budget.STATUS_S
-                case PullHistory():
-                    return self._history(member, pull)
-                case PullProofs():
-                    return self._proofs(member, pull)
-                case PullMember(asked):
-                    return self._record(asked), budget.STATUS_S
-        except (
-            NotKept,
-            HashNotKept,
-            StoreDamaged,
-        ):  # it asks another; of damage the chain tells our operator
-            match pull:
-                case PullProofs(after=after):
-                    return Proofs(None, after, ()), budget.RECORD_S
-                case _:
-                    return Told(None, (), ()), budget.RECORD_S
+            reply = self._found(member, pull)  # where it is not here, another is asked
+        except (NotKept, HashNotKept, StoreDamaged):  # of damage the chain tells our operator
+            if isinstance(pull, PullProofs):
+                reply = Proofs(None, pull.after, ())
+            else:
+                reply = Told(None, (), ())
+        return reply, budget.STATUS_S + clock.thread_s() - begun
+
+    def _found(self, member: bytes, pull: LightPull) -> LightReply:
+        match pull:
+            case PullHeader(above, changes):
+                return NewestHeader(self._newest(member, above, changes))
+            case PullHistory():
+                return self._history(member, pull)
+            case PullProofs():
+                return self._proofs(member, pull)
+            case PullMember(asked):
+                return self._record(asked)
 
     def _newest(self, member: bytes, above: int, changes: int) -> Seen | None:
         state = self._chain.state
@@ -133,48 +132,51 @@ class Releases:
         after = self._chain.changes(header.height)[changes : changes + MAX_CHANGES]
         return Seen(header, certificate, heads.prove(member), heads.prove(EVERYONE), after)
 
-    def _history(self, member: bytes, pull: PullHistory) -> tuple[Told, float]:
+    def _history(self, member: bytes, pull: PullHistory) -> Told:
         state = self._chain.state
-        header, heads, cost = state.header, state.heads, 0.0
+        header, heads = state.header, state.heads
         room = MOST_BYTES if pull.until else FIRST_BYTES
         if 0 < pull.until < header.height:
             header = self._chain.head(pull.until).header
             heads = self._chain.heads_at(pull.until)
-            cost = HEAD_S * sum(1 for _ in heads.items())
         if header.height == 0:
-            return Told(None, (), ()), cost
+            return Told(None, (), ())
         seen = self._seen(member, header, heads, pull.changes)
         everyone = self._entries(EVERYONE, heads, pull.everyone, room)
         own = self._entries(member, heads, pull.own, room)
-        return Told(seen, own, everyone), cost + ENTRY_S * (1 + len(own) + len(everyone))
+        return Told(seen, own, everyone)
 
     def _entries(self, member: bytes, heads: Heads, after: int, room: int) -> tuple[Entry, ...]:
-        """Return the entries up to the head, as many as there is room for."""
+        """Return the entries up to the head, as many as there is room for.
+
+        Those up to the last one of an answer that ends early fit the next one, which ends there.
+        """
         head = heads.get(member)
+        limit = 0 if head is None else head.count - after
         found: list[Entry] = []
-        while head is not None and after + len(found) < head.count and room > 0:
-            here = after + len(found)
-            limit = min(AT_ONCE, head.count - here)
-            more = self._chain.entries_concerning(member, after=here, limit=limit)
-            found += (entry for _, entry in more)
-            room -= sum(len(entry.call) + ENTRY_BYTES for _, entry in more)
-            assert more, "the index lacks entries up to a head"
+        for _, entry in self._chain.each_concerning(
+            member, after=after, limit=limit, most_read=MOST_READ
+        ):
+            found.append(entry)
+            room -= len(entry.call) + ENTRY_BYTES
+            if room <= 0:
+                break
         return tuple(found)
 
-    def _proofs(self, member: bytes, pull: PullProofs) -> tuple[Proofs, float]:
+    def _proofs(self, member: bytes, pull: PullProofs) -> Proofs:
         state = self._chain.state
         numbers = self._chain.index.concerning(member, after=pull.after, limit=pull.number)
         size = state.header.log_size
         numbers = [number for number in numbers if number < size]
         # Of the last one below the snapshot that a node began with, it does not know the number.
         if not numbers or (numbers[0] == 0 and self._chain.first_height > 1):
-            return Proofs(None, pull.after, ()), budget.RECORD_S
+            return Proofs(None, pull.after, ())
         seen = self._seen(member, state.header, state.heads, pull.changes)
         places = tuple(
             Place(number, merkle.inclusion_proof(number, size, self._chain.log_node))
             for number in numbers
         )
-        return Proofs(seen, pull.after, places), ENTRY_S * len(places) * 2
+        return Proofs(seen, pull.after, places)
 
     def _record(self, member: bytes) -> MemberRecord:
         state = self._chain.state.state

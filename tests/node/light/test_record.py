@@ -22,10 +22,11 @@ from ledger.entry import APPLIED, Outcome
 from ledger.errors import BadProof, LedgerError, Malformed, Mismatch, NoQuorum
 from ledger.store import Store, open_store
 from ledger.validators import EVERYONE, MEMBER_ID_BYTES
-from node import releases
+from node import budget, clock, releases
 from node.budget import Budgets
 from node.chain import Chain
 from node.light import record as records
+from node.light.api import _KeptThings
 from node.light.messages import (
     LightReply,
     NewestHeader,
@@ -39,6 +40,7 @@ from node.light.messages import (
 )
 from node.light.partial import Partial
 from node.light.record import Incomplete, OtherMember, Record
+from node.problems import Problem
 from node.releases import Releases
 from tests import chainmaker, chains, second
 from tests.ledger.examples import spoiled as spoiled_bytes
@@ -315,12 +317,12 @@ def test_it_is_the_same_after_it_was_closed(tmp_path: Path) -> None:
     source.close()
 
 
+@pytest.mark.parametrize("bound", ["FIRST_BYTES", "MOST_READ"])
 def test_what_does_not_fit_one_answer_comes_in_parts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
     """The heads at the heights between are found again; each part is verified as a whole."""
-    monkeypatch.setattr(releases, "FIRST_BYTES", 1)
-    monkeypatch.setattr(releases, "AT_ONCE", 2)
+    monkeypatch.setattr(releases, bound, 1)
     source = Source(tmp_path, MADE[LIES])
     source.grow(len(source.made.blocks))
     record, store = opened(source.made, chainmaker.member_of(OPTICIAN), tmp_path / "light")
@@ -338,6 +340,39 @@ def test_what_does_not_fit_one_answer_comes_in_parts(
     assert record.tip.own == source.chain.state.heads.get(record.member)
     store.close()
     source.close()
+
+
+def test_no_question_makes_a_node_read_more_than_so_much(
+    lied_to: tuple[Source, Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for a member's whole history, up to a height that is far away at that."""
+    source, record = lied_to
+    read: list[int] = []
+    honest = Chain.block
+
+    def block(self: Chain, height: int) -> Any:  # noqa: ANN401
+        read.append(height)
+        return honest(self, height)
+
+    monkeypatch.setattr(Chain, "block", block)
+    monkeypatch.setattr(releases, "MOST_READ", 3)
+    for until in (0, source.chain.height - 1):
+        read.clear()
+        told = source.releases.reply(record.member, PullHistory(0, 0, until, 0))[0]
+        assert isinstance(told, Told)
+        assert 0 < len(read) <= 6  # three blocks of one entry at the most, for each of the two
+        assert len(set(read)) < source.chain.height / 2
+
+
+def test_an_answer_is_charged_what_it_took(
+    lied_to: tuple[Source, Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, record = lied_to
+    for pull in (PullHeader(0, 0), PullHistory(0, 0, 0, 0), PullProofs(0, 9, 0)):
+        moments = iter((1.0, 9.0))
+        monkeypatch.setattr(clock, "thread_s", lambda moments=moments: next(moments))
+        _, cost = source.releases.reply(record.member, pull)
+        assert cost == 8 + budget.STATUS_S
 
 
 def test_a_node_of_a_member_is_given_nothing_of_others(lied_to: tuple[Source, Record]) -> None:
@@ -439,3 +474,25 @@ def test_a_thing_whose_state_cannot_be_told_is_marked(tmp_path: Path) -> None:
     assert state.get(b"c" + thing) is None
     store.close()
     source.close()
+
+
+def test_a_claim_is_told_no_more_than_the_settlement_that_it_follows(
+    lied_to: tuple[Source, Record],
+) -> None:
+    source, record = lied_to
+    source.follow(record)
+    with ThreadPoolExecutor(1) as reader:
+        kept = _KeptThings(record, reader)
+        index = kept._chain.index
+        (_, settlement), *_ = index.settlements_of(record.member, after=-1, limit=9)
+        claims = [id_ for _, id_ in index.claims_of(record.member, after=-1, limit=99)]
+        shown = {id_: kept._claim(id_) for id_ in claims}
+        paid = [id_ for id_, each in shown.items() if each and each["settlement"]]
+        assert 0 < len(paid) < len(claims)
+        record.store.write({b"?" + settlement: b"an entry on it could not be followed"})
+        for id_ in claims:
+            if id_ in paid:
+                with pytest.raises(Problem):
+                    kept._claim(id_)
+            else:
+                assert kept._claim(id_) == shown[id_]
