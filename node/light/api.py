@@ -4,7 +4,7 @@ Each answer says in its head at which height and time the record stands, and whe
 What cannot be told from the record is not guessed: the answer is 501, and says where to ask.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,6 +29,7 @@ from node.asking import (
     not_found,
     parse_digits,
     parse_id,
+    parse_member,
     parse_number,
     parse_wait,
     read_transactions,
@@ -44,12 +45,14 @@ from node.log import Log
 from node.organisations import parse_member_in_path, whole
 from node.problems import Problem
 from node.results import Pending, Refused, Result
-from node.things import Things, View
+from node.things import Listed, Things, View
 from node.tokens import Scope, TokenBook
 
 VOUCH_S: Final = 10.0
 MAX_ERAS: Final = 100
 MAX_POSITION: Final = 255  # of a call in its transaction
+NOT_FOUND: Final = 404
+COMMON: Final = ("/v1/members/", "/v1/blocks/")  # where nothing found means that there is nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,23 @@ class _KeptThings(Things):
         super().__init__(Kept(record), reader)
         self._record = record
 
+    async def _list(
+        self, request: web.Request, name: str, listed: Listed, view: Callable[[bytes], View | None]
+    ) -> web.Response:
+        if parse_member(request) not in {None, self._record.member}:
+            raise elsewhere(f"the {name} of another member")
+        return await super()._list(request, name, listed, view)
+
+    def _readable_settlement(self, request: web.Request) -> bytes:
+        id_ = super()._readable_settlement(request)
+        self._require_told(id_)
+        return id_
+
     def _claim(self, id_: bytes) -> View | None:
-        return self._told(id_, super()._claim(id_))
+        shown = self._told(id_, super()._claim(id_))
+        if shown is not None and shown["settlement"] is not None:  # where it stands follows from it
+            self._require_told(bytes.fromhex(shown["settlement"]))
+        return shown
 
     def _authorisation(self, id_: bytes) -> View | None:
         return self._told(id_, super()._authorisation(id_))
@@ -213,7 +231,13 @@ class LightApi:
             own = self._record.member.hex()
             raise elsewhere("entries of another member", f"this node keeps those of {own} only")
         request[GRANT] = grant
-        return await handler(request)
+        try:
+            return await handler(request)
+        except Problem as problem:
+            is_common = request.path.startswith(COMMON)
+            if problem.status == NOT_FOUND and grant.member is None and not is_common:
+                raise elsewhere("what concerns other members") from None  # which it may read
+            raise
 
     # --- transactions ------------------------------------------------------------------------
 

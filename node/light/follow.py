@@ -1,8 +1,9 @@
 """A light node and its peers: whom it asks for what, whom it believes nothing, whom it names.
 
-Every linked peer is asked for its newest header; the first with one that is higher and certified
-is asked for what concerns us before it. A peer whose answer is refused is named in the log, dropped
-and held to it; who does not answer, or does not keep what we lack, is passed over for a while.
+Every linked peer is asked for its newest header, each in turn for one that is ever so little newer;
+the first with one that is higher and certified is asked for what concerns us before it. A peer
+whose answer is refused is named in the log, dropped and held to it; who does not answer, answers
+nothing new, or does not keep what we lack, is passed over for a while.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from contracts import eras
@@ -43,13 +45,14 @@ from node.penalties import Penalties
 
 POLL_S: Final = 1.0
 HASTE_S: Final = 0.1  # while something was sent just now
-BEHIND: Final = 3  # blocks: whoever else has fewer need not tell, the first one does
+BEHIND: Final = 3  # blocks: who has no more than so many need not tell, but by turns
 PATIENCE_S: Final = 10.0  # for an answer
 AVOIDED_S: Final = 10.0  # at first, doubled each time
 MAX_AVOIDED_S: Final = 300.0
 BEAT_S: Final = 10.0  # links time out where nothing is said
 VOUCHED_S: Final = 60.0  # what peers agree on is good for
 MAX_INQUIRIES: Final = 1024
+ASKED_AGAIN: Final = 8  # inquiries at a time: a peer leaves out what it has too much of
 
 T = TypeVar("T")
 
@@ -58,6 +61,7 @@ T = TypeVar("T")
 class _Asked:
     key: bytes
     pull: PullHistory | PullProofs
+    least: int  # height that the answer must lead to: the peer said that it is there
     until: float
 
 
@@ -70,6 +74,7 @@ class _Inquiry:
     agreed: asyncio.Event = field(default_factory=asyncio.Event)
     answer: MemberRecord | None = None
     at: float = 0.0
+    waiting: int = 0  # for the answer
 
 
 class RecordDamaged(NodeError):
@@ -101,11 +106,10 @@ class Follower:
         self._record, self._outbox = record, outbox
         self._addresses, self._worker, self._log = addresses, worker, log
         self.network: Network | None = None
-        self.heard_at: float | None = None  # when a peer last told a true header
         self.downloaded = 0
         self.fault = ""  # why nothing is kept any more, "" where it is
         self._asked: _Asked | None = None
-        self._first: bytes | None = None  # the peer whose every block we want to hear of
+        self._turn = 0
         self._heights: dict[bytes, int] = {}  # of the newest true header that each peer told
         self._budgets = Budgets()
         self._avoided = Penalties(AVOIDED_S, MAX_AVOIDED_S)
@@ -159,19 +163,28 @@ class Follower:
             self._avoid(asked.key, f"no answer within {PATIENCE_S:g} s")
         links = {link.peer.node_key: link for link in self.links}
         fit = [key for key in links if not self._avoided.left(key)] or list(links)
-        if self._first not in fit:
-            self._first = fit[0] if fit else None
+        if not fit:
+            return
+        self._turn += 1
+        first = fit[self._turn % len(fit)]
         for key in fit:
-            slack = 0 if key == self._first else BEHIND
+            slack = 0 if key == first else BEHIND
             pull = PullHeader(record.height + slack, record.tip.changes)
             links[key].send_pull(encode(pull))
-        if self._asked is None and self._first is not None and record.tip.placed < record.own:
-            self._ask(self._first, PullProofs(record.tip.placed, MAX_PROOFS, record.tip.changes))
+        if self._asked is None and record.tip.placed < record.own:
+            self._ask(first, PullProofs(record.tip.placed, MAX_PROOFS, record.tip.changes))
+        open_ = (pair for pair in self._inquiries.items() if pair[1].answer is None)
+        for member, inquiry in islice(open_, ASKED_AGAIN):
+            for key in links.keys() - inquiry.said.keys():
+                links[key].send_pull(encode(PullMember(member)))
 
     def _ask(self, key: bytes, pull: PullHistory | PullProofs) -> None:
         link = None if self.network is None else self.network.link_to(key)
         if link is not None:
-            self._asked = _Asked(key, pull, clock.monotonic() + PATIENCE_S)
+            least = self._heights.get(key, 0)
+            if isinstance(pull, PullHistory) and pull.until:
+                least = min(least, pull.until)
+            self._asked = _Asked(key, pull, least, clock.monotonic() + PATIENCE_S)
             link.send_pull(encode(pull))
 
     def _ask_history(self, key: bytes, until: int = 0) -> None:
@@ -189,8 +202,6 @@ class Follower:
         seconds = self._avoided.add(key, reason)
         label = self._label(key)
         self._log.warning("peer passed over", peer=label, reason=reason, seconds=seconds)
-        if key == self._first:
-            self._first = None
 
     def _label(self, key: bytes) -> str:
         known = None if self.network is None else self.network.peers.get(key)
@@ -212,8 +223,6 @@ class Follower:
         key = link.peer.node_key
         if self._asked is not None and self._asked.key == key:
             self._asked = None
-        if self._first == key:
-            self._first = None
         self._heights.pop(key, None)
         if self._halted is not None and not self._halted.done():
             self._poll()
@@ -221,13 +230,13 @@ class Follower:
     async def received(self, link: Link, channel: Channel, payload: bytes) -> None:
         """Take an answer. Raises `LedgerError` where it is not true: the peer is dropped."""
         self.downloaded += len(payload)
+        spent = self._budgets.of(link.peer.node_key)
+        await spent.wait()
+        spent.spend(budget.FRAME_S + len(payload) * budget.BYTE_S)
         if channel is not Channel.REPLY:
             if channel is Channel.HELLO or channel is Channel.PULL:
                 raise Mismatch("frame to a light node", "an answer", channel.name)
             return  # it is not for us; an old node may send it
-        spent = self._budgets.of(link.peer.node_key)
-        await spent.wait()
-        spent.spend(budget.FRAME_S + len(payload) * budget.BYTE_S)
         try:
             reply = parse_reply(payload)
             async with self._busy:
@@ -263,7 +272,6 @@ class Follower:
                 self._outbox.doubted(key, refusals)
 
     async def _take_header(self, key: bytes, reply: NewestHeader) -> None:
-        self.heard_at = clock.monotonic()
         seen, record = reply.seen, self._record
         if seen is None or seen.header.height <= record.height:
             return
@@ -296,6 +304,10 @@ class Follower:
         if told.seen is None:
             self._avoid(key, "it does not keep what we lack")
             return
+        height = told.seen.header.height
+        if height < max(asked.least, self._record.height + 1):  # an old answer, again and again
+            self._avoid(key, f"it told up to block {height}, of {asked.least} that it has")
+            return
         try:
             entries = await self._in_worker(self._record.take, told)
         except Incomplete as more:
@@ -327,7 +339,9 @@ class Follower:
             taken = await self._in_worker(record.take_proofs, proofs)
         except Incomplete:
             return
-        if taken and record.tip.placed < record.own:
+        if not taken:
+            self._avoid(key, "it tells no place of our entries")
+        elif record.tip.placed < record.own:
             self._ask(key, PullProofs(record.tip.placed, MAX_PROOFS, record.tip.changes))
 
     def _changed(self) -> None:
@@ -348,28 +362,42 @@ class Follower:
         The state has no proofs of single keys; so as many validators must say the same as cannot
         all be faulty, each on the link that its registered key vouches for.
         """
-        known = self._inquiries.get(member)
-        if known is not None and known.answer and clock.monotonic() - known.at < VOUCHED_S:
-            return known.answer
-        if len(self._inquiries) >= MAX_INQUIRIES:
-            self._inquiries.clear()
-        needed = faulty(len(self._record.tip.validators)) + 1
-        inquiry = self._inquiries[member] = _Inquiry(needed)
-        for link in self.links:
-            link.send_pull(encode(PullMember(member)))
+        inquiry = self._inquiries.get(member)
+        if inquiry is not None and inquiry.answer is not None:
+            if clock.monotonic() - inquiry.at < VOUCHED_S:
+                return inquiry.answer
+            inquiry = None
+        if inquiry is None:
+            inquiry = self._inquire(member)
+        inquiry.waiting += 1
         try:
             async with asyncio.timeout(seconds):
                 await inquiry.agreed.wait()
         except TimeoutError:
-            self._inquiries.pop(member, None)
-            raise NotVouched(_most(inquiry), needed) from None
+            raise NotVouched(_most(inquiry), inquiry.needed) from None
+        finally:
+            inquiry.waiting -= 1
+            if not inquiry.waiting and inquiry.answer is None:
+                del self._inquiries[member]
         assert inquiry.answer is not None  # that it is there is what was waited for
         return inquiry.answer
+
+    def _inquire(self, member: bytes) -> _Inquiry:
+        needed = faulty(len(self._record.tip.validators)) + 1
+        if len(self._inquiries) >= MAX_INQUIRIES:
+            answered = [key for key, each in self._inquiries.items() if each.answer is not None]
+            if not answered:
+                raise NotVouched(0, needed)
+            del self._inquiries[answered[0]]
+        inquiry = self._inquiries[member] = _Inquiry(needed)
+        for link in self.links:
+            link.send_pull(encode(PullMember(member)))
+        return inquiry
 
     def _take_member(self, key: bytes, said: MemberRecord) -> None:
         inquiry = self._inquiries.get(said.member)
         voters = {each.node_key for each in self._record.tip.validators.members}
-        if inquiry is None or key not in voters:
+        if inquiry is None or inquiry.answer is not None or key not in voters:
             return
         inquiry.said[key] = said
         if list(inquiry.said.values()).count(said) >= inquiry.needed:

@@ -124,12 +124,16 @@ class Outbox:
         return None if found is None else Refused(Hash(id_), found)
 
     def doubted(self, node_key: bytes, refusals: Iterable[Refusal]) -> None:
-        """Learn what a validator does not admit: once more say so than may be faulty, it is so."""
+        """Learn what a validator does not admit: once more say so than may be faulty, it is so.
+
+        Of one that is too late they say no more than that: it may be in a block that we lack.
+        """
         voters = self._record.tip.validators
         if node_key not in {each.node_key for each in voters.members}:
             return
         for each in refusals:
-            if each.transaction in self._waiting:
+            waiting = self._waiting.get(each.transaction)
+            if waiting is not None and waiting.body.valid_until >= clock.now_ms() // 1000:
                 doubts = self._doubts.setdefault(each.transaction, {})
                 doubts[node_key] = each.text.decode(errors="replace")
                 if len(doubts) > faulty(len(voters)):

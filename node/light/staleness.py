@@ -1,10 +1,13 @@
 """Whether a light node's record is fit to be relied on, in words where it is not."""
 
 from collections.abc import Callable
+from typing import Final
 
 from node import clock
 from node.light.follow import Follower
 from node.light.record import Record
+
+CLOCK_S: Final = 60  # by which clocks may differ
 
 
 class Staleness:
@@ -29,6 +32,9 @@ class Staleness:
         """Return why the record may be behind, "" where its newest header is new enough."""
         if self._record.tip.certificate is None:
             return "no block was heard of yet"
+        ahead = self._record.tip.header.time - self._now_ms() // 1000
+        if ahead > CLOCK_S:  # or nothing would ever seem old
+            return f"the clock here is {ahead} s behind the newest block, whose age is unknown"
         if self.age_s <= self._limit_s:
             return ""
         if not self._follower.links:

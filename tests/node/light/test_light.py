@@ -370,7 +370,7 @@ def test_a_peer_that_does_not_answer_is_passed_over(
             honest = Releases._history
             asked: list[Releases] = []
 
-            def silent(self: Releases, member: bytes, pull: PullHistory) -> tuple[Told, float]:
+            def silent(self: Releases, member: bytes, pull: PullHistory) -> Told:
                 asked.append(self)
                 if self is asked[0]:
                     raise ValueError("it fails")  # as a node with a fault
@@ -427,6 +427,17 @@ def test_what_the_record_cannot_tell_is_said_and_not_guessed(tmp_path: Path) -> 
                     assert status == 501
                     assert "could not be followed; ask a whole node" in problem["detail"]
                 nothing = "0" * 64
+                for path, expected in (
+                    (f"/v1/claims?member={record.member.hex()}", 501),  # one of them cannot be told
+                    (f"/v1/authorisations?member={record.member.hex()}", 200),
+                    (f"/v1/claims?member={member_of('shop-a').hex()}", 501),
+                    (f"/v1/claims/{nothing}", 501),  # another's, perhaps
+                    (f"/v1/transactions/{nothing}", 501),
+                    (f"/v1/members/{'0' * 32}", 404),
+                    ("/v1/blocks/999999", 404),
+                ):
+                    status, _, _ = await light.ask(path, token="auditor")
+                    assert status == expected, path
                 for path, expected in (
                     (f"/v1/claims/{nothing}", 404),
                     (f"/v1/transactions/{nothing}", 404),
