@@ -46,14 +46,9 @@ from node.snapshots import FOLDER as SNAPSHOTS
 from node.snapshots import BadSnapshot
 
 UNFINISHED: Final = "restore.unfinished"  # in the folder that is made: nothing beside it is ours
+# In this order: with the last it is there.
 _HOME: Final = (OPERATOR_TOKEN, TOKENS_FILE, GENESIS_FILE, DATA_FOLDER, FILE_NAME)
-_DATA: Final = (
-    LOCK,
-    JOURNAL_FOLDER,
-    SNAPSHOTS,
-    STATE,
-    SEGMENTS,
-)  # in this order; with the last it is there
+_DATA: Final = (JOURNAL_FOLDER, SNAPSHOTS, STATE, SEGMENTS)
 _ROLES: Final = {
     Mode.OBSERVER: (Role.TLS,),
     Mode.VALIDATOR: (Role.TLS, Role.CONSENSUS, Role.CHECKPOINT),
@@ -109,7 +104,8 @@ def restore(
     """Make `target`, which is empty or not there, the home of a node, or its folder of data alone.
 
     Nothing has its place before all of it is whole and true; what an interrupted one left is
-    removed. Raises `InTheWay`, `NoRoom`, and as `verify` does.
+    removed, and nothing that another program put there meanwhile. Raises `InTheWay`, `NoRoom`, and
+    as `verify` does.
     """
     with _opened(folder, genesis) as found:
         names = _HOME if is_home else _DATA
@@ -117,6 +113,8 @@ def restore(
         files.make_folder(target)
         building = target / UNFINISHED
         with contextlib.ExitStack() as closing:
+            if not is_home:  # no node begins there meanwhile
+                closing.callback(DirectoryLock(target).release)
             lock = DirectoryLock(building)
             closing.callback(shutil.rmtree, building, ignore_errors=True)
             closing.callback(lock.release)
@@ -125,16 +123,20 @@ def restore(
             needed, free = found.size, free_bytes(target)
             if free < needed:
                 raise NoRoom(target, needed, free)
+            placed = list[str]()
             try:
                 config = _build(folder, found, building, show, is_home=is_home)
                 files.sync_tree(building)
                 for name in names:
                     made = (building if is_home else building / DATA_FOLDER) / name
+                    if (target / name).exists():
+                        raise InTheWay(target, name)
                     if made.exists():
                         made.rename(target / name)
+                        placed.append(name)
                         files.sync_folder(target)
             except Exception:
-                _clear(target, names[::-1])
+                _clear(target, placed[::-1])
                 raise
         files.sync_folder(target.resolve().parent)
     votes = config.mode is Mode.VALIDATOR
@@ -229,7 +231,7 @@ def _require_empty(target: Path, names: Sequence[str]) -> None:
     if target.exists() and not target.is_dir():
         raise InTheWay(target, "a file")
     ours = {UNFINISHED, *names[:-1]} if UNFINISHED in there else set()
-    for name in sorted(there - ours):
+    for name in sorted(there - ours - ({LOCK} if names is _DATA else set())):
         raise InTheWay(target, name)
 
 

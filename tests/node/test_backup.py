@@ -506,6 +506,34 @@ def test_two_restorations_into_one_folder_are_refused(backup: Path, tmp_path: Pa
     restore(backup, target, None, is_home=True)
 
 
+def test_what_comes_into_the_folder_meanwhile_stays(backup: Path, tmp_path: Path) -> None:
+    target = tmp_path / "again"
+
+    def init(_: object) -> None:
+        (target / "config.toml").write_text("another's")
+
+    with pytest.raises(InTheWay, match=r"config\.toml"):
+        restore(backup, target, None, init, is_home=True)
+    assert [path.name for path in target.iterdir()] == ["config.toml"]
+    assert (target / "config.toml").read_text() == "another's"
+
+
+def test_no_node_begins_in_the_folder_meanwhile(backup: Path, tmp_path: Path) -> None:
+    target, tried = tmp_path / "data", list[object]()
+
+    def start(_: object) -> None:
+        with pytest.raises(StoreLocked):
+            DirectoryLock(target)  # as a node does it before anything else
+        tried.append(None)
+
+    restore(backup, target, None, start, is_home=False)
+    assert tried
+    DirectoryLock(target).release()
+    chain = Chain.open(target, GENESIS, SIGNATURES)
+    assert list(chain.records(1)) == RECORDS
+    chain.close()
+
+
 # --- the command ------------------------------------------------------------------------------
 
 
