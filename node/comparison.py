@@ -7,7 +7,6 @@ transaction wrote last what is not there.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import zip_longest
@@ -21,9 +20,9 @@ from ledger.encoding import decode
 from ledger.errors import LedgerError
 from ledger.transaction import Transaction, parse
 from node.applied import facts_in, state_in
-from node.audit.errors import FalseFact
 from node.audit.pairs import pairs
-from node.audit.replay import Replay, naming
+from node.audit.reading import each_of, naming, within
+from node.audit.replay import Replay
 from node.audit.report import Progress, outcome_name
 from node.audit.signatures import Ahead
 from node.recordings import Recording
@@ -142,7 +141,7 @@ def compare(both: Both, genesis: SignedGenesis, show: Show = lambda _: None) -> 
 
 
 def _blocks(both: Both, found: Comparison, show: Show) -> Difference | None:
-    left, right = (_named(one, one.records(found.first)) for one in both)
+    left, right = (each_of(one.name, one.records(found.first)) for one in both)
     for one, other in zip_longest(left, right):
         if one is None or other is None:
             found.longer = both[0 if one is not None else 1].name
@@ -162,7 +161,7 @@ def _differ(both: Both, one: bytes, other: bytes, height: int) -> Difference | N
     """Return in what two records of a height differ, None where it is no fact of the chain."""
     bares: list[BareBlock] = []
     for source, record in zip(both, (one, other), strict=True):
-        with _of(source), naming(height):
+        with within(source.name), naming(height):
             bares.append(bare(record))
     first, second = (each.header for each in bares)
     names = [
@@ -266,7 +265,7 @@ def _states(both: Both, found: Comparison, genesis: SignedGenesis, show: Show) -
         found.why_not = "the states are of two heights, and no source has all blocks to execute"
         return None
     with Ahead(1) as ahead, Replay(genesis, ahead) as replay:
-        for record in _named(source, source.records()):
+        for record in each_of(source.name, source.records()):
             _add(source, replay, record)
             show(Progress(replay.header.height, replay.header.height))
             for side in both:
@@ -315,7 +314,7 @@ def _blamed(
     source = _whole(both)
     if source is not None:
         with Ahead(1) as ahead, Replay(genesis, ahead) as replay:
-            for record in _named(source, source.records()):
+            for record in each_of(source.name, source.records()):
                 _add(source, replay, record)
                 show(Progress(replay.header.height, replay.header.height))
                 if replay.header.height == height:
@@ -370,7 +369,7 @@ def _written(both: Both, key: bytes, height: int, genesis: SignedGenesis) -> _Wr
         return _Written()
     last = 0
     with Ahead(1) as ahead, Replay(genesis, ahead) as replay:
-        for record in _named(source, source.records()):
+        for record in each_of(source.name, source.records()):
             executed = _add(source, replay, record)
             if key in executed.changes:
                 last = executed.header.height
@@ -379,7 +378,7 @@ def _written(both: Both, key: bytes, height: int, genesis: SignedGenesis) -> _Wr
     if last == 0:
         return _Written()
     with Ahead(1) as ahead, Replay(genesis, ahead) as replay:
-        for record in _named(source, source.records()):
+        for record in each_of(source.name, source.records()):
             if replay.header.height == last - 1:
                 return _writer(replay, decode(record, CommittedBlock), key)
             _add(source, replay, record)
@@ -414,7 +413,7 @@ def _writer(replay: Replay, committed: CommittedBlock, key: bytes) -> _Written:
 
 
 def _add(source: Recording, replay: Replay, record: bytes) -> Executed:
-    with _of(source):
+    with within(source.name):
         return replay.add(record)
 
 
@@ -428,24 +427,6 @@ def _whole(both: Both) -> Recording | None:
 
 
 # --- pieces ---------------------------------------------------------------------------------------
-
-
-def _named(source: Recording, items: Iterator[bytes]) -> Iterator[bytes]:
-    while True:
-        with _of(source):
-            item = next(items, None)
-        if item is None:
-            return
-        yield item
-
-
-@contextmanager
-def _of(source: Recording) -> Iterator[None]:
-    """Say of a false fact whose it is."""
-    try:
-        yield
-    except FalseFact as fact:
-        raise fact.within(source.name) from None
 
 
 def _shown(one: object, other: object) -> tuple[str, str]:

@@ -4,18 +4,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from contracts.genesis import SignedGenesis
-from ledger.encoding import encode
-from ledger.errors import Mismatch
 from ledger.lock import DirectoryLock
 from ledger.segments import Segments
 from ledger.store import Store, open_store
 from node.applied import tip_of
 from node.audit.errors import NoBlocks
-from node.audit.records import Records, is_proposal
-from node.audit.replay import naming
+from node.audit.reading import blocks_in
 from node.chain import SEGMENTS, STATE, state_folder
 from node.config import FILE_NAME, load_config
 
@@ -46,7 +42,7 @@ class Recording:
             yield from self._segments.iterate(height)
             return
         with self.path.open("rb") as file:
-            yield from _exported(file, self._genesis, height)
+            yield from blocks_in(file, self._genesis, height)
 
 
 @contextmanager
@@ -82,20 +78,3 @@ def recording(path: Path, genesis: SignedGenesis, name: str = "") -> Iterator[Re
             state if height else None,
             height,
         )
-
-
-def _exported(file: BinaryIO, genesis: SignedGenesis, first: int) -> Iterator[bytes]:
-    records, height = Records(file), 0
-    with naming(None):
-        records.read_magic()
-        if next(records, None) != encode(genesis):
-            raise Mismatch("genesis", "the one given", "another, or none")
-    while True:
-        with naming(height + 1):
-            payload = next(records, None)
-        if payload is None:
-            return
-        if not is_proposal(payload):
-            height += 1
-            if height >= first:
-                yield payload

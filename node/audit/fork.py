@@ -7,11 +7,10 @@ prepared it keeps for ever. Nobody is named but by two of his own signatures.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, TypeVar
 
 from consensus.errors import BadEvidence, ConsensusError
 from consensus.evidence import Evidence, bad_proposal, culprit, offence_key, verify
@@ -27,21 +26,21 @@ from consensus.messages import (
 from contracts.genesis import SignedGenesis
 from ledger.block import CommittedBlock
 from ledger.certificate import CommitCertificate
-from ledger.encoding import decode, encode
-from ledger.errors import BadSignature, LedgerError, Mismatch
+from ledger.encoding import decode
+from ledger.errors import BadSignature, LedgerError
 from ledger.keys import verify as verify_signature
 from ledger.receipt import Change
 from ledger.validators import ValidatorSet
 from node.audit.conviction import Conviction, Decision, convict
-from node.audit.errors import AuditError, FalseFact
+from node.audit.errors import AuditError
 from node.audit.export import parse_proposal
+from node.audit.reading import blocks_in, each_of, naming, within
 from node.audit.records import Records, is_proposal
-from node.audit.replay import Replay, naming, read_ahead
+from node.audit.replay import Replay, read_ahead, verify_outcomes
 from node.audit.report import Progress
 from node.audit.signatures import Ahead
 
 Show = Callable[[Progress], None]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +99,8 @@ def compare(
         Replay(genesis, ahead) as replay,
     ):
         changes: list[Change] = []
-        left = (payload for payload, _ in _of(exports[0], read_ahead(first, replay)))
-        right = _of(exports[1], _blocks(second, replay))
+        left = (payload for payload, _ in each_of(exports[0].name, read_ahead(first, replay)))
+        right = each_of(exports[1].name, blocks_in(second, genesis))
         while True:
             pair = next(left, None), next(right, None)
             if pair[0] is None or pair[1] is None:
@@ -110,11 +109,13 @@ def compare(
             forked = _differ(exports, (pair[0], pair[1]), replay)
             if forked is not None:
                 break
-            with _named(exports[0]):
-                replay.add(pair[0])
+            with within(exports[0].name):
+                executed = replay.add(pair[0])
             _note_change(replay, decode(pair[0], CommittedBlock), changes)
-            with _named(exports[1]), naming(replay.header.height):
-                _require_same(decode(pair[1], CommittedBlock), decode(pair[0], CommittedBlock))
+            with within(exports[1].name), naming(replay.header.height):
+                other = decode(pair[1], CommittedBlock)
+                other.block.outline().verify()  # it has the header that was found to be true
+                verify_outcomes(executed, other.outcomes)
             show(Progress(replay.header.height, first.tell(), total, replay.report.entries))
         height, validators = replay.header.height + 1, replay.validators
         certificates = [block.certificate for block in forked]
@@ -223,21 +224,14 @@ def _differ(
         return None
     blocks: list[CommittedBlock] = []
     for path, payload in zip(exports, pair, strict=True):
-        with _named(path), naming(replay.header.height + 1):
+        with within(path.name), naming(replay.header.height + 1):
             blocks.append(decode(payload, CommittedBlock, kind="record"))
     one, other = blocks
     for path, block in zip(exports, blocks, strict=True):
-        with _named(path):
+        with within(path.name):
             replay.require_decided(block)
     is_same = one.block.header == other.block.header  # two certificates of one block are no fork
     return None if is_same else (one, other)
-
-
-def _require_same(one: CommittedBlock, true: CommittedBlock) -> None:
-    """Raise `Mismatch` unless `one` is the block of the same header that was found to be true."""
-    one.block.outline().verify()
-    if one.outcomes != true.outcomes:
-        raise Mismatch("outcomes", len(true.outcomes), len(one.outcomes))
 
 
 def _note_change(replay: Replay, committed: CommittedBlock, changes: list[Change]) -> None:
@@ -263,22 +257,6 @@ def _next_certificate(
     return [certificate] if certificate.height == forked.block.header.height else []
 
 
-def _blocks(file: BinaryIO, replay: Replay) -> Iterator[bytes]:
-    """Yield the blocks of the second export, undecoded."""
-    records = Records(file)
-    with naming(None):
-        records.read_magic()
-        if next(records, None) != encode(replay.genesis):
-            raise Mismatch("genesis", "the one given", "another, or none")
-    while True:
-        with naming(replay.header.height + 1):
-            payload = next(records, None)
-        if payload is None:
-            return
-        if not is_proposal(payload):
-            yield payload
-
-
 def _proposals(path: Path, height: int) -> Iterator[Proposal]:
     """Yield the kept proposals of a height in an export, as far as it can be read."""
     with path.open("rb") as file, suppress(AuditError, LedgerError):
@@ -287,24 +265,6 @@ def _proposals(path: Path, height: int) -> Iterator[Proposal]:
         for payload in records:
             if is_proposal(payload) and (found := parse_proposal(payload)).height == height:
                 yield found
-
-
-def _of(path: Path, items: Iterator[T]) -> Iterator[T]:
-    while True:
-        with _named(path):
-            item = next(items, None)
-        if item is None:
-            return
-        yield item
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Say of a false fact in which export it is."""
-    try:
-        yield
-    except FalseFact as fact:
-        raise fact.within(path.name) from None
 
 
 def _decision(committed: CommittedBlock) -> Decision:

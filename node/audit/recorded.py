@@ -13,7 +13,7 @@ from ledger.receipt import Change
 from ledger.validators import ValidatorSet
 from node.audit.conviction import Conviction, Decision, convict, standing_of
 from node.audit.errors import NoEvidence
-from node.audit.records import Records, is_proposal
+from node.audit.reading import blocks_in
 from node.audit.replay import Replay, read_ahead
 from node.audit.report import Progress
 from node.audit.signatures import Ahead
@@ -81,7 +81,11 @@ def conviction_in(
             standing = standing_of(data, committed.block.body.evidence, block)
             changes = [each for each in walk.changes if each.header.height < block.header.height]
             return convict(
-                evidence, walk.at(height), _block_at(path, height), tuple(changes), standing
+                evidence,
+                walk.at(height),
+                _block_at(path, genesis, height),
+                tuple(changes),
+                standing,
             )
     raise NoEvidence(id_.hex())
 
@@ -105,14 +109,10 @@ def _walked(
             yield committed
 
 
-def _block_at(path: Path, height: int) -> Decision:
+def _block_at(path: Path, genesis: SignedGenesis, height: int) -> Decision:
     """Return a block of an export that was walked up to there or further."""
     with path.open("rb") as file:
-        records = Records(file)
-        records.read_magic()
-        next(records)  # the genesis
-        blocks = (payload for payload in records if not is_proposal(payload))
-        payload = next(each for number, each in enumerate(blocks, 1) if number == height)
+        payload = next(blocks_in(file, genesis, height))
     return _decision(decode_struct(payload, CommittedBlock))
 
 

@@ -14,8 +14,9 @@ from contracts.versions import Scheduled
 from ledger.encoding import decode
 from ledger.plain import plain
 from node.audit.errors import FalseFact, UnknownRules
+from node.audit.reading import naming
 from node.audit.records import Records
-from node.audit.replay import Show, naming, verify_export
+from node.audit.replay import Show, verify_export
 from node.audit.report import Report
 
 

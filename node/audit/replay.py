@@ -36,21 +36,20 @@ from ledger.certificate import (
     verify_signers,
     vote_signing_bytes,
 )
-from ledger.encoding import decode, encode
+from ledger.encoding import decode
 from ledger.entry import Outcome
 from ledger.errors import (
-    BadSignature,
     LedgerError,
     Malformed,
     Mismatch,
-    NoQuorum,
     NotEvidence,
 )
 from ledger.hashing import Hash
 from ledger.transaction import Transaction, parse
 from ledger.validators import ValidatorSet
 from node.audit.errors import FalseFact, UnknownRules
-from node.audit.records import Records, is_proposal
+from node.audit.reading import mismatch, naming, opened
+from node.audit.records import is_proposal
 from node.audit.report import Activity, Progress, Report, outcome_name
 from node.audit.signatures import Ahead, Job
 from node.audit.state import Scratch
@@ -221,7 +220,7 @@ class Replay:
             header, body = committed.block.header, committed.block.body
             self._verify_place(header, body)
         executed = self._execute(header, body, prepared.known)
-        _verify_outcomes(executed, committed.outcomes)
+        verify_outcomes(executed, committed.outcomes)
         with naming(height):
             executed.verify_header(header)
         self._verify_certificate(committed.certificate, header, validators, height, "certificate")
@@ -271,7 +270,7 @@ class Replay:
             last = self.header.height
             raise UnknownRules(error.version, error.height, error.known, last) from None
         except Mismatch as error:
-            raise _false(error, header.height) from None
+            raise mismatch(error, header.height) from None
         except (NotEvidence, AlreadyAccused) as error:
             raise FalseFact(
                 "evidence", "what convicts of what is not recorded", error, height=header.height
@@ -327,7 +326,7 @@ def _root(transactions: tuple[bytes, ...]) -> Hash:
     return merkle.root_of_leaves([merkle.leaf_hash(raw) for raw in transactions])
 
 
-def _verify_outcomes(executed: Executed, found: tuple[Outcome, ...]) -> None:
+def verify_outcomes(executed: Executed, found: tuple[Outcome, ...]) -> None:
     """Raise `FalseFact` unless the block says of each call what became of it."""
     height, number = executed.header.height, -1
     for entry, outcome in zip(executed.entries, found, strict=False):
@@ -343,14 +342,9 @@ def _verify_outcomes(executed: Executed, found: tuple[Outcome, ...]) -> None:
 
 def read_ahead(file: BinaryIO, replay: Replay) -> Iterator[tuple[bytes, int]]:
     """Yield blocks and where in the file they end, each some time after `replay` prepared it."""
-    records = Records(file)
+    records = opened(file, replay.genesis)
     waiting: deque[tuple[bytes, int]] = deque()
     held = 0
-    with naming(None):
-        records.read_magic()
-        genesis = next(records, None)
-        if genesis != encode(replay.genesis):
-            raise Mismatch("genesis", "the one given", "another, or none")
     failure: FalseFact | None = None
     while True:
         while failure is None and held < _AHEAD_BYTES:
@@ -376,28 +370,3 @@ def read_ahead(file: BinaryIO, replay: Replay) -> Iterator[tuple[bytes, int]]:
     if failure is not None:
         raise failure
     replay.report.export_bytes, replay.report.export_digest = records.offset, records.digest
-
-
-@contextmanager
-def naming(height: int | None, place: str = "") -> Iterator[None]:
-    """Turn what the record's own checks raise into the `FalseFact` that it is."""
-    try:
-        yield
-    except Mismatch as error:
-        raise _false(error, height, place) from None
-    except NoQuorum as error:
-        raise FalseFact(
-            "signers", f"at least {error.needed}", error.found, height=height, place=place
-        ) from None
-    except BadSignature as error:
-        raise FalseFact(
-            "signature", f"one of {error.what} that verifies", "another", height=height, place=place
-        ) from None
-    except Malformed as error:
-        raise FalseFact(
-            error.kind, "the canonical encoding", error.reason, height=height, place=place
-        ) from None
-
-
-def _false(error: Mismatch, height: int | None, place: str = "") -> FalseFact:
-    return FalseFact(error.field, error.expected, error.found, height=height, place=place)

@@ -110,13 +110,12 @@ def test_a_block_may_carry_another_certificate_of_its_parent_by_who_voted_then(
 
 def test_the_transaction_that_is_one_too_many_is_named(tmp_path: Path) -> None:
     chain = Chain(found(parameters=Parameters(max_block_transactions=2)))
-    for number in range(2):
-        made = [
-            chain.transaction("shop-a", PrescriptionCommit(some_bytes(f"{number}, {each}")))
-            for each in range(3)
-        ]
-        chain.block(*made[:2])
-    last = chain.blocks[-1]
+    chain.block(chain.transaction("shop-a", PrescriptionCommit(some_bytes("first"))))
+    made = [
+        chain.transaction("shop-a", PrescriptionCommit(some_bytes(name)))
+        for name in ("one", "two", "three")
+    ]
+    last = chain.block(*made[:2])
     raws = tuple(each.raw for each in made)
     body = msgspec.structs.replace(last.block.body, transactions=raws)
     root = merkle.root_of_leaves([merkle.leaf_hash(raw) for raw in raws])
