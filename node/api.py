@@ -46,7 +46,9 @@ from node.chain import Chain
 from node.doctor.checkup import Checkup
 from node.doctor.diagnosis import diagnose
 from node.doctor.findings import to_json
+from node.events import Events
 from node.evidence import EvidencePool
+from node.feed import ChainFeed
 from node.log import Log
 from node.mempool import Mempool
 from node.notary import Notary
@@ -106,6 +108,8 @@ class Api:
         self._things = Things(node.chain, node.reader)
         self._organisations = Organisations(node.chain, genesis.genesis, node.reader)
         self._voting = Voting(node.chain, node.reader)
+        feed = ChainFeed(node.chain)
+        self._events = Events(feed, node.replica.bell, node.reader, node.log)
         self._proofs = Proofs(node.chain, node.reader)
         self._tlog = TransparencyLog(node.chain, node.notary, node.reader)
         self._pledges, self._evidence, self._album = node.pledges, node.evidence, node.album
@@ -125,6 +129,7 @@ class Api:
         self._voting.add_routes(router)
         self._proofs.add_routes(router)
         self._tlog.add_routes(router)
+        self._events.add_to(application)
         router.add_get("/v1/blocks/{height}", self.block)
         router.add_get("/v1/receipts/{id}/{position}", self.receipt)
         router.add_get("/v1/status", self.status)

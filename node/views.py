@@ -153,6 +153,15 @@ def event(entry: Entry) -> dict[str, Any]:
     }
 
 
+def entry(count: int, number: int | None, what: Entry) -> dict[str, Any]:
+    """Return an entry as the `count`th that concerns a member, with all that its call says.
+
+    `number` is that in the log, None where it is not known.
+    """
+    fields = plain(parse_call(what.call))
+    return {"count": count, "number": number, **event(what), "fields": fields}
+
+
 def step(what: Step, time: int) -> dict[str, Any]:
     """Return what somebody may do next."""
     return {

@@ -33,6 +33,7 @@ _NOUNS: Final = {
     "authorisation": "Ask a payer to agree before you claim, and answer what is asked.",
     "claim": "Submit, decide, dispute, reverse and show claims.",
     "explain": "Say what happened to a thing, and who may do what next until when.",
+    "events": "Show what concerns us on the chain, entry by entry, as it comes.",
     "lot": "Submit many claims under one signature.",
     "disclosure": "Show a payer what it may see of a claim, and verify what one was shown.",
     "settlement": "Settle a batch of accepted claims, and confirm it.",

@@ -5,7 +5,7 @@ is verified elsewhere (`disclosure`, receipts), never believed.
 """
 
 import http.client
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
@@ -22,6 +22,8 @@ MAX_WAIT_S: Final = 60
 CONNECT_S: Final = 10
 ANSWER_S: Final = 30  # beyond what the node was asked to wait
 PAGE: Final = 500
+MAX_EVENT_BYTES: Final = 1 << 20
+QUIET_S: Final = 45.0  # without a word a stream is dead: nodes say something every 15 s
 _MESSAGE: Final = 300  # characters of a node's words that are shown
 
 T = TypeVar("T")
@@ -295,7 +297,7 @@ class NodeClient:
             status, body = await self._ask(
                 "POST", "/transactions", query, data=encode(tuple(batch)), allow=(200, 202, 422)
             )
-            answer = self._parse(body, _Submitted).transactions if _has(body) else ()
+            answer = self.parse(body, _Submitted).transactions if _has(body) else ()
             if len(answer) != len(batch):
                 if status >= 400:  # noqa: PLR2004
                     raise self._problem(status, body)
@@ -386,7 +388,47 @@ class NodeClient:
 
     async def get(self, path: str, type_: type[T], query: Mapping[str, str] | None = None) -> T:
         """Return what a path under /v1 answers; raise `NotFound`, `BadAnswer`, `Unreachable`."""
-        return self._parse((await self._ask("GET", path, query or {}))[1], type_)
+        return self.parse((await self._ask("GET", path, query or {}))[1], type_)
+
+    def stream(
+        self, path: str, query: Mapping[str, str], *, last_id: str
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield the events of a stream, name and data, ("", b"") for a comment, until it ends.
+
+        Raises as `get`; `Unreachable` also where the node goes. It blocks: nothing else runs.
+        """
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": last_id}
+        try:
+            answer = self._connection.open(f"/v1{path}", query, headers, seconds=QUIET_S)
+            if answer.status != 200:  # noqa: PLR2004
+                raise self._problem(answer.status, answer.read(MAX_ANSWER_BYTES))
+            event, data = "message", b""
+            while line := answer.readline(MAX_EVENT_BYTES + 1):
+                if len(line) > MAX_EVENT_BYTES:
+                    raise BadAnswer(self._url, f"an event of more than {MAX_EVENT_BYTES} bytes")
+                name, _, value = line.rstrip(b"\r\n").partition(b":")
+                match name:
+                    case b"event":
+                        event = value.strip().decode("ascii", errors="replace")
+                    case b"data":
+                        data = value.strip()  # our nodes put it into one line
+                    case b"" if data:  # an empty line ends an event
+                        yield event, data
+                        event, data = "message", b""
+                    case b"":
+                        yield "", b""
+                    case _:  # what resumes is the count in the data
+                        pass
+        except (http.client.HTTPException, TimeoutError, OSError, ValueError) as error:
+            raise self._unreachable(error) from None
+        finally:
+            self._connection.close()
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        return Unreachable(
+            f"no node answers at {self._url} ({_short(error)})",
+            hint="start it, or correct `node` in client.toml; sending again does no harm",
+        )
 
     async def _ask(
         self,
@@ -409,17 +451,15 @@ class NodeClient:
                 limit=MAX_ANSWER_BYTES,
             )
         except (http.client.HTTPException, TimeoutError, OSError, ValueError) as error:
-            raise Unreachable(
-                f"no node answers at {self._url} ({_short(error)})",
-                hint="start it, or correct `node` in client.toml; sending again does no harm",
-            ) from None
+            raise self._unreachable(error) from None
         if len(body) > MAX_ANSWER_BYTES:
             raise BadAnswer(self._url, f"more than {MAX_ANSWER_BYTES} bytes")
         if status not in allow:
             raise self._problem(status, body)
         return status, body
 
-    def _parse(self, body: bytes, type_: type[T]) -> T:
+    def parse(self, body: bytes, type_: type[T]) -> T:
+        """Return what the node answered; raise `BadAnswer`."""
         try:
             return msgspec.json.decode(body, type=type_)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -441,10 +481,14 @@ class NodeClient:
                 )
             case 404:
                 return NotFound(words)
+            case 410:
+                return NotFound(words)
             case 413:
                 return ClientError(words, hint="send fewer transactions at once")
             case 422:
                 return NetworkRefused(words)
+            case 429 if trouble.type.endswith(":too-many-streams"):
+                return NetworkRefused(words, hint="close another `depoli events --follow`")
             case 429:
                 return NetworkRefused(
                     f"the node's queue is full ({words})", hint="wait, and run the same again"

@@ -58,6 +58,16 @@ class Connection:
             self._hang_up()  # ends the thread too, where it still waits
             raise
 
+    def open(
+        self, path: str, query: Mapping[str, str], headers: Mapping[str, str], *, seconds: float
+    ) -> http.client.HTTPResponse:
+        """Send a GET; return the answer, whose body is yet to be read.
+
+        Raises as `exchange`, `TimeoutError` where nothing comes for `seconds`; so does reading it.
+        """
+        target = f"{self._path}{path}?{urlencode(query)}"
+        return self._request("GET", target, None, {**self._headers, **headers}, seconds)
+
     def close(self) -> None:
         """Close the connection, if it is open."""
         self._http.close()

@@ -1,11 +1,13 @@
 """What happened to a thing and what may happen next, in words for the one who asks."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from contracts.questions import KINDS
 from ledger.transaction import created_id
+from node.client.events import EntryView
 from node.client.explanations import EventView, ExplanationView, MarksView, StepView
 from node.client.refusals import explain, moment
 
@@ -182,6 +184,19 @@ _GROUNDS: Final = {
 _PERSON_AFTER_MACHINE: Final = {"person_answers", "person_decides"}
 _PERSON: Final = "another_person_answers"
 _IN_A_SETTLEMENT: Final = {"batched", "repaying"}
+_KINDS: Final = {  # how the names of calls on a thing begin
+    "Claim": "claim",
+    "Authorisation": "authorisation",
+    "Settlement": "settlement",
+    "Prescription": "prescription",
+    "Propose": "proposal",
+    "Vote": "proposal",
+    "Withdraw": "proposal",
+    "Validator": "proposal",
+}
+_NAMED: Final = {"prescription": "commitment"}  # field of a call, where it is not the kind
+_MAKING: Final = {"ClaimSubmit", "AuthorisationRequest", "SettlementOpen", "Propose"}
+_ID: Final = re.compile(r"[0-9a-f]{64}")
 _IN_PART: Final = {"ClaimAccept", "ClaimOverturn", "AuthorisationGrant"}
 
 
@@ -189,12 +204,10 @@ def tell(view: ExplanationView, reader: bytes, label_of: LabelOf, name: str) -> 
     """Return the words; `name` is what the reader calls it, `label_of` names members."""
 
     def who(member: str | None) -> str:
-        if member is None:
-            return "every member with a vote"
-        return "you" if member == reader.hex() else label_of(bytes.fromhex(member))
+        return _who(member, reader, label_of)
 
     state = "was refused" if view.state is None else _plain(view.state)
-    past = tuple((event.time, _happened(event, view, who)) for event in view.history)
+    past = tuple((event.time, _happened(event, view.kind, view.id, who)) for event in view.history)
     next_ = tuple(_next(view, who, name))
     return Told(f"{view.kind} {name}: {state}", _marks(view.marks), past, next_)
 
@@ -208,9 +221,33 @@ def _marks(marks: MarksView | None) -> str:
     return f"its marks are held{until}: nobody else claims what it is for"
 
 
-def _happened(event: EventView, view: ExplanationView, who: Who) -> str:
+def tell_entry(entry: EntryView, reader: bytes, label_of: LabelOf) -> str:
+    """Return an entry in one line: what it is about, who did what, and what became of it."""
+    kind, id_ = _about(entry)
+    said = _happened(entry, kind, id_, lambda member: _who(member, reader, label_of))
+    return f"{kind} {id_}: {said}" if kind else said
+
+
+def _about(entry: EntryView) -> tuple[str, str]:
+    """Return the kind and the id of the thing that a call is about; "" where it is about none."""
+    kind = next((kind for prefix, kind in _KINDS.items() if entry.call.startswith(prefix)), "")
+    if entry.call in _MAKING:
+        return kind, created_id(bytes.fromhex(entry.transaction), entry.position).hex()
+    fields = entry.fields
+    change = fields.get("change")  # of who runs validators
+    named = (change if isinstance(change, dict) else fields).get(_NAMED.get(kind, kind))
+    return (kind, named) if isinstance(named, str) and _ID.fullmatch(named) else ("", "")
+
+
+def _who(member: str | None, reader: bytes, label_of: LabelOf) -> str:
+    if member is None:
+        return "every member with a vote"
+    return "you" if member == reader.hex() else label_of(bytes.fromhex(member))
+
+
+def _happened(event: EventView, kind: str, id_: str, who: Who) -> str:
     made = created_id(bytes.fromhex(event.transaction), event.position).hex()
-    deed = _deed(event.call, "" if made == view.id else view.kind)
+    deed = _deed(event.call, "" if made == id_ else kind)
     if event.outcome.code:
         why = explain(event.outcome)
         ground = event.says.get("ground")

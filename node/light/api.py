@@ -20,6 +20,7 @@ from ledger.block import CommittedBlock, Header
 from ledger.entry import Entry
 from ledger.plain import plain
 from ledger.receipt import to_json as receipt_json
+from ledger.validators import EVERYONE
 from node import problems, views
 from node.asking import (
     GRANT,
@@ -36,6 +37,7 @@ from node.asking import (
     require,
     unauthorised,
 )
+from node.events import Events
 from node.index import Index
 from node.light.follow import Follower, NotVouched
 from node.light.outbox import Outbox
@@ -97,6 +99,34 @@ class Kept:
     def concerned(self, entry: Entry) -> tuple[bytes, ...]:
         """Return whom an entry concerns."""
         return dispatch.concerned(self._record.state, entry)
+
+
+class _KeptFeed:
+    """The entries of the member, and those of everyone."""
+
+    def __init__(self, record: Record, staleness: Staleness) -> None:
+        self._record, self._staleness = record, staleness
+
+    def concerning(self, member: bytes) -> int:
+        record = self._record
+        if member == EVERYONE:
+            return record.everyone
+        if member == record.member:
+            return record.own
+        raise other_member(record)
+
+    def entries_concerning(
+        self, member: bytes, *, after: int, limit: int
+    ) -> list[tuple[int | None, Entry]]:
+        return self._record.entries_concerning(member, after=after, limit=limit)
+
+    def pruned(self, member: bytes) -> int:
+        del member
+        return 0  # what is in the record stays
+
+    def standing(self) -> str:
+        reason = self._staleness.reason()
+        return f"block {self._record.height}" + (f", stale: {reason}" if reason else "")
 
 
 class _KeptThings(Things):
@@ -172,6 +202,12 @@ def elsewhere(what: str, why: str = "") -> Problem:
     return Problem(501, "light-node", title, f"{detail}; {hint}")
 
 
+def other_member(record: Record) -> Problem:
+    """Return the answer where entries of another member are asked for."""
+    own = record.member.hex()
+    return elsewhere("entries of another member", f"this node keeps those of {own} only")
+
+
 class LightApi:
     """The handlers, over the parts of a light node."""
 
@@ -190,18 +226,21 @@ class LightApi:
         self._record, self._follower, self._outbox = record, follower, outbox
         self._staleness, self._log, self._reader = staleness, log, reader
         self._things = _KeptThings(record, reader)
+        self._events = Events(_KeptFeed(record, staleness), follower.bell, reader, log)
         self._genesis_json, self._tokens = genesis_json, tokens
 
     def application(self) -> web.Application:
         """Return the aiohttp application."""
         application = web.Application(
-            middlewares=[self._stamp, problems.middleware(self._log), self._authenticate],
+            middlewares=[problems.middleware(self._log), self._authenticate],
             client_max_size=MAX_BODY_BYTES,
         )
+        application.on_response_prepare.append(self._stamp)
         router = application.router
         router.add_post("/v1/transactions", self.submit)
         router.add_get("/v1/transactions/{id}", self.transaction)
         self._things.add_routes(router)
+        self._events.add_to(application)
         router.add_get("/v1/members/{id}", self.member)
         router.add_get("/v1/blocks/{height}", self.block)
         router.add_get("/v1/receipts/{id}/{position}", self.receipt)
@@ -211,16 +250,13 @@ class LightApi:
         router.add_route("*", "/{rest:.*}", self.rest)
         return application
 
-    @web.middleware
-    async def _stamp(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _stamp(self, _: web.Request, response: web.StreamResponse) -> None:
         """Let every answer say at which height and time it stands."""
-        response = await handler(request)
         header = self._record.tip.header
         response.headers["Depoli-Height"] = str(header.height)
         response.headers["Depoli-Time"] = str(header.time)
         if reason := self._staleness.reason():
             response.headers["Depoli-Stale"] = reason
-        return response
 
     @web.middleware
     async def _authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -228,8 +264,7 @@ class LightApi:
         if grant is None:
             raise unauthorised()
         if grant.member not in (None, self._record.member):
-            own = self._record.member.hex()
-            raise elsewhere("entries of another member", f"this node keeps those of {own} only")
+            raise other_member(self._record)
         request[GRANT] = grant
         try:
             return await handler(request)

@@ -20,6 +20,7 @@ from ledger.encoding import encode
 from ledger.errors import LedgerError, Mismatch, StoreDamaged
 from ledger.validators import faulty
 from node import budget, clock
+from node.bell import Bell
 from node.budget import Budgets
 from node.errors import NodeError
 from node.light.messages import (
@@ -106,6 +107,7 @@ class Follower:
         self._record, self._outbox = record, outbox
         self._addresses, self._worker, self._log = addresses, worker, log
         self.network: Network | None = None
+        self.bell = Bell()  # rung when the record was changed
         self.downloaded = 0
         self.fault = ""  # why nothing is kept any more, "" where it is
         self._asked: _Asked | None = None
@@ -345,7 +347,8 @@ class Follower:
             self._ask(key, PullProofs(record.tip.placed, MAX_PROOFS, record.tip.changes))
 
     def _changed(self) -> None:
-        """Follow the validators, who are our peers."""
+        """Tell who waits, and follow the validators, who are our peers."""
+        self.bell.ring()
         if self.network is not None:
             peers = self.peers()
             if {each.node_key for each in peers} != self.network.peers.keys():

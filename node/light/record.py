@@ -34,6 +34,7 @@ _TIP: Final = b"tip"  # -> encoded Tip
 _CHANGE: Final = b"v"  # + number u32 -> encoded Change
 _ENTRY: Final = b"E"  # + order u64 -> encoded Entry
 _OWN: Final = b"w"  # + count u64 -> order u64 of an entry that concerns the member
+_ALL: Final = b"*"  # + count u64 -> order u64 of an entry that concerns everyone
 _CALL: Final = b"y"  # + transaction + position u8 -> order u64
 _PLACE: Final = b"R"  # + order u64 -> encoded Placed
 _HEADER: Final = b"H"  # + height u64 -> encoded Decision: what places are proved by
@@ -250,6 +251,8 @@ class Record:
         rows: dict[bytes, bytes | None] = {}
         for count, entry in enumerate(entries, self.own + 1):
             rows[_OWN + count.to_bytes(8)] = _order(entry)
+        for count, entry in enumerate(also, self.everyone + 1):
+            rows[_ALL + count.to_bytes(8)] = _order(entry)
         ours, whole = set(map(_order, entries)), {_order(each): each for each in (*entries, *also)}
         in_order = [whole[order] for order in sorted(whole)]
         for order, entry in sorted(whole.items()):
@@ -291,6 +294,21 @@ class Record:
     def entries_of(self, transaction_id: bytes) -> list[Entry]:
         """Return the entries of a transaction that are kept: of our own, all."""
         return [self._entry(order) for _, order in self.store.scan(_CALL + transaction_id, 256)]
+
+    def entries_concerning(
+        self, member: bytes, *, after: int, limit: int
+    ) -> list[tuple[int | None, Entry]]:
+        """Return entries that concern the member or everyone, in order, from its `after`th on.
+
+        Each with its number in the log, None where its place is not proved here.
+        """
+        prefix = _ALL if member == EVERYONE else _OWN
+        found = self.store.scan(prefix, limit, after=prefix + after.to_bytes(8))
+        return [(self._number(order), self._entry(order)) for _, order in found]
+
+    def _number(self, order: bytes) -> int | None:
+        kept = self.store.get(_PLACE + order)
+        return None if kept is None else decode(kept, Placed).number
 
     def receipt(self, transaction_id: bytes, position: int) -> Receipt | None:
         """Return the receipt of a call, None where its place in the log is not proved here yet."""

@@ -44,6 +44,7 @@ from ledger.keys import Role, Signer
 from ledger.receipt import parse_json
 from ledger.transaction import Transaction, created_id
 from node import testnet
+from node.api import Api
 from node.asking import MAX_BODY_BYTES
 from node.audit.conviction import verify_json
 from node.audit.records import split_frames
@@ -98,8 +99,8 @@ class Answer:
 class Door:
     """The API of one node, as clients reach it."""
 
-    def __init__(self, node: Node, url: str, session: aiohttp.ClientSession) -> None:
-        self.node, self.url, self.session = node, url, session
+    def __init__(self, node: Node, api: Api, url: str, session: aiohttp.ClientSession) -> None:
+        self.node, self.api, self.url, self.session = node, api, url, session
         self.genesis = node.cluster.genesis
 
     async def ask(
@@ -179,10 +180,10 @@ async def served(folder: Path, *, runs: bool = True) -> AsyncIterator[Door]:
             node.assemble()
             stack.callback(node._closing.close)
         address = testnet._free_ports(1)[0]
-        application = api_of(node, TOKENS).application()
-        serving = asyncio.create_task(serve_http(application, address, key="api.listen"))
+        api = api_of(node, TOKENS)
+        serving = asyncio.create_task(serve_http(api.application(), address, key="api.listen"))
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        door = Door(node, f"http://{address}", session)
+        door = Door(node, api, f"http://{address}", session)
         while True:
             with contextlib.suppress(aiohttp.ClientConnectorError):
                 await door.get("/v1/status")
