@@ -17,6 +17,7 @@ from ledger.errors import LedgerError
 from ledger.hashing import Hash
 from ledger.transaction import Transaction
 from node import clock
+from node.bell import Bell
 from node.errors import NodeError
 from node.link import Transactions
 from node.mempool import Mempool, MempoolFull
@@ -60,6 +61,7 @@ class Admission:
         self._arrived: list[tuple[list[_Arrival], asyncio.Future[None]]] = []
         self._judging: asyncio.Task[None] | None = None
         self._is_released = False
+        self.bell = Bell()  # rung after each block
         self.network: Network | None = None
 
     async def submit(self, raws: Sequence[bytes], *, gossip: bool) -> list[Result]:
@@ -176,6 +178,7 @@ class Admission:
         for (id_, sender), codes in outcomes.items():
             if id_ in self._waiting:
                 self._answer(Committed(Hash(id_), sender, header.height, header.time, tuple(codes)))
+        self.bell.ring()
 
     def dropped(self, refused: Iterable[tuple[Transaction, LedgerError | Inadmissible]]) -> None:
         """Learn that transactions that were admitted can be included no more."""

@@ -109,7 +109,7 @@ class Api:
         self._organisations = Organisations(node.chain, genesis.genesis, node.reader)
         self._voting = Voting(node.chain, node.reader)
         feed = ChainFeed(node.chain)
-        self._events = Events(feed, node.replica.bell, node.reader, node.log)
+        self._events = Events(feed, node.admission.bell, node.reader, node.log)
         self._proofs = Proofs(node.chain, node.reader)
         self._tlog = TransparencyLog(node.chain, node.notary, node.reader)
         self._pledges, self._evidence, self._album = node.pledges, node.evidence, node.album

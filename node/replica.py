@@ -45,7 +45,6 @@ from ledger.transaction import Transaction
 from ledger.validators import faulty
 from node import clock, sync
 from node.admission import Admission
-from node.bell import Bell
 from node.budget import Budget
 from node.candidates import Candidate, Candidates, require_timely
 from node.catchup import Held
@@ -108,7 +107,6 @@ class Replica:
         self._mempool, self._evidence, self._signatures = mempool, evidence, signatures
         self._metrics, self._log, self._worker, self._shortage = metrics, log, worker, shortage
         self.standing = Standing(chain, pledges, metrics, log)
-        self.bell = Bell()  # rung after each block
         self._lookout = Lookout(metrics, log)
         self._events: deque[Event | Held | _Review | _Foreign] = deque()
         self._come = asyncio.Event()  # there are events
@@ -377,7 +375,6 @@ class Replica:
         self._metrics.count_block(executed)
         self.admission.decided(executed)
         self.exchange.committed(executed)
-        self.bell.ring()
 
     # --- asks --------------------------------------------------------------------------------
 

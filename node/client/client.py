@@ -13,7 +13,8 @@ import msgspec
 
 from ledger.encoding import encode
 from node.client.connection import Connection
-from node.client.errors import ClientError, NetworkRefused, NotFound, Unreachable
+from node.client.errors import ClientError
+from node.client.trouble import MESSAGE, Trouble, problem, unreachable
 
 MAX_ANSWER_BYTES: Final = 64 << 20
 MAX_BATCH: Final = 1024  # transactions in one request
@@ -24,7 +25,6 @@ ANSWER_S: Final = 30  # beyond what the node was asked to wait
 PAGE: Final = 500
 MAX_EVENT_BYTES: Final = 1 << 20
 QUIET_S: Final = 45.0  # without a word a stream is dead: nodes say something every 15 s
-_MESSAGE: Final = 300  # characters of a node's words that are shown
 
 T = TypeVar("T")
 
@@ -51,15 +51,6 @@ class CallOutcome(msgspec.Struct, frozen=True):
     name: str
     evidence: tuple[int, ...] = ()
     text: str = ""
-
-
-class Trouble(msgspec.Struct, frozen=True):
-    """RFC 9457 problem details, what we show of them."""
-
-    title: str = ""
-    status: int = 0
-    detail: str = ""
-    type: str = ""
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -300,7 +291,7 @@ class NodeClient:
             answer = self.parse(body, _Submitted).transactions if _has(body) else ()
             if len(answer) != len(batch):
                 if status >= 400:  # noqa: PLR2004
-                    raise self._problem(status, body)
+                    raise problem(self._url, status, body)
                 raise BadAnswer(self._url, f"{len(answer)} results for {len(batch)} transactions")
             results += answer
         return results
@@ -401,7 +392,7 @@ class NodeClient:
         try:
             answer = self._connection.open(f"/v1{path}", query, headers, seconds=QUIET_S)
             if answer.status != 200:  # noqa: PLR2004
-                raise self._problem(answer.status, answer.read(MAX_ANSWER_BYTES))
+                raise problem(self._url, answer.status, answer.read(MAX_ANSWER_BYTES))
             event, data = "message", b""
             while line := answer.readline(MAX_EVENT_BYTES + 1):
                 if len(line) > MAX_EVENT_BYTES:
@@ -420,15 +411,9 @@ class NodeClient:
                     case _:  # what resumes is the count in the data
                         pass
         except (http.client.HTTPException, TimeoutError, OSError, ValueError) as error:
-            raise self._unreachable(error) from None
+            raise unreachable(self._url, error) from None
         finally:
             self._connection.close()
-
-    def _unreachable(self, error: Exception) -> Unreachable:
-        return Unreachable(
-            f"no node answers at {self._url} ({_short(error)})",
-            hint="start it, or correct `node` in client.toml; sending again does no harm",
-        )
 
     async def _ask(
         self,
@@ -451,11 +436,11 @@ class NodeClient:
                 limit=MAX_ANSWER_BYTES,
             )
         except (http.client.HTTPException, TimeoutError, OSError, ValueError) as error:
-            raise self._unreachable(error) from None
+            raise unreachable(self._url, error) from None
         if len(body) > MAX_ANSWER_BYTES:
             raise BadAnswer(self._url, f"more than {MAX_ANSWER_BYTES} bytes")
         if status not in allow:
-            raise self._problem(status, body)
+            raise problem(self._url, status, body)
         return status, body
 
     def parse(self, body: bytes, type_: type[T]) -> T:
@@ -463,45 +448,7 @@ class NodeClient:
         try:
             return msgspec.json.decode(body, type=type_)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise BadAnswer(self._url, str(error)[:_MESSAGE]) from None
-
-    def _problem(self, status: int, body: bytes) -> ClientError:
-        try:
-            trouble = msgspec.json.decode(body, type=Trouble)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            trouble = Trouble(title=f"HTTP status {status}")
-        words = (f"{trouble.title}: {trouble.detail}" if trouble.detail else trouble.title)[
-            :_MESSAGE
-        ]
-        match status:
-            case 401:
-                return ClientError(
-                    f"the node at {self._url} does not know this token",
-                    hint="ask its operator for one, and put it in the file that token_file names",
-                )
-            case 404:
-                return NotFound(words)
-            case 410:
-                return NotFound(words)
-            case 413:
-                return ClientError(words, hint="send fewer transactions at once")
-            case 422:
-                return NetworkRefused(words)
-            case 429 if trouble.type.endswith(":too-many-streams"):
-                return NetworkRefused(words, hint="close another `depoli events --follow`")
-            case 429:
-                return NetworkRefused(
-                    f"the node's queue is full ({words})", hint="wait, and run the same again"
-                )
-            case 503:
-                return Unreachable(
-                    f"the node at {self._url} is not ready: {trouble.detail or trouble.title}"[
-                        :_MESSAGE
-                    ],
-                    hint="wait, and send again, which is safe; its operator asks: depoli doctor",
-                )
-            case _:
-                return ClientError(f"the node at {self._url} refuses: {words}")
+            raise BadAnswer(self._url, str(error)[:MESSAGE]) from None
 
 
 def _batches(raws: Sequence[bytes]) -> list[list[bytes]]:
@@ -519,8 +466,3 @@ def _batches(raws: Sequence[bytes]) -> list[list[bytes]]:
 
 def _has(body: bytes) -> bool:
     return b'"transactions"' in body
-
-
-def _short(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
-    return "it took too long" if isinstance(error, TimeoutError) else text[:_MESSAGE]

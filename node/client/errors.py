@@ -71,6 +71,12 @@ class NotFound(ClientError):
     exit_code = NOT_FOUND
 
 
+class Pruned(ClientError):
+    """It was there, and the node keeps it no more."""
+
+    exit_code = NOT_FOUND
+
+
 class NetworkRefused(ClientError):
     """The network refused a transaction or a call in it."""
 

@@ -32,7 +32,6 @@ from node.client.client import (
     NodeClient,
     Sent,
     SettlementView,
-    Trouble,
     UpgradeView,
     ValidatorsView,
 )
@@ -40,6 +39,7 @@ from node.client.errors import NotFound, Unreachable
 from node.client.members import Members
 from node.client.request import ClaimRequest, parse_claim
 from node.client.transactions import Sender
+from node.client.trouble import Trouble
 from node.client.vault import Vault
 from node.upgrade import outlook
 from tests.contracts.world import World, genesis, id_of, key_of
