@@ -21,6 +21,7 @@ from contracts.calls import (
 from contracts.context import Concerned, Context
 from contracts.eras import Era
 from contracts.errors import KeyInUse, Refusal, Refused
+from contracts.governance import SeatCall
 from contracts.life import Rule, Rules
 from contracts.state import Reader
 from ledger import keys
@@ -65,7 +66,7 @@ def join(context: Context, call: ValidatorJoin) -> Concerned:
         raise Refused(Refusal.ALREADY_VALIDATOR)
     if len(members) == MAX_VALIDATORS:
         raise Refused(Refusal.TOO_MANY_VALIDATORS)
-    after = (*members, _validator(change.member, change.keys))
+    after = seated(members, call)
     _require_shared(context.state, after)
     kept = _kept_of_newcomer(context, change.keys)
     _require_keys(context, change.keys, kept)
@@ -84,7 +85,7 @@ def leave(context: Context, call: ValidatorLeave) -> Concerned:
     governance.require_passed(context, call)
     place = _require_place(era, change.member)
     members = era.validators.members
-    after = members[:place] + members[place + 1 :]
+    after = seated(members, call)
     if not after or len(after) < LEAST <= len(members):
         raise Refused(Refusal.TOO_FEW_VALIDATORS, len(after))
     _require_shared(context.state, after)
@@ -108,7 +109,7 @@ def replace(context: Context, call: ValidatorReplace) -> Concerned:
         raise Refused(Refusal.ALREADY_VALIDATOR)
     members = era.validators.members
     before = members[place]
-    after = _replaced(members, place, _validator(change.member, change.keys))
+    after = seated(members, call)
     _require_shared(context.state, after)
     kept = _kept_of_newcomer(context, change.keys)
     _require_keys(context, change.keys, kept)
@@ -139,9 +140,22 @@ def rotate(context: Context, call: ValidatorRotate) -> Concerned:
     _retire(context, before, kept)
     _register(context, change.keys, kept)
     state.put(_ROTATED + context.sender, context.time.to_bytes(8))
-    after = _replaced(era.validators.members, place, _validator(change.member, change.keys))
-    _begin(context, after)
+    _begin(context, seated(era.validators.members, call))
     return (EVERYONE,)
+
+
+def seated(members: Sequence[Validator], call: SeatCall | ValidatorRotate) -> tuple[Validator, ...]:
+    """Return who runs validators after `members`, once a change was made that may be."""
+    new: tuple[Validator, ...] = ()
+    leaving = call.change.member
+    if not isinstance(call, ValidatorLeave):
+        new = (_validator(leaving, call.change.keys),)
+    if isinstance(call, ValidatorJoin):
+        return (*members, *new)
+    if isinstance(call, ValidatorReplace):
+        leaving = call.change.leaving
+    place = next(index for index, each in enumerate(members) if each.member == leaving)
+    return (*members[:place], *new, *members[place + 1 :])
 
 
 def rotated_at(state: Reader, member: bytes) -> int | None:
@@ -260,10 +274,6 @@ def _beside(context: Context, member: bytes) -> Concerned:
     """Return whom a change concerns besides its sender: a member, and everyone."""
     others = () if member == context.sender else (MemberId(member),)
     return (*others, EVERYONE)
-
-
-def _replaced(members: tuple[Validator, ...], place: int, new: Validator) -> tuple[Validator, ...]:
-    return (*members[:place], new, *members[place + 1 :])
 
 
 def _validator(member: bytes, wanted: ValidatorKeys) -> Validator:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from contracts import agenda, dispatch, governance, parameters
+from contracts import agenda, dispatch, eras, governance, membership, parameters
 from contracts.calls import (
     Call,
     ReadySignal,
@@ -23,6 +23,7 @@ from contracts.calls import (
 from contracts.context import Context
 from contracts.errors import Inadmissible, Refused
 from contracts.explanation import named
+from contracts.governance import SeatCall
 from contracts.life import Life
 from contracts.registry import Family, Key
 from contracts.state import Overlay
@@ -32,7 +33,7 @@ from ledger.errors import LedgerError
 from ledger.hashing import Hash
 from ledger.keys import Algorithm, Role
 from ledger.transaction import created_id
-from ledger.validators import MemberId
+from ledger.validators import MemberId, ValidatorSet
 
 # Which key signed stands in no entry. What a table keeps of it (`decided_by`) is not shown.
 UNKNOWN_KEY: Final = Key(Role.TRANSACTION, Algorithm.ED25519, bytes(32), 0, None)
@@ -105,16 +106,26 @@ def _do(context: Context, call: Call, evidence: tuple[int, ...]) -> None:
     match call:
         case Vote():
             _vote(context, call, evidence)
-        case ReadySignal() | ValidatorRotate():
-            pass  # who votes is told by the changes that are verified with the headers
+        case ReadySignal():
+            pass  # which version is in force each header says
+        case ValidatorRotate():
+            _seat(context, call)
         case ValidatorJoin() | ValidatorLeave() | ValidatorReplace():
             _GOVERNANCE.move(context, call.change.proposal, call)
+            _seat(context, call)
         case _:
             life = _LIVES.get(type(call))
             if life is None:
                 dispatch.rule_of(type(call)).apply(context, call)
             else:
                 life.apply(context, call)
+
+
+def _seat(context: Context, call: SeatCall | ValidatorRotate) -> None:
+    """Let others vote two blocks later: what takes effect before may depend on it."""
+    members = eras.latest(context.state).validators.members
+    after = ValidatorSet(membership.seated(members, call))
+    eras.begin(context.state, context.height + membership.EFFECT, after)
 
 
 def _vote(context: Context, call: Vote, evidence: tuple[int, ...]) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from contracts import dispatch, eras
+from contracts import dispatch
 from contracts.beginning import start
 from contracts.errors import UnknownVersion
 from contracts.genesis import Genesis
@@ -208,22 +208,21 @@ class Record:
         """Return who votes at a height that may be below the newest change."""
         if height > newest.above:
             return newest
-        era = eras.at(self.state, height)
-        return Voters(max(era.from_height - 1, 0), era.validators)
+        if known := self.changes(height):
+            return Voters(known[-1].header.height, known[-1].validators)
+        return Voters(0, self.genesis.validator_set)
 
     def _keep_changes(self, voters: Voters, changes: Sequence[Change]) -> None:
-        state = Overlay(self.state)
-        rows: dict[bytes, bytes | None] = {}
-        for number, change in enumerate(changes, self.tip.changes):
-            rows[_CHANGE + number.to_bytes(4)] = encode(change)
-            eras.begin(state, change.header.height + 1, change.validators)
-        kept = {
-            "above": voters.above,
-            "validators": voters.validators,
-            "changes": self.tip.changes + len(changes),
-        }
-        self._write(rows | _of_state(state), **kept)
-        self.state.written(state.changes)
+        first = self.tip.changes
+        self._write(
+            {
+                _CHANGE + number.to_bytes(4): encode(change)
+                for number, change in enumerate(changes, first)
+            },
+            above=voters.above,
+            validators=voters.validators,
+            changes=first + len(changes),
+        )
 
     def _require_whole(self, told: Told, own: Head | None, everyone: Head | None) -> None:
         """Raise `Incomplete` where a part ends before its head, and does so openly."""

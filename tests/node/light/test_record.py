@@ -10,17 +10,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts import agenda, parameters, registry
-from contracts.calls import ClaimAccept, parse_call
+from contracts import agenda, eras, parameters, registry
+from contracts.calls import (
+    ClaimAccept,
+    Propose,
+    RemoveMember,
+    ReplaceValidator,
+    Vote,
+    parse_call,
+)
 from contracts.dispatch import LIVES
 from contracts.errors import UnknownVersion
 from contracts.execute import DirectSignatures
 from contracts.life import Life
+from contracts.parameters import Parameters
 from contracts.state import Overlay, Reader
 from ledger.encoding import decode, encode
 from ledger.entry import APPLIED, Outcome
 from ledger.errors import BadProof, LedgerError, Malformed, Mismatch, NoQuorum
 from ledger.store import Store, open_store
+from ledger.transaction import created_id
 from ledger.validators import EVERYONE, MEMBER_ID_BYTES
 from node import budget, clock, releases
 from node.budget import Budgets
@@ -43,6 +52,7 @@ from node.light.record import Incomplete, OtherMember, Record
 from node.problems import Problem
 from node.releases import Releases
 from tests import chainmaker, chains, second
+from tests.chainmaker import member_of
 from tests.ledger.examples import spoiled as spoiled_bytes
 
 SIGNATURES = DirectSignatures()
@@ -181,6 +191,10 @@ def test_every_members_things_stand_as_in_the_whole_chain(source: Source, tmp_pa
             assert record.tip.everyone == whole.heads.get(EVERYONE)
             assert parameters.load(record.state) == whole.parameters
             assert agenda.next_height(record.state) == agenda.next_height(whole.state)
+            era = eras.latest(whole.state)
+            for number in range(era.number + 1):
+                assert eras.era(record.state, number) == eras.era(whole.state, number)
+            assert eras.latest(record.state) == era
             assert not record.store.scan(b"?", 9)
             for life in LIVES[:-1]:
                 expected = things(life, whole.state, member)
@@ -192,6 +206,44 @@ def test_every_members_things_stand_as_in_the_whole_chain(source: Source, tmp_pa
     assert seen
     for _, store in records.values():
         store.close()
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_vote_finds_the_validators_that_there_were_at_its_height(
+    tmp_path: Path,
+    at_once: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """A member that is to be removed runs a validator by then, so that nothing comes of it."""
+    made = chainmaker.Chain(
+        chainmaker.found(others=chainmaker.NEWCOMERS, parameters=Parameters(notice_blocks=2))
+    )
+    own, other = map(member_of, ("operator-b", "insurer-b"))
+    until = made.state.header.time + 86_400
+    proposed = made.transaction("federation", Propose(RemoveMember(own), until, 8))
+    made.block(proposed)
+    vote = Vote(created_id(proposed.id, 0), agrees=True)
+    made.block(*(made.transaction(label, vote) for label in made.labels[:3]))
+    made.agree(ReplaceValidator(other, own))
+    for _ in range(2):
+        made.block(built_round=1)
+    made.block(made.transaction("operator-b", made.replacing("insurer-b", "operator-b")))
+    assert made.state.header.height == 7  # the change is of 8, and who votes of 9
+    made.agree(ReplaceValidator(own, other))
+    for _ in range(2):
+        made.block(built_round=1)
+    made.block(made.transaction("insurer-b", made.replacing("operator-b", "insurer-b")))
+    for _ in range(2):
+        made.block(built_round=1)
+    assert all(not outcome.code for each in made.blocks for outcome in each.outcomes)
+    source, record = Source(tmp_path, made), Record(made.genesis.genesis, own, Shelf())
+    for height in range(1, len(made.blocks) + 1):
+        source.grow(height)
+        if not at_once or height == len(made.blocks):
+            source.follow(record)
+    state = source.chain.state.state
+    assert registry.members(record.state) == registry.members(state)
+    assert signing_keys(record.state, own) == signing_keys(state, own)
+    source.close()
 
 
 LIES = 4  # the chain in which things live
