@@ -21,9 +21,10 @@ from contracts.state import Reader
 from ledger.hashing import HASH_BYTES
 from ledger.plain import plain
 from ledger.validators import EVERYONE, MEMBER_ID_BYTES
-from node.audit.chronicle import MAX_LISTED, Chronicle
+from node.audit.chronicle import Chronicle
 from node.audit.pairs import pairs
 from node.audit.replay import Replay, Show, replayed
+from node.audit.report import MAX_LISTED
 from node.audit.words import organisation_of
 
 _IN_DISPUTE: Final = ("DISPUTED", "UPHELD", "RECOVERY_ASKED", "UNDER_REVIEW")

@@ -29,10 +29,9 @@ from ledger.block import Header
 from ledger.entry import APPLIED, Entry
 from ledger.plain import plain
 from ledger.transaction import created_id
-from node.audit.report import call_name, refusal_name
+from node.audit.report import MAX_LISTED, call_name, refusal_name
 from node.audit.words import deed_of
 
-MAX_LISTED: Final = 100  # of what looks odd, that is told one by one
 MAX_EVENTS: Final = 10_000
 _GAP_S: Final = 3_600  # without a block; where nobody does anything there is none
 

@@ -30,14 +30,15 @@ Show = Callable[[Progress], None]
 
 
 class Writer:
-    """An export that grows; use it as a context, and `finish` it, or its beginning is kept."""
+    """An export that grows; use it as a context, and `finish` it, or what was read is kept."""
 
     def __init__(self, path: Path, genesis: SignedGenesis) -> None:
         self._path, self._partial = path, path.with_name(path.name + ".partial")
         self.chain_id = genesis.chain_id
         self._tip: Header | None = None
         self._proposals: set[bytes] = set()  # SHA-256 of those in the file
-        is_copy = not self._partial.exists() and path.exists()
+        self._is_new = not self._partial.exists()
+        is_copy = self._is_new and path.exists()
         if is_copy:
             shutil.copyfile(path, self._partial)  # extend what is there
         self._file: BinaryIO = self._partial.open("ab+")
@@ -48,12 +49,16 @@ class Writer:
             if is_copy:
                 self._partial.unlink()
             raise
+        self._begun = self.size
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        is_idle = not self._file.closed and self.size == self._begun
         self._file.close()
+        if is_idle and self._is_new:
+            self._partial.unlink()
 
     @property
     def height(self) -> int:

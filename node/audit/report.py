@@ -13,6 +13,8 @@ from ledger.block import Header
 from ledger.entry import APPLIED, Outcome
 from ledger.validators import EVERYONE
 
+MAX_LISTED: Final = 100  # of what looks odd, that is told one by one; all is counted
+
 _CALL_NAMES: Final[dict[int, str]] = {type_.KIND: type_.__name__ for type_ in get_args(Call)}
 
 _U8: Final = 0xCC  # begins a number above 127
@@ -61,7 +63,8 @@ class Report:
     accused: Counter[bytes] = field(default_factory=Counter)  # member -> offences recorded
     versions: dict[int, int] = field(default_factory=dict)  # of the rules -> first block under it
     agenda: Agenda | None = None  # of the rules, after the last block
-    late: list[int] = field(default_factory=list)  # heights built in a round above 0
+    late: int = 0  # blocks built in a round above 0
+    first_late: list[int] = field(default_factory=list)  # the lowest heights of them
 
     def add(self, executed: Executed) -> None:
         """Count a block."""
@@ -71,7 +74,9 @@ class Report:
         self.transactions += len(executed.body.transactions)
         self.entries += len(executed.entries)
         if header.built_round:
-            self.late.append(header.height)
+            self.late += 1
+            if len(self.first_late) < MAX_LISTED:
+                self.first_late.append(header.height)
         self._of(header.proposer).proposed += 1
         self.accused.update(accusation.member for accusation in executed.accusations)
         for entry, concerned in zip(executed.entries, executed.concerned, strict=True):
@@ -109,7 +114,7 @@ class Report:
                 for version, height in self.versions.items()
             ],
             "exceptions": {
-                "late_blocks": self.late,
+                "late_blocks": {"count": self.late, "first": self.first_late},
                 "accused": {member.hex(): count for member, count in sorted(self.accused.items())},
             },
             "members": [

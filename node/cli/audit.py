@@ -212,5 +212,5 @@ def _human(report: Report) -> str:
             for member, count in sorted(report.accused.items())
         ]
     if report.late:
-        lines += ["", f"blocks built in a later round than 0: {len(report.late):,}"]
+        lines += ["", f"blocks built in a later round than 0: {report.late:,}"]
     return "\n".join(lines)

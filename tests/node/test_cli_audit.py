@@ -86,6 +86,7 @@ def test_a_stopped_node_is_exported(genesis: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     done = run("export", "--data", tmp_path, "-o", output)
     assert done.exit_code == Exit.LOCKED, done.output  # it is not stopped yet
+    assert not [*tmp_path.glob("out*")]  # and nothing was read that would be kept
     segments.sync()
     segments.close()
     done = run("export", "--data", tmp_path, "-o", output, "--json")

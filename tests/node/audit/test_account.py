@@ -19,10 +19,11 @@ from ledger.errors import BadSignature, Malformed
 from ledger.keys import P256SigningKey, Signer, SigningKey
 from ledger.transaction import created_id, parse
 from node.audit.account import account
-from node.audit.chronicle import MAX_LISTED, Chronicle, Longest
+from node.audit.chronicle import Chronicle, Longest
 from node.audit.errors import FalseFact
 from node.audit.pairs import pairs
 from node.audit.printed import LANGUAGES, page
+from node.audit.report import MAX_LISTED
 from node.audit.state import Memory
 from node.audit.statement import FORMAT, MAX_NAME, Made, Statement, read, write
 from tests.chainmaker import (

@@ -37,7 +37,7 @@ def test_a_true_chain_is_accepted_and_counted(tmp_path: Path) -> None:
     assert report.header == CHAIN.state.header
     assert report.entries == len(entries)
     assert sum(report.refusals.values()) == sum(entry.outcome.code != 0 for entry in entries)
-    assert report.late == [4, 6]
+    assert report.to_json()["exceptions"]["late_blocks"] == {"count": 2, "first": [4, 6]}
     assert report.transactions == 19
     assert sum(member.transactions for member in report.members.values()) == 19
     labels = {activity.label: activity for activity in report.members.values()}
