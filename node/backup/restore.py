@@ -129,10 +129,8 @@ def restore(
                 files.sync_tree(building)
                 for name in names:
                     made = (building if is_home else building / DATA_FOLDER) / name
-                    if (target / name).exists():
-                        raise InTheWay(target, name)
                     if made.exists():
-                        made.rename(target / name)
+                        _place(made, target / name)
                         placed.append(name)
                         files.sync_folder(target)
             except Exception:
@@ -233,6 +231,12 @@ def _require_empty(target: Path, names: Sequence[str]) -> None:
     ours = {UNFINISHED, *names[:-1]} if UNFINISHED in there else set()
     for name in sorted(there - ours - ({LOCK} if names is _DATA else set())):
         raise InTheWay(target, name)
+
+
+def _place(made: Path, place: Path) -> None:
+    if place.exists():
+        raise InTheWay(place.parent, place.name)
+    made.rename(place)
 
 
 def _clear(target: Path, names: Sequence[str]) -> None:
