@@ -177,6 +177,7 @@ class Checkup:
                 for voter, version in zip(state.next_validators.members, rules.ready, strict=True)
                 if rules.scheduled is not None and version < rules.scheduled.version
             ),
+            damage=self._chain.damage,
         )
 
     def _seen(self, peer: Peer, answer: Answer | None) -> Seen:

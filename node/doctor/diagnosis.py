@@ -29,8 +29,11 @@ def diagnose(facts: Facts) -> Diagnosis:
 
 
 def check_node_key(case: Situation) -> Iterator[Finding]:
-    """Look whether the key that this node shows to its peers is registered."""
-    if case.facts.node_key_of is None:
+    """Look whether the key that this node shows to its peers is registered.
+
+    A node that is linked shows one that is: its own chain is only not that far yet.
+    """
+    if case.facts.node_key_of is None and not any(node.is_linked for node in case.facts.nodes):
         yield _finding(
             case,
             "node-key",
@@ -210,6 +213,21 @@ def check_disks(case: Situation) -> Iterator[Finding]:
             )
 
 
+def check_blocks(case: Situation) -> Iterator[Finding]:
+    """Look whether what this node read of its blocks was whole."""
+    if case.facts.damage:
+        yield _finding(
+            case,
+            "damage",
+            "A block on the disk of this node is damaged.",
+            [case.here],
+            [case.facts.damage.partition("; ")[0]],
+            "stop it, and run: depoli db heal --config FOLDER --from http://PEER:7680 "
+            "--token-file TOKEN; until then it gives that block to nobody",
+            gravity=Gravity.WARNS,
+        )
+
+
 def check_versions(case: Situation) -> Iterator[Finding]:
     """Look whether all run the same software."""
     found: dict[bytes, list[Seen]] = {}
@@ -376,6 +394,7 @@ CHECKS: Final[tuple[Callable[[Situation], Iterator[Finding]], ...]] = (
     check_silences,
     check_clocks,
     check_disks,
+    check_blocks,
     check_versions,
     check_upgrade,
     check_cuts,

@@ -82,6 +82,7 @@ class Facts:
     passed_over: tuple[tuple[int, int], ...] = ()  # who has no turn, and at which height it has one
     outlook: Outlook | None = None  # the rules to come, where any are scheduled
     unready: tuple[str, ...] = ()  # who has not signalled that its node knows them
+    damage: str = ""  # of a block on the disk of this node
 
 
 @dataclass(frozen=True, slots=True)

@@ -375,6 +375,11 @@ def test_a_node_key_that_nobody_registered_is_said_so() -> None:
     assert "no-validator" not in causes(found)
 
 
+def test_a_node_that_is_linked_shows_a_key_that_its_own_chain_does_not_know_yet() -> None:
+    facts = replace(change(network(), 0, index=None, signs_as=None), node_key_of=None)
+    assert "node-key" not in causes(diagnose(facts))
+
+
 def test_a_validator_that_signs_with_another_key_is_named_with_whose_it_is() -> None:
     finding = only(diagnose(change(network(), 2, signs_as=None)))
     assert (finding.cause, finding.whose) == ("consensus-key", ("insurer-a",))
@@ -448,6 +453,18 @@ def test_a_disk_with_little_room_is_named_and_one_without_any_is_grave() -> None
     )
     stopped = change(unlink(network(), 1, 2), 3, free_bytes=0)
     assert named(diagnose(stopped), "disk").gravity is Gravity.STOPS
+
+
+def test_a_damaged_block_of_our_own_is_named_with_what_mends_it() -> None:
+    damage = "blocks-000000000001.seg: damaged at byte 9 (block 3): no whole record is there"
+    finding = only(diagnose(replace(network(), damage=f"{damage}; stop the node")))
+    assert (finding.cause, finding.whose, finding.gravity) == (
+        "damage",
+        ("federation",),
+        Gravity.WARNS,
+    )
+    assert finding.evidence == (damage,)
+    assert "depoli db heal" in finding.remedy
 
 
 def test_who_runs_another_version_than_most_is_named() -> None:
