@@ -368,5 +368,6 @@ class Catchup:
                 "no peer keeps the next block",
                 height=following,
                 kept_from=min(kept),
-                hint='set sync.mode = "snapshot", or take the data of a node that keeps all',
+                hint='stop the node, set sync.mode = "snapshot", move data/segments and data/state '
+                "away (never data/journal), and start it; or link a node that keeps all",
             )

@@ -283,8 +283,8 @@ def write_config(settings: Mapping[str, object], peers: Mapping[str, Address]) -
 def portable(path: Path) -> str:
     """Return the text of a configuration for another machine: every key, and nothing else.
 
-    Where the files of this machine are, and whatever stands in comments, is left out. Raises as
-    `load_config` does.
+    Where the files of this machine are, but for the seeds, and whatever stands in comments, is left
+    out. Raises as `load_config` does.
     """
     if path.is_dir():
         path = path / FILE_NAME

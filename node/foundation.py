@@ -27,7 +27,8 @@ class NoFoundation(NodeError):
             f"whole blocks begin with {first}, and no snapshot on disk that verifies is of a block"
             f" from {first - 1} to {last}",
             hint=f"copy one of another node to {snapshots.FOLDER}/ in the data, restore a backup,"
-            ' or begin anew with sync.mode = "snapshot"',
+            ' or move segments/ and state/ (never journal/) away and begin anew with sync.mode ='
+            ' "snapshot"',
         )
 
 

@@ -68,7 +68,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     block: Sha256  # its hash
     made: Count  # unix seconds
     software: str
-    config: str  # the text of config.toml, without places of this machine
+    config: str  # the text of config.toml, as `portable` gives it
     segments: tuple[Segment, ...]  # in the order of heights, none missing
     others: tuple[Stored, ...]
     snapshot: Count = 0  # the height of the one that is here, 0: none is needed
