@@ -147,7 +147,10 @@ class Events:
                 try:
                     found = await self._in_reader(self._read, member, after)
                 except NotKept as error:
-                    gone = await self._in_reader(self._feed.pruned, member)
+                    try:
+                        gone = await self._in_reader(self._feed.pruned, member)
+                    except NotKept:
+                        continue  # more was pruned meanwhile
                     assert gone > after, "what is not here is below what is"
                     after = gone
                     yield _event(_gone(error, gone).body, id_=gone, event="pruned")

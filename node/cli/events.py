@@ -1,6 +1,7 @@
 """`depoli events`: what concerns our member on the chain, entry by entry, as it comes."""
 
 import json
+from functools import partial
 from typing import Any
 
 import click
@@ -45,7 +46,8 @@ def events(
     of = person.home.member if member is None else person.members.id_of(member)
     whose = EVERYONE if everyone else of.hex()
     if follows:
-        for each in follow(person.node(), whose, after, note):
+        gone = partial(note, f"no node answers at {person.home.node}; connecting again")
+        for each in follow(person.node(), whose, after, gone):
             _show(context, person, each)
         return
 
@@ -64,7 +66,7 @@ def events(
 def _show(context: click.Context, person: Person, what: EntryView | PrunedView) -> None:
     """Print one entry as it comes."""
     if isinstance(what, PrunedView):
-        note(f"{what.title}: {what.detail}")
+        note(f"up to {what.after} this node keeps no more of them: ask one that keeps all")
     elif is_json(context):
         click.echo(json.dumps(_described(person, what), ensure_ascii=False))
     else:
@@ -78,4 +80,5 @@ def _described(person: Person, entry: EntryView) -> dict[str, Any]:
 
 def _line(person: Person, entry: EntryView) -> str:
     said = tell_entry(entry, person.home.member, person.members.label_of)
-    return f"{entry.count:>6}  {moment(entry.time)}  {said}"
+    line = f"{entry.count:>6}  {moment(entry.time)}  {said}"
+    return "".join(each if each.isprintable() else "�" for each in line)  # a node's words

@@ -26,9 +26,7 @@ class EntryView(EventView, frozen=True, kw_only=True):
 class PrunedView(msgspec.Struct, frozen=True):
     """What the node says where it does not keep the entries up to a count any more."""
 
-    title: str
     after: int
-    detail: str = ""
 
 
 class _Page(msgspec.Struct, frozen=True):
@@ -49,9 +47,9 @@ async def entries(node: NodeClient, member: str, after: int) -> AsyncIterator[En
 
 
 def follow(
-    node: NodeClient, member: str, after: int, say: Callable[[str], None]
+    node: NodeClient, member: str, after: int, gone: Callable[[], None]
 ) -> Iterator[EntryView | PrunedView]:
-    """Yield the same and go on with what comes, for ever; `say` hears when the node is gone.
+    """Yield the same and go on with what comes, for ever; `gone` hears when the node is.
 
     Raises `Unreachable` where it was not there to begin with, and what it refuses.
     """
@@ -59,16 +57,18 @@ def follow(
     while True:
         try:
             for each in _stream(node, member, after):
-                if isinstance(each, EntryView | PrunedView):
-                    if isinstance(each, EntryView) and each.count <= after:
-                        continue  # of a node that tells twice
-                    after = each.count if isinstance(each, EntryView) else each.after
-                    yield each
                 pause, was_there = FIRST_PAUSE_S, True
-        except Unreachable as error:
+                if each is None:
+                    continue
+                count = each.count if isinstance(each, EntryView) else each.after
+                if count > after:  # or it is of a node that tells twice
+                    after = count
+                    yield each
+        except Unreachable:
             if not was_there:
                 raise
-            say(f"{error}; connecting again")
+            if pause == 2 * FIRST_PAUSE_S:  # it did not only restart in a moment
+                gone()
         time.sleep(pause)  # before the next attempt, each longer than the last; Ctrl-C ends it
         pause = min(2 * pause, LAST_PAUSE_S)
 
