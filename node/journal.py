@@ -25,7 +25,8 @@ import msgspec
 from ledger.encoding import U63_MAX, Struct, decode, encode
 from ledger.errors import LedgerError, StoreDamaged
 from node import origin as origins
-from node.kept import KeptFile, sync_directory, write_all
+from node.files import sync_folder
+from node.kept import KeptFile, write_all
 from node.origin import Origin
 
 MAGIC: Final = b"depoli journal 2"
@@ -85,7 +86,7 @@ class Journal:
         """Return a new journal; `identity` is chain id ‖ consensus key."""
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for above in (directory.parent, directory.parent.parent):
-            sync_directory(above)  # that of the data may be new too
+            sync_folder(above)  # that of the data may be new too
         journal = cls(directory, identity)
         journal._number = max(journal._numbers(), default=0)
         journal._begin_file([Record(fence, Kind.FENCE, b"")])
@@ -225,7 +226,7 @@ class Journal:
             write_all(descriptor, content)
             os.fsync(descriptor)
             scratch.rename(path)
-            sync_directory(self._directory)
+            sync_folder(self._directory)
             for number in older:
                 self._path(number).unlink()
         self._size, self._begun = len(content), self._height

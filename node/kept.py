@@ -12,6 +12,8 @@ from typing import Final
 
 import google_crc32c
 
+from node.files import sync_folder
+
 MAGIC: Final = b"depoli kept 1"
 FILE_NAME: Final = "kept.proposals"
 MAX_ITEM_BYTES: Final = 4 << 20  # more than any message; what claims more is damage
@@ -44,7 +46,7 @@ class KeptFile:
         finally:
             os.close(descriptor)
         scratch.replace(self._path)
-        sync_directory(self._path.parent)
+        sync_folder(self._path.parent)
 
     def read(self) -> list[bytes]:
         """Return all whole items, each once; a torn one was never promised."""
@@ -82,7 +84,7 @@ class KeptFile:
                 os.ftruncate(descriptor, 0)
                 write_all(descriptor, self._head)
             os.fsync(descriptor)
-            sync_directory(self._path.parent)  # its name too survives a power cut
+            sync_folder(self._path.parent)  # its name too survives a power cut
         except BaseException:
             os.close(descriptor)
             raise
@@ -94,15 +96,6 @@ def write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _framed(item: bytes) -> bytes:

@@ -665,7 +665,7 @@ def test_one_sync_a_batch_and_one_more_where_something_outlives_its_height(tmp_p
 def test_a_new_folder_survives_a_power_cut_by_its_name(tmp_path: Path) -> None:
     synced: list[Path] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(journals, "sync_directory", synced.append)
+        patch.setattr(journals, "sync_folder", synced.append)
         Journal.create(tmp_path / "data" / "journal", IDENTITY).close()
     assert {tmp_path, tmp_path / "data", tmp_path / "data" / "journal"} <= set(synced)
 

@@ -52,7 +52,7 @@ def test_what_is_not_synced_is_noticed(tmp_path: Path, monkeypatch: pytest.Monke
         pass
 
     for where, case, effect in (
-        ("node.journal.sync_directory", Journaling(), "write"),
+        ("node.journal.sync_folder", Journaling(), "write"),
         ("ledger.segments._sync_directory", Committing("sqlite", 0), "write"),
         ("node.files.sync_folder", Replacing(), "rename"),
         ("node.snapshots.sync_folder", Picturing(), "unlink"),
