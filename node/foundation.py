@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from contracts.genesis import Genesis
 from ledger.block import CommittedBlock, bare, is_bare
@@ -19,6 +20,11 @@ from node.index import entries_in
 from node.snapshots import Snapshot
 
 
+_ANEW: Final = (  # in data that is there sync.mode changes nothing
+    'move segments/ and state/ (never journal/) away and begin anew with sync.mode = "snapshot"'
+)
+
+
 class NoFoundation(NodeError):
     """The blocks up to a height were pruned, and no snapshot says what they led to."""
 
@@ -27,8 +33,7 @@ class NoFoundation(NodeError):
             f"whole blocks begin with {first}, and no snapshot on disk that verifies is of a block"
             f" from {first - 1} to {last}",
             hint=f"copy one of another node to {snapshots.FOLDER}/ in the data, restore a backup,"
-            ' or move segments/ and state/ (never journal/) away and begin anew with sync.mode ='
-            ' "snapshot"',
+            f" or {_ANEW}",
         )
 
 
@@ -53,7 +58,7 @@ class Unproven(VerificationFailed):
         super().__init__(
             f"nothing proves what became of the calls in block {height}:"
             " the hashes of the log up to the snapshot were lost",
-            hint='restore a backup, or begin anew with sync.mode = "snapshot"',
+            hint=f"restore a backup, or {_ANEW}",
         )
 
 
