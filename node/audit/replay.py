@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
-from consensus.evidence import judge
+from consensus.evidence import ValidatorsAt, judge
 from contracts import registry, versions
 from contracts.beginning import start
 from contracts.errors import (
@@ -28,7 +28,7 @@ from contracts.genesis import SignedGenesis
 from contracts.state import Reader
 from contracts.versions import Agenda
 from ledger import merkle
-from ledger.block import Body, CommittedBlock, Header, evidence_root
+from ledger.block import Accusation, Body, CommittedBlock, Header, evidence_root
 from ledger.certificate import (
     KIND_COMMIT,
     CommitCertificate,
@@ -254,7 +254,13 @@ class Replay:
             )
 
     def _execute(self, header: Header, body: Body, known: Mapping[bytes, Transaction]) -> Executed:
-        before = self._ahead.verified
+        before, pieces = self._ahead.verified, 0
+
+        def judge_next(data: bytes, chain_id: bytes, validators_at: ValidatorsAt) -> Accusation:
+            nonlocal pieces
+            pieces += 1
+            return judge(data, chain_id, validators_at)
+
         try:
             return execute(
                 self._chain,
@@ -263,7 +269,7 @@ class Replay:
                 proposer=header.proposer,
                 built_round=header.built_round,
                 signatures=self._ahead,
-                judge=judge,
+                judge=judge_next,
                 known=known,
             )
         except UnknownVersion as error:
@@ -273,8 +279,9 @@ class Replay:
             raise mismatch(error, header.height) from None
         except (NotEvidence, AlreadyAccused) as error:
             raise FalseFact(
-                "evidence", "what convicts of what is not recorded", error, height=header.height
-            ) from None
+                "evidence", "what convicts of what is not recorded", error, height=header.height,
+                place=f"piece {pieces - 1}",
+            ) from None  # fmt: skip
         except (Inadmissible, Malformed) as error:
             field = error.code if isinstance(error, Inadmissible) else "encoding"
             # The signature is what is judged last, so those verified count the good ones.

@@ -9,7 +9,7 @@ import pytest
 from contracts.calls import PrescriptionCommit
 from contracts.parameters import Parameters
 from ledger import merkle
-from ledger.block import Block, Body, Header
+from ledger.block import Block, Body, Header, evidence_root
 from ledger.certificate import CommitCertificate, Seal
 from ledger.encoding import encode
 from ledger.entry import Outcome
@@ -125,6 +125,16 @@ def test_the_transaction_that_is_one_too_many_is_named(tmp_path: Path) -> None:
     path.write_bytes(export_of(chain.genesis, [chain.blocks[0], forged]))
     with pytest.raises(FalseFact, match="block 2, transaction 2: over-limit"):
         verify_export(path, chain.genesis, workers=1)
+
+
+def test_the_piece_of_evidence_that_convicts_nobody_again_is_named(tmp_path: Path) -> None:
+    last = CHAIN.blocks[-1]
+    pieces = (CHAIN.double_vote(2), CHAIN.double_vote(1), CHAIN.double_vote(1))
+    body = msgspec.structs.replace(last.block.body, evidence=pieces)
+    header = msgspec.structs.replace(last.block.header, evidence_root=evidence_root(pieces))
+    forged = msgspec.structs.replace(last, block=Block(header, body))
+    with pytest.raises(FalseFact, match=r"block 8, piece 2: evidence: .* is recorded already"):
+        verify(tmp_path / "e", export_of(CHAIN.genesis, [*CHAIN.blocks[:-1], forged]))
 
 
 def test_a_shorter_chain_is_true_unless_a_later_block_is_asked_for(tmp_path: Path) -> None:
