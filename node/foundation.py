@@ -19,7 +19,6 @@ from node.errors import NodeError, VerificationFailed
 from node.index import entries_in
 from node.snapshots import Snapshot
 
-
 _ANEW: Final = (  # in data that is there sync.mode changes nothing
     'move segments/ and state/ (never journal/) away and begin anew with sync.mode = "snapshot"'
 )
