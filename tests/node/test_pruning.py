@@ -13,10 +13,10 @@ from click.testing import CliRunner, Result
 
 from contracts.execute import DirectSignatures
 from contracts.genesis_json import signed_json
-from ledger.block import CommittedBlock, is_bare
+from ledger.block import CommittedBlock, bare, is_bare
 from ledger.encoding import decode, encode
 from ledger.entry import Outcome
-from ledger.errors import NotKept, StoreDamaged, StoreLocked
+from ledger.errors import Mismatch, NotKept, StoreDamaged, StoreLocked
 from ledger.segments import Segments, first_heights, segment_path, write_file
 from ledger.store import open_store
 from ledger.transaction import parse
@@ -26,9 +26,10 @@ from node.chain import SEGMENTS, Chain
 from node.cli.main import main
 from node.config import write_config
 from node.errors import Exit, NotFound, Usage
-from node.foundation import NoFoundation, Unproven
+from node.foundation import Below, NoFoundation, Unproven
 from node.pruning import NotApplied, NotCovered, Pruning
 from node.rebuild import FalseSource, Rebuild
+from tests.chainmaker import Chain as Story
 from tests.chainmaker import member_of
 from tests.node.test_rebuild import (
     ENGINES,
@@ -299,6 +300,17 @@ def test_where_one_snapshot_is_damaged_another_serves(data: Path) -> None:
     with rebuild(data) as found:
         verdict = found.verify()
     assert (verdict.is_sound, verdict.snapshot) == (True, LAST)
+
+
+def test_another_block_that_a_quorum_signed_is_not_that_of_the_snapshot(data: Path) -> None:
+    fork = Story()
+    for _ in range(SNAPSHOT):
+        fork.block()
+    found = snapshots.Snapshot.open(snapshots.folder_of(data, SNAPSHOT), GENESIS)
+    below = Below(found, GENESIS, None)
+    below.verify(SNAPSHOT, encode(bare(RECORDS[SNAPSHOT - 1])), is_ours=True)
+    with pytest.raises(Mismatch, match="block of the snapshot"):
+        below.verify(SNAPSHOT, encode(bare(encode(fork.blocks[-1]))), is_ours=True)
 
 
 @pytest.mark.parametrize("height", [2, BEFORE - 1, BEFORE, LAST])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.errors import StoreDamaged
 from ledger.segments import first_heights, write_file
 from node import scrub as scrubbing
 from node.chain import Chain
@@ -199,3 +200,24 @@ def test_an_open_file_alone_is_nothing_to_read(tmp_path: Path) -> None:
 def test_the_disk_is_among_the_figures(machine: Machine) -> None:
     assert machine.figure("depoli_disk_free_bytes") == 5000
     assert machine.figure("depoli_disk_least_bytes") == 200
+
+
+def test_what_was_pruned_while_it_was_read_is_no_damage(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = machine.data / "segments"
+    following = first_heights(directory)[1]
+    path = files(machine.data)[0]
+    path.write_bytes(path.read_bytes()[:-1])
+    read = machine.scrub._damage
+
+    async def read_then_replaced(file: scrubbing._Sealed) -> StoreDamaged | None:
+        found = await read(file)
+        assert found is not None
+        write_file(directory, 1, machine.chain.header.chain_id, RECORDS[: following - 1])
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(machine.scrub, "_damage", read_then_replaced)
+        machine.look()
+    assert (machine.chain.damage, machine.told.getvalue()) == ("", "")
