@@ -65,6 +65,9 @@ def middleware(log: Log) -> Middleware:
                 raise
             title = error.reason or "refused"
             return Problem(error.status, _slug(title), title).response()
+        except ConnectionResetError:  # who asked hung up: nobody is answered
+            log.debug("who asked hung up", path=request.path)
+            return Problem(499, "hung-up", "who asked hung up").response()
         except Exception as error:  # noqa: BLE001 - a client must not see it, an operator must
             log.error(  # noqa: TRY400 - not the logging module
                 "request failed", path=request.path, error=repr(error)

@@ -926,6 +926,20 @@ def test_a_fault_of_the_node_shows_nothing_of_its_insides(tmp_path: Path) -> Non
     run(fail())
 
 
+def test_who_hangs_up_before_the_answer_is_no_error_of_the_node(tmp_path: Path) -> None:
+    async def fail() -> None:
+        async with served(tmp_path, runs=False) as door:
+
+            def gone() -> list[str]:
+                raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+
+            door.node.running.replica.not_ready = gone  # type: ignore[method-assign]
+            await door.get("/v1/status")
+            assert not door.node.said("request failed")
+
+    run(fail())
+
+
 def test_a_client_that_goes_away_while_it_waits_leaves_nothing(tmp_path: Path) -> None:
     async def leave() -> None:
         async with served(tmp_path, runs=False) as door:
