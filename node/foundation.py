@@ -31,8 +31,8 @@ class NoFoundation(NodeError):
         super().__init__(
             f"whole blocks begin with {first}, and no snapshot on disk that verifies is of a block"
             f" from {first - 1} to {last}",
-            hint=f"copy one of another node to {snapshots.FOLDER}/ in the data, restore a backup,"
-            f" or {_ANEW}",
+            hint="where the state is whole make one with: depoli snapshot create; else copy one of"
+            f" another node to {snapshots.FOLDER}/ in the data, restore a backup, or {_ANEW}",
         )
 
 
