@@ -1,8 +1,9 @@
 """How long a running node keeps what is in its blocks: as long as the members voted.
 
 Bodies older than `retention_blocks` go, a whole file at a time, wherever a snapshot on this disk
-stands for them. A thousand are kept at least: from them peers that were away catch up. Nothing else
-needs a body: evidence is judged by who voted, and that stands in the state.
+stands for them. A thousand are kept at least: from them peers that were away catch up; and so are
+those above the older snapshot that is kept: who fetches that one needs them. Nothing else needs a
+body: evidence is judged by who voted, and that stands in the state.
 """
 
 from collections.abc import Callable
@@ -53,7 +54,8 @@ class Retention:
             if snapshot is None:
                 self._log.warning("nothing pruned", reason="no snapshot on disk verifies")
                 return
-            before = segments.file_of(min(oldest, snapshot.height + 1))
+            begun = min(heights(self._data), default=snapshot.height)  # with which others begin
+            before = segments.file_of(min(oldest, snapshot.height + 1, begun + 1))
             if before <= segments.first_whole:
                 return
             sync_tree(state_folder(self._data))  # it could not be made again from the blocks
