@@ -77,6 +77,12 @@ def test_any_two_headers_are_proved_in_their_order(first: int, second: int) -> N
         turned.verify(CHAIN, BEGINNING)
 
 
+def test_a_header_does_not_follow_itself() -> None:
+    again = msgspec.structs.replace(TRUE, first=TRUE.second, proof=())
+    with pytest.raises(Mismatch, match="height of the second: expected above 13, found 13"):
+        again.verify(CHAIN, BEGINNING)
+
+
 def test_who_trusts_a_later_header_needs_the_changes_since_only() -> None:
     known = Voters(CHANGES[0].header.height, SECOND)
     since = msgspec.structs.replace(TRUE, changes=CHANGES[1:])

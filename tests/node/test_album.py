@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from contracts.calls import PrescriptionCommit
 from contracts.execute import DirectSignatures
 from contracts.parameters import Parameters
+from ledger.store import View
 from node import album as album_
 from node import snapshots
 from node.album import Album
@@ -90,6 +91,28 @@ def test_one_is_made_at_each_multiple_and_the_newest_two_are_kept(camera: Camera
     assert camera.album.failure == ""
     for height in (6, 9):
         Snapshot.open(snapshots.folder_of(camera.data, height), camera.genesis).verify()
+
+
+def test_what_the_store_held_for_one_is_let_go(camera: Camera) -> None:
+    """Whether it was made or not: else nothing that the store replaces is ever freed."""
+    views: list[View] = []
+    take = camera.chain.view
+
+    def view() -> View:
+        views.append(take())
+        return views[-1]
+
+    camera.chain.view = view  # type: ignore[method-assign]
+    camera.grow(EVERY)
+    camera.wait()
+    camera.chain._store.write({b"s" + b"one key more": b""})
+    camera.grow(2 * EVERY)
+    camera.wait()
+    assert camera.album.failure
+    assert len(views) == 2
+    for each in views:
+        with pytest.raises(RuntimeError, match="closed"):
+            each.get(b"tip")
 
 
 def test_where_the_members_want_none_there_is_none(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from contracts.calls import JoinValidators, LeaveValidators
 from contracts.execute import DirectSignatures
 from contracts.parameters import Parameters
 from ledger import snapshot as format_
+from ledger.block import BareBlock, bare
 from ledger.decided import Decided
 from ledger.encoding import decode, encode
 from ledger.entry import Outcome
@@ -23,6 +24,7 @@ from ledger.store import Store, open_store
 from node import snapshots
 from node.applied import difference, tip_in
 from node.chain import Chain
+from node.foundation import Below
 from node.installing import HasBlocks, settle
 from node.snapshots import BadSnapshot, NoBlockYet, Snapshot
 from tests.chainmaker import NEWCOMERS, SHOPS, found, member_of, story, upheaval
@@ -289,6 +291,24 @@ def test_all_that_was_restored_is_what_the_blocks_lead_to(tmp_path: Path, whole:
         for prefix in (b"s", b"h", b"v", b"tip"):
             assert new.scan(prefix, 1 << 20) == old.scan(prefix, 1 << 20)
         assert difference(new, old) is not None
+
+
+def test_each_block_below_one_is_of_who_voted_then(whole: Path) -> None:
+    """Also where it announces others: it is voted on by those before."""
+    below = Below(Snapshot.open(whole, GENESIS), GENESIS, None)
+    for height, committed in enumerate(STORY.blocks, 1):
+        for record in (encode(committed), encode(bare(encode(committed)))):
+            below.verify(height, record, is_ours=True)
+            with pytest.raises(Mismatch, match="height"):
+                below.verify(height + 1, record, is_ours=True)
+
+
+def test_the_block_of_one_is_not_another_that_a_quorum_signed(whole: Path) -> None:
+    below = Below(Snapshot.open(whole, GENESIS), GENESIS, None)
+    header = msgspec.structs.replace(STORY.blocks[-1].block.header, state_digest=bytes(32))
+    forked = BareBlock(header, STORY.certify(header.height, header.hash))
+    with pytest.raises(Mismatch, match="block of the snapshot"):
+        below.verify(header.height, encode(forked), is_ours=True)
 
 
 # --- what is false --------------------------------------------------------------------------------

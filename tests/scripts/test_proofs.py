@@ -190,6 +190,20 @@ def test_both_refuse_a_proof_with_any_digit_changed(
         assert not is_true_again(tmp_path / "proof", genesis, near)
 
 
+@pytest.mark.parametrize("kind", ["consistency", "shop"])
+def test_both_refuse_a_proof_from_a_block_to_itself(
+    chain: Chain, genesis: Path, tmp_path: Path, kind: str
+) -> None:
+    proof = json.loads(text_of(chain, kind, 5, 9))
+    first, second = ("first", "second") if kind == "consistency" else ("start", "end")
+    height = proof[second]["header"]["height"]
+    changes = [each for each in proof["changes"] if each["header"]["height"] < height]
+    same = proof | {first: proof[second], "changes": changes}
+    same |= {"proof": []} if kind == "consistency" else {"entries": []}
+    assert not is_true(json.dumps(same))
+    assert not is_true_again(tmp_path / "proof", genesis, json.dumps(same))
+
+
 @pytest.mark.parametrize(
     "change",
     ["one withheld", "one twice", "another member", "turned", "no changes", "another start"],
