@@ -199,6 +199,47 @@ def test_of_too_many_members_no_more_are_asked(
     run(test())
 
 
+def test_what_comes_in_parts_ends_where_it_was_asked_to(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.releases.MOST_READ", 1)
+
+    async def test() -> None:
+        ear = place.ears[0]
+        await place.tell_newest(ear)
+        assert len(ear.asked(PullHistory)) == 1
+        await place.answer(ear, place.source.told(place.record))
+        (part,) = ear.asked(PullHistory)
+        assert 0 < part.until < place.source.chain.height
+        await place.answer(ear, place.source.told(place.record, part.until))
+        assert place.record.height == part.until
+        assert not place.passed_over()
+
+    run(test())
+
+
+def test_none_but_validators_are_believed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "now_ms", lambda: 0)  # what is sent is in time
+
+    async def test() -> None:
+        member, strangers = member_of("shop-b"), [bytes((n,)) * 32 for n in range(4)]
+        asking = asyncio.create_task(place.follower.vouched(member, 30))
+        await asyncio.sleep(0)
+        said = place.source.reply(place.record, PullMember(member))
+        assert isinstance(said, MemberRecord)
+        sent = parse(place.source.made.transaction(OPTICIAN, ClaimAccept(bytes(32), None)).raw)
+        place.outbox._waiting[sent.id] = sent
+        for key in strangers:
+            place.follower._take_member(key, MemberRecord(member, ()))
+            place.outbox.doubted(key, [Refusal(sent.id, b"no")])
+        for ear in place.ears:
+            await place.answer(ear, said)
+        assert await asking == said
+        assert place.outbox.refused(sent.id) is None
+
+    run(test())
+
+
 def test_whatever_a_peer_sends_it_pays_for(place: Place) -> None:
     async def test() -> None:
         ear = place.ears[0]

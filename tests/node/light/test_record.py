@@ -1,9 +1,11 @@
 """The record of a light node leads to what the whole chain led to, and takes no lie."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -43,12 +45,14 @@ from node.light.messages import (
     PullHeader,
     PullHistory,
     PullProofs,
+    Seen,
     Told,
     parse_pull,
     parse_reply,
 )
 from node.light.partial import Partial
 from node.light.record import Incomplete, OtherMember, Record
+from node.link import Link, Peer
 from node.problems import Problem
 from node.releases import Releases
 from tests import chainmaker, chains, second
@@ -247,13 +251,14 @@ def test_a_vote_finds_the_validators_that_there_were_at_its_height(
 
 
 LIES = 4  # the chain in which things live
+VOTES = 2  # that in which everyone is concerned
 OPTICIAN = "shop-a"
 
 
 @pytest.fixture
-def lied_to(tmp_path: Path) -> Iterator[tuple[Source, Record]]:
+def lied_to(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Source, Record]]:
     """A record of a shop at a third of a chain, and the whole chain."""
-    source = Source(tmp_path, MADE[LIES])
+    source = Source(tmp_path, MADE[getattr(request, "param", LIES)])
     record, store = opened(source.made, chainmaker.member_of(OPTICIAN), tmp_path / "light")
     source.grow(len(source.made.blocks) // 3)
     source.follow(record)
@@ -281,6 +286,7 @@ def spoiled(told: Told) -> Iterator[tuple[str, Told]]:
                     yield lie, replace(told, **{name: tuple(changed)})
 
 
+@pytest.mark.parametrize("lied_to", [LIES, VOTES], indirect=True)
 def test_no_entry_is_withheld_altered_moved_or_added(lied_to: tuple[Source, Record]) -> None:
     source, record = lied_to
     told, before = source.told(record), record.tip
@@ -320,6 +326,72 @@ def test_a_header_of_another_chain_or_without_a_quorum_is_refused(
         with pytest.raises(error):
             record.take(replace(told, seen=false))
     assert record.tip == before
+
+
+def test_two_headers_of_one_height_are_a_split_view(lied_to: tuple[Source, Record]) -> None:
+    source, record = lied_to
+    source.follow(record)
+    tip, heads = record.tip, source.chain.state.heads
+    assert tip.certificate is not None
+    other = msgspec.structs.replace(tip.header, time=tip.header.time + 1)
+    proofs = heads.prove(record.member), heads.prove(EVERYONE)
+    assert record.advance(Seen(tip.header, tip.certificate, *proofs, ()))
+    with pytest.raises(Mismatch, match="block of this height"):
+        record.advance(Seen(other, source.made.certify(other.height, other.hash), *proofs, ()))
+
+
+def test_a_header_below_a_change_that_is_known_is_of_those_who_voted_then(tmp_path: Path) -> None:
+    source = Source(tmp_path, chainmaker.upheaval())
+    source.grow(len(source.made.blocks))
+    record = Record(source.made.genesis.genesis, member_of(OPTICIAN), Shelf())
+    seen = source.newest(record).seen
+    assert seen is not None
+    assert not record.advance(seen)  # the changes alone are kept
+    changes = record.changes(seen.header.height)
+    heights = (each.header.height for each in changes)
+    for until in sorted({*heights, *(height + 1 for height in heights), 1}):
+        told = source.told(record, until)
+        record.take(told)
+        assert record.height == until
+    assert len(changes) > 3
+    assert record.height > changes[-2].header.height
+    source.close()
+
+
+def test_what_was_voted_is_in_force_from_its_very_height(tmp_path: Path) -> None:
+    source = Source(tmp_path, MADE[VOTES])
+    record = Record(source.made.genesis.genesis, member_of(OPTICIAN), Shelf())
+    seen = set()
+    for height in range(1, len(source.made.blocks) + 1):
+        source.grow(height)
+        source.follow(record)
+        whole = source.chain.state
+        assert parameters.load(record.state) == whole.parameters
+        assert registry.members(record.state) == registry.members(whole.state)
+        seen.add(whole.parameters)
+    assert len(seen) > 1
+    source.close()
+
+
+def test_who_asks_pays_for_the_answer(
+    lied_to: tuple[Source, Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, record = lied_to
+    monkeypatch.setattr(Releases, "reply", lambda *_: (NewestHeader(None), 5.0))
+    sent: list[bytes] = []
+    link = SimpleNamespace(peer=Peer("", bytes(32), None), send_reply=sent.append)
+    asyncio.run(source.releases._reply(cast("Link", link), record.member, PullHeader(0, 0)))
+    assert len(sent) == 1
+    assert source.releases._budgets.of(bytes(32)).left < budget.PEER_BURST_S - 4
+
+
+def test_whose_key_has_ended_is_told_nothing(lied_to: tuple[Source, Record]) -> None:
+    source, _ = lied_to  # whose owner of every key is nobody
+    stranger = cast("Link", SimpleNamespace(peer=Peer("", bytes(32), None)))
+    source.releases.answer(stranger, encode(PullHeader(0, 0)))
+    assert not source.releases._under_way
+    with pytest.raises(Malformed):
+        source.releases.answer(stranger, b"nothing that is asked")
 
 
 def test_receipts_are_kept_and_verify(lied_to: tuple[Source, Record]) -> None:
