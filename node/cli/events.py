@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from node.cli.output import emit, is_json, json_option, moment, note
+from node.cli.output import emit, is_json, json_option, moment, note, visible
 from node.cli.person import Person, at_home, run
 from node.client.events import EVERYONE, EntryView, PrunedView, entries, follow
 from node.client.words import tell_entry
@@ -80,5 +80,4 @@ def _described(person: Person, entry: EntryView) -> dict[str, Any]:
 
 def _line(person: Person, entry: EntryView) -> str:
     said = tell_entry(entry, person.home.member, person.members.label_of)
-    line = f"{entry.count:>6}  {moment(entry.time)}  {said}"
-    return "".join(each if each.isprintable() else "�" for each in line)  # a node's words
+    return visible(f"{entry.count:>6}  {moment(entry.time)}  {said}")  # a node's words

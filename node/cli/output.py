@@ -114,14 +114,19 @@ def moment(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def visible(text: str) -> str:
+    """Return what somebody else wrote, so that it does nothing to a terminal or to a table."""
+    return "".join(each if each.isprintable() else "�" for each in text)
+
+
 def _cell(value: object) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return ", ".join(value)
-    return value.hex() if isinstance(value, bytes) else str(value)
+        return visible(", ".join(value))
+    return value.hex() if isinstance(value, bytes) else visible(str(value))
 
 
 def _plain(value: object) -> object:

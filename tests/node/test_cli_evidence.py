@@ -129,6 +129,18 @@ def test_a_node_that_sends_no_list_is_told_of(genesis: Path) -> None:
             assert "the node did not send its chain" in done.stderr
 
 
+def test_what_a_hostile_node_lists_does_nothing_to_a_terminal(genesis: Path) -> None:
+    says = "\x1b[2J\x1b]0;owned\x07\nnobody was convicted \u202e"
+    deed = {"id": "00" * 32, "kind": "", "member": "", "organisation": "", "height": 1}
+    page = {"evidence": [deed | {"says": says, "recorded": None}], "cursor": None}
+    (done,) = [run("evidence", "list", "--node", url, "--genesis", genesis) for url in serve(page)]
+    assert done.exit_code == Exit.OK, done.output
+    assert "nobody was convicted" in done.stdout
+    headings, row = done.stdout.splitlines()
+    assert headings.isprintable()
+    assert row.isprintable()
+
+
 # --- forks ----------------------------------------------------------------------------------------
 
 
