@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -114,9 +115,19 @@ def read_secret(path: Path, *, limit: int, hint: str, credential: bool = False) 
     return content
 
 
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Say of a full disk or a limit which file did not fit: writing to an open one does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def make_folder(path: Path) -> None:
-    """Make a folder that only its owner enters; one that exists is left as it is."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make a folder, and those that it is in, for their owner alone; what exists is left."""
+    for each in (*reversed(path.parents), path):  # `parents=True` would let others into those
+        each.mkdir(mode=0o700, exist_ok=True)
 
 
 def create(path: Path, content: bytes, *, secret: bool = False) -> None:
@@ -126,7 +137,7 @@ def create(path: Path, content: bytes, *, secret: bool = False) -> None:
         descriptor = os.open(path, flags, 0o600 if secret else 0o644)
     except FileExistsError:
         raise AlreadyThere(path) from None
-    with os.fdopen(descriptor, "wb") as file:
+    with naming(path), os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(descriptor)

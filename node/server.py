@@ -222,7 +222,8 @@ def _join(
     if config.sync is not Sync.SNAPSHOT:
         return
     if chain.height > 0:
-        log.info("sync.mode changes nothing: the node has data", height=chain.height)
+        if chain.segments.first_height == 1:  # it did not begin with one
+            log.info("sync.mode changes nothing: the node has data", height=chain.height)
         Part.give_up_all(config.data)
         return
     exchange.catchup.is_held = True

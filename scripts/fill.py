@@ -28,6 +28,7 @@ from node.testnet import LocalNetwork
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # scripts are not installed
 
 from scripts.trade import CLAIMS, Trade
+from scripts.trade import SHOPS as WAVE_SHOPS
 
 Show: TypeAlias = Callable[[int, int, float], None]  # claims made, of how many, in seconds
 
@@ -44,7 +45,11 @@ def main() -> int:
     parser.add_argument("--give", action="store_true", help="have all nodes begin with it")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
-    network = network_in(options.out, options.shops)
+    there = (options.out / testnet.FILE_NAME).exists()
+    shops = len(testnet.load(options.out).shops) if there else options.shops
+    if shops < WAVE_SHOPS:  # one would do in a block twice what it does once
+        parser.error(f"{WAVE_SHOPS} shops are needed, and the network has {shops}: see --shops")
+    network = network_in(options.out, shops)
     told = fill(network, options.claims, show=bar if sys.stderr.isatty() else lambda *_: None)
     if options.give:
         give(network)

@@ -190,10 +190,12 @@ def write(path: Path, content: Iterator[bytes], counted: Callable[[int], None]) 
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             for piece in content:
-                write_all(descriptor, piece)
+                with files.naming(path):
+                    write_all(descriptor, piece)
                 digest.update(piece)
                 counted(len(piece))
-            os.fsync(descriptor)
+            with files.naming(path):
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
     except Exception:

@@ -51,6 +51,7 @@ _SYSTEM_HINTS: Final = {
     errno.EACCES: "run it as the user that may, or give that user the right",
     errno.EROFS: "mount that file system for writing",
     errno.ENOSPC: "free some space; what was written so far is whole",
+    errno.EFBIG: "allow longer files: ulimit -f, or LimitFSIZE of the service",
     errno.EMFILE: "allow more open files: ulimit -n",
 }
 _RECORD_CODES: Final = {  # errors of the record by name: importing them here would be slow

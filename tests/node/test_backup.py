@@ -335,8 +335,9 @@ def test_a_disk_that_is_full_leaves_the_backup_that_was_there(tmp_path: Path, fo
             raise answer
         return real(descriptor, data)
 
-    with patch("os.write", write), pytest.raises(OSError, match="No space left"):
+    with patch("os.write", write), pytest.raises(OSError, match="No space left") as full:
         create(home, folder)
+    assert Path(full.value.filename).parent == folder / "segments"
     assert verify(folder, None, tmp_path).manifest.height == LAST // 2
     assert not list(folder.rglob("*.new"))
     assert create(home, folder).manifest.height == LAST

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from node import files
+from tests.ledger.examples import disk_full_at
 
 
 def test_a_new_file_is_not_written_over_an_old_one(tmp_path: Path) -> None:
@@ -31,6 +32,28 @@ def test_replacing_leaves_nothing_beside_the_file(tmp_path: Path) -> None:
     assert path.read_bytes() == b"2"
     assert path.stat().st_mode & 0o777 == 0o600
     assert os.listdir(tmp_path) == ["a"]  # noqa: PTH208
+
+
+def test_of_a_file_that_does_not_fit_the_name_is_told(tmp_path: Path) -> None:
+    with disk_full_at(1 << 10), pytest.raises(OSError, match="large") as error:
+        files.create(tmp_path / "a", bytes(1 << 11))
+    assert error.value.filename == str(tmp_path / "a")
+
+
+def test_no_other_user_enters_a_folder_on_the_way_to_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir(mode=0o755)
+    (tmp_path / "old").chmod(0o755)
+    files.make_folder(tmp_path / "old" / "a" / "b" / "c")
+    files.make_folder(tmp_path / "old" / "a" / "b" / "c")
+    modes = [(tmp_path / "old" / name).stat().st_mode & 0o777 for name in ("a", "a/b", "a/b/c", ".")]
+    assert modes == [0o700, 0o700, 0o700, 0o755]
+
+
+def test_a_folder_is_not_made_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    for path in (tmp_path / "a", tmp_path / "a" / "b"):
+        with pytest.raises(OSError, match="exists|Not a directory"):
+            files.make_folder(path)
 
 
 def test_a_failed_replacement_leaves_the_old_file(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_an_observer_joins_and_follows(full: Cluster) -> None:
             mine = snapshots.folder_of(late.data, NEWEST)
             theirs = snapshots.folder_of(full[A].data, NEWEST)
             assert {each.name for each in mine.iterdir()} == {e.name for e in theirs.iterdir()}
-            assert told(late, "sync.mode changes nothing: the node has data")
+            assert not told(late, "sync.mode changes nothing: the node has data")
             await late.stop()
             with Rebuild(late.data, full.genesis.genesis, DirectSignatures()) as stopped:
                 verdict = stopped.verify()
@@ -190,6 +190,20 @@ def test_an_observer_joins_and_follows(full: Cluster) -> None:
             assert verdict.snapshot == NEWEST
 
     run(join())
+
+
+def test_a_node_that_has_all_blocks_says_that_it_begins_with_no_snapshot(
+    full: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(full[A], "sync", Sync.SNAPSHOT)
+
+    async def begin() -> None:
+        full[A].start()
+        await full[A].stop()
+
+    run(begin())
+    (line,) = told(full[A], "sync.mode changes nothing: the node has data")
+    assert line["height"] == BLOCKS
 
 
 def test_what_is_here_is_not_fetched_again(full: Cluster) -> None:

@@ -49,6 +49,18 @@ def test_what_was_interrupted_is_gone_on_with(
     assert (told["height"], told["log_root"]) == (whole["height"], whole["log_root"])
 
 
+def test_fewer_shops_than_a_wave_has_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+    command = [sys.executable, "scripts/fill.py", "--claims", "100", "--out", str(tmp_path / "n")]
+    for few in ([*command, "--shops", "2"], command):
+        done = subprocess.run(few, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "10 shops are needed, and the network has 2: see --shops" in done.stderr
+        if few is not command:
+            assert list(tmp_path.iterdir()) == []
+            testnet.create(tmp_path / "n")  # of two shops
+    assert not (tmp_path / "n" / FOLDER).exists()
+
+
 def test_an_auditor_finds_it_true(network: testnet.LocalNetwork, tmp_path: Path) -> None:
     chain = open_chain(network, network.directory / FOLDER)
     path, genesis = tmp_path / "export", load_genesis(network.genesis)
