@@ -4,6 +4,7 @@ An era begins at the height from which a set votes; the last one may begin two b
 are numbered from 0, that of the genesis, so that one is found by bisection.
 """
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Annotated, Final
 
@@ -64,6 +65,13 @@ def at(state: Reader, height: int) -> Era:
         else:
             high = middle
     return era(state, low)
+
+
+def among(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[Era]:
+    """Yield the eras in a part of a state, which nobody vouches for yet; raise `Malformed`."""
+    for key, value in pairs:
+        if key.startswith(_ERA):
+            yield decode(value, Era)
 
 
 def validators_at(state: Reader, height: int) -> ValidatorSet:

@@ -8,16 +8,16 @@ import contextlib
 import re
 import shutil
 import stat
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from contracts import eras
 from contracts.genesis import Genesis
 from ledger import segments
-from ledger.block import Header
 from ledger.decided import Decided
 from ledger.digest import Pair, StateDigest
 from ledger.encoding import decode, encode
@@ -239,17 +239,19 @@ class Snapshot:
 
         Raises `BadSnapshot`, OSError.
         """
-        assembly, done = Assembly(self.manifest), 0
+        assembly, changes, done = Assembly(self.manifest), _Changes(self.decided), 0
         for number in range(len(self.manifest.chunks)):
             path = chunk_of(self.folder, number)
             file = _read(path, MAX_FILE_BYTES)
             with _naming(path):
                 pairs = assembly.take(file)
+                changes.take(pairs)
             done += len(file)
             show(Progress(self.height, done, self.size))
             yield pairs
         with _naming(self.folder / MANIFEST):
             assembly.finish()
+        changes.verify(self.folder / DECIDED)
 
     def verify(self, show: Show = lambda _: None) -> None:
         """Raise `BadSnapshot` naming the first file that is false, OSError."""
@@ -274,8 +276,6 @@ def restore(folder: Path, genesis: Genesis, store: Store, show: Show = lambda _:
     changes = decided.changes
     if header.next_validators_hash != header.validators_hash:
         changes = (*changes, Change(header, decided.certificate, validators))
-    if [(each.header.height, each.validators) for each in changes] != _announced(state, header):
-        raise BadSnapshot(folder / DECIDED, "it lacks a change of validators that the state holds")
     tip = Tip(
         header,
         decided.certificate,
@@ -289,15 +289,45 @@ def restore(folder: Path, genesis: Genesis, store: Store, show: Show = lambda _:
     return snapshot
 
 
-def _announced(state: StoredState, header: Header) -> list[tuple[int, ValidatorSet]]:
-    """Return where other validators were announced up to this block, and which."""
-    last = eras.latest(state).number
-    known = [eras.era(state, number) for number in range(last + 1)]
-    return [
-        (era.from_height - 1, era.validators)
-        for before, era in pairwise(known)
-        if era.from_height <= header.height + 1 and era.validators != before.validators
-    ]
+class _Changes:
+    """The changes of validators in `decided`, and beside them the eras of the state as they come.
+
+    Nothing is said before the state is known to be true: until then what is wrong may be that.
+    """
+
+    def __init__(self, decided: Decided) -> None:
+        self._height = decided.header.height
+        self._told = deque((each.header.height, each.validators) for each in decided.changes)
+        self._before: ValidatorSet | None = None
+        self._fault = ""
+
+    def take(self, pairs: Pairs) -> None:
+        """Look at the next pairs. Raises `Malformed`."""
+        for era in eras.among(pairs):
+            is_change = self._before not in (None, era.validators)
+            self._before = era.validators
+            if is_change and era.from_height <= self._height and not self._fault:
+                self._compare(era.from_height - 1, era.validators)
+
+    def _compare(self, height: int, validators: ValidatorSet) -> None:
+        if self._told and self._told[0] == (height, validators):
+            self._told.popleft()
+        elif self._told and self._told[0][0] <= height:
+            self._fault = self._too_many()
+        else:
+            self._fault = (
+                f"it lacks the change of validators in block {height}, as the state has it"
+            )
+
+    def _too_many(self) -> str:
+        return f"it has a change of validators in block {self._told[0][0]} that the state has not"
+
+    def verify(self, path: Path) -> None:
+        """Raise `BadSnapshot` unless the changes were those of the state, which is whole now."""
+        if not self._fault and self._told:
+            self._fault = self._too_many()
+        if self._fault:
+            raise BadSnapshot(path, self._fault)
 
 
 def install(

@@ -27,6 +27,7 @@ import sys
 import time
 import zlib
 from collections import deque, namedtuple
+from itertools import pairwise
 
 import msgpack
 from ecdsa import NIST256p
@@ -2163,6 +2164,9 @@ manifest = struct(
 )  # fmt: skip
 
 
+era = struct("era", number=u(0xFFFFFFFF), from_height=u(U63), validators=validator_set)
+
+
 def read_part(folder, name, most):
     """Return what a file of a snapshot holds."""
     with open(f"{folder}/{name}", "rb") as file:
@@ -2224,6 +2228,16 @@ def check_snapshot(options):
     names = {"manifest", "decided", *(f"{n:06}.chunk" for n in range(len(found.chunks)))}
     need("files", sorted(names), sorted(entry.name for entry in os.scandir(folder)))
     need("state_digest", head.state_digest, state_digest(pairs_of(folder, found)))
+    values = [one.value for one in pairs_of(folder, found) if one.key[:1] == b"v"]  # true by now
+    eras = [decode(value, era, "era") for value in values]
+    changes = [
+        (after.from_height - 1, after.validators)
+        for before, after in pairwise(eras)
+        if after.from_height <= head.height and after.validators != before.validators
+    ]
+    told = [(one.header.height, one.validators) for one in vouched.changes]
+    need("blocks of the changes of validators", [n for n, _ in changes], [n for n, _ in told])
+    need("changes of validators are those of the state", True, changes == told)  # noqa: FBT003
     return {"chain_id": founding.chain_id, **result, "pairs": found.pairs,
             "state_digest": head.state_digest}  # fmt: skip
 

@@ -27,3 +27,11 @@ def test_an_era_is_found_by_any_of_its_heights(begins: list[int]) -> None:
         assert found.from_height == (begins[number - 1] if number else 0)
         assert eras.validators_at(state, height) == SETS[number % 4]
     assert eras.latest(state).number == len(begins)
+
+
+def test_the_eras_among_other_pairs_are_found_in_their_order() -> None:
+    state = Overlay(Nothing())
+    eras.start(state, SETS[0])
+    eras.begin(state, 5, SETS[1])
+    pairs = [(b"e", bytes(8)), *state.scan(b"n", 9), *state.scan(b"v", 9), (b"w", b"")]
+    assert list(eras.among(pairs)) == [eras.Era(0, 0, SETS[0]), eras.Era(1, 5, SETS[1])]

@@ -1,9 +1,11 @@
 """Snapshots on disk: the same whoever makes them, whole or not there, true or named as false."""
 
+import argparse
 import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -11,6 +13,7 @@ import pytest
 
 from contracts.calls import JoinValidators, LeaveValidators
 from contracts.execute import DirectSignatures
+from contracts.genesis_json import signed_json
 from contracts.parameters import Parameters
 from ledger import snapshot as format_
 from ledger.block import BareBlock, bare
@@ -27,6 +30,7 @@ from node.chain import Chain
 from node.foundation import Below
 from node.installing import HasBlocks, settle
 from node.snapshots import BadSnapshot, NoBlockYet, Snapshot
+from scripts import recheck
 from tests.chainmaker import NEWCOMERS, SHOPS, found, member_of, story, upheaval
 from tests.chainmaker import Chain as Story
 
@@ -430,7 +434,9 @@ def test_a_false_manifest_is_found_out_by_the_last_chunk_at_the_latest(
         assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_no_change_of_validators_is_kept_back(tmp_path: Path) -> None:
+def test_no_change_of_validators_is_kept_back_or_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where those who vote now once voted before, so that each signature verifies."""
     story_ = Story(found(others=(*SHOPS, *NEWCOMERS), parameters=Parameters(notice_blocks=2)))
     new = "operator-b"
@@ -451,11 +457,30 @@ def test_no_change_of_validators_is_kept_back(tmp_path: Path) -> None:
     true = decode(path.read_bytes(), Decided)
     assert len(true.changes) == 2
     assert true.changes[-1].validators == genesis.validator_set
-    path.write_bytes(encode(msgspec.structs.replace(true, changes=())))
-    Snapshot.open(folder, genesis).verify()  # all that it says is true
-    with pytest.raises(BadSnapshot, match="lacks a change of validators") as refused:
-        snapshots.install(tmp_path / "new", folder, genesis)
-    assert refused.value.path == path
+    Snapshot.open(folder, genesis).verify()
+    (tmp_path / "genesis.json").write_text(signed_json(story_.genesis))
+    options = argparse.Namespace(file=folder, genesis=tmp_path / "genesis.json")
+    monkeypatch.setattr(recheck, "MEBIBYTE", format_.CHUNK_BYTES)
+    second_opinion: Callable[[argparse.Namespace], object] = recheck.check_snapshot
+    second_opinion(options)
+    first, second = true.changes
+    block = story_.blocks[second.header.height]  # the next one, which changed nothing
+    extra = Change(block.block.header, block.certificate, second.validators)
+    begun = story_.blocks[0]
+    early = Change(begun.block.header, begun.certificate, genesis.validator_set)
+    for changes, words in (
+        ((), f"it lacks the change of validators in block {first.header.height},"),
+        ((*true.changes, extra), f"a change of validators in block {extra.header.height} that"),
+        ((early, *true.changes), "it has a change of validators in block 1 that the state has not"),
+    ):
+        path.write_bytes(encode(msgspec.structs.replace(true, changes=changes)))
+        bad = Snapshot.open(folder, genesis)  # all that it says is true
+        for taken_by in (bad.verify, partial(snapshots.install, tmp_path / "new", folder, genesis)):
+            with pytest.raises(BadSnapshot, match=words) as refused:
+                taken_by()
+            assert refused.value.path == path
+        with pytest.raises(recheck.FalseFact, match="changes of validators"):
+            second_opinion(options)
 
 
 def test_the_certificate_of_another_block_does_not_vouch(copied: Path) -> None:
