@@ -11,8 +11,10 @@ from typing import Final, TypeVar
 
 from ledger import segments
 from node import files
-from node.errors import NodeError
+from node.errors import Locked, NodeError
 
+UNFINISHED: Final = "restore.unfinished"  # where a backup is being restored, until it is whole
+LAST_RESTORED: Final = "segments"  # with it all is there
 BUILDING: Final = "joined.new"
 JOINED: Final = "joined"
 _REPLACED: Final = ".old"
@@ -28,6 +30,16 @@ class HasBlocks(NodeError):
         super().__init__(
             f"a snapshot is to be installed, but {path} holds blocks",
             hint=f"nothing was changed; to keep the blocks remove the folder {JOINED} of the data",
+        )
+
+
+class HalfRestored(Locked):
+    """A backup was being restored here, and only some of it is in its place."""
+
+    def __init__(self, data: Path) -> None:
+        super().__init__(
+            f"{data} holds a backup that was not restored to the end",
+            hint=f"run again: depoli backup restore BACKUP --data {data}",
         )
 
 
@@ -55,8 +67,10 @@ def prepare(data: Path, fill: Callable[[Path], T]) -> T:
 def settle(data: Path) -> None:
     """Put in its place what `prepare` made, if it is not there yet; nobody else may use `data`.
 
-    Raises `HasBlocks`.
+    Raises `HasBlocks`, and `HalfRestored` before anything is changed.
     """
+    if (data / UNFINISHED).is_dir() and not (data / LAST_RESTORED).is_dir():
+        raise HalfRestored(data)
     joined = data / JOINED
     if not joined.is_dir():
         return

@@ -38,6 +38,7 @@ from node.initialise import (
     TOKENS_FILE,
     give_token,
 )
+from node.installing import LAST_RESTORED, UNFINISHED
 from node.kept import FILE_NAME as KEPT
 from node.process import OPERATOR_TOKEN
 from node.rebuild import Rebuild, Rebuilt
@@ -45,10 +46,9 @@ from node.signatures import VerifiedSignatures
 from node.snapshots import FOLDER as SNAPSHOTS
 from node.snapshots import BadSnapshot
 
-UNFINISHED: Final = "restore.unfinished"  # in the folder that is made: nothing beside it is ours
 # In this order: with the last it is there.
 _HOME: Final = (OPERATOR_TOKEN, TOKENS_FILE, GENESIS_FILE, DATA_FOLDER, FILE_NAME)
-_DATA: Final = (JOURNAL_FOLDER, SNAPSHOTS, STATE, SEGMENTS)
+_DATA: Final = (JOURNAL_FOLDER, SNAPSHOTS, STATE, LAST_RESTORED)
 _ROLES: Final = {
     Mode.OBSERVER: (Role.TLS,),
     Mode.VALIDATOR: (Role.TLS, Role.CONSENSUS, Role.CHECKPOINT),

@@ -33,11 +33,12 @@ from node.backup.errors import (
     NotOurs,
     OtherBlocks,
 )
-from node.backup.restore import UNFINISHED, restore, verify
+from node.backup.restore import restore, verify
 from node.chain import Chain
 from node.cli.main import main
 from node.config import write_config
 from node.errors import Exit
+from node.installing import UNFINISHED, HalfRestored
 from node.journal import Journal, Kind, Record
 from node.kept import KeptFile
 from tests.chainmaker import Chain as Story
@@ -494,6 +495,33 @@ def test_what_an_interrupted_restoration_left_is_removed(
     with pytest.raises(InTheWay):
         restore(backup, target, None, is_home=is_home)
     chain = Chain.open(data, GENESIS, SIGNATURES)
+    assert chain.height == LAST
+    chain.close()
+
+
+def test_a_node_says_that_its_data_was_not_restored_to_the_end(
+    backup: Path, tmp_path: Path
+) -> None:
+    """Killed before the last rename, it is ended by the same command, whatever was tried before."""
+    target = tmp_path / "data"
+    real = Path.rename
+
+    def rename(path: Path, place: Path) -> Path:
+        if place.name == "segments":
+            raise KeyboardInterrupt  # nothing is taken back
+        return real(path, place)
+
+    cleared = patch("node.backup.restore.shutil.rmtree")
+    with patch.object(Path, "rename", rename), cleared, pytest.raises(KeyboardInterrupt):
+        restore(backup, target, None, is_home=False)
+    assert (target / "state").is_dir()
+    before = sorted(target.rglob("*"))
+    with pytest.raises(HalfRestored) as refused:
+        Chain.open(target, GENESIS, SIGNATURES)
+    assert refused.value.hint == f"run again: depoli backup restore BACKUP --data {target}"
+    assert sorted(target.rglob("*")) == before
+    restore(backup, target, None, is_home=False)
+    chain = Chain.open(target, GENESIS, SIGNATURES)
     assert chain.height == LAST
     chain.close()
 
