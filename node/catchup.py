@@ -30,6 +30,10 @@ MAX_AVOIDED_S: Final = 300.0
 REPORT_S: Final = 10.0
 BEHIND: Final = 3  # blocks: fewer are mostly under way, and no news
 PACE_S: Final = 30.0  # over which progress is measured
+NOBODY_KEEPS_IT: Final = (  # what to do then
+    'stop the node, set sync.mode = "snapshot", move data/segments and data/state away (never '
+    "data/journal), and start it; or link a node that keeps all"
+)
 
 
 @dataclass(frozen=True)
@@ -299,6 +303,14 @@ class Catchup:
         claimed = sorted(self._claims.get(each.node_key, 0) for each in validators.members)
         return max(self._height(), claimed[-1 - faulty(len(validators))])
 
+    @property
+    def kept_from(self) -> int:
+        """From where on peers keep blocks, where none that is further keeps the next; else 0."""
+        following = self._height() + 1
+        ahead = [key for key, last in self._claims.items() if last >= following]
+        kept = min((self._of(key).kept_from for key in ahead), default=0)
+        return kept if following <= self.target and kept > following else 0
+
     def progress(self) -> Progress | None:
         """Return how far this node has come, None where it is not behind."""
         if self._run is None:
@@ -358,16 +370,11 @@ class Catchup:
 
     def _report_pruned(self, following: int, now: float) -> None:
         """Say what to do where every peer that is further has pruned the next block."""
-        ahead = [key for key, last in self._claims.items() if last >= following]
-        kept = [self._of(key).kept_from for key in ahead]
-        if following > self.target or min(kept, default=0) <= following:
-            return
-        if now - self._told_pruned >= REPORT_S:
+        if (kept_from := self.kept_from) and now - self._told_pruned >= REPORT_S:
             self._told_pruned = now
             self._log.error(
                 "no peer keeps the next block",
                 height=following,
-                kept_from=min(kept),
-                hint='stop the node, set sync.mode = "snapshot", move data/segments and data/state '
-                "away (never data/journal), and start it; or link a node that keeps all",
+                kept_from=kept_from,
+                hint=NOBODY_KEEPS_IT,
             )

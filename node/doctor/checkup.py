@@ -177,6 +177,7 @@ class Checkup:
                 for voter, version in zip(state.next_validators.members, rules.ready, strict=True)
                 if rules.scheduled is not None and version < rules.scheduled.version
             ),
+            kept_from=self._replica.exchange.catchup.kept_from,
             damage=self._chain.damage,
         )
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from consensus.core import MAX_DOUBLINGS
+from node.catchup import NOBODY_KEEPS_IT
 from node.doctor.findings import Diagnosis, Finding, Gravity, Row, Verdict, by_gravity
 from node.doctor.phrases import names, printable, sentence_of, size, span
 from node.doctor.situation import CLOCKS, STARTING_MS, Facts, Seen, Situation
@@ -317,13 +318,20 @@ def check_heights(case: Situation) -> Iterator[Finding]:
     for node, said in case.heard:
         behind = case.top - said.status.height
         if behind > 1:
+            told = [f"it decides height {said.status.height}, the network {case.top}"]
+            remedy = "wait: it fetches them from its peers, and votes when it has them"
+            if node is case.here and (kept_from := case.facts.kept_from):
+                told.append(
+                    f"no peer keeps block {case.height}: they keep blocks from {kept_from} on"
+                )
+                remedy = NOBODY_KEEPS_IT
             yield _finding(
                 case,
                 "behind",
                 f"{node.label} is {behind} blocks behind.",
                 [node],
-                [f"it decides height {said.status.height}, the network {case.top}"],
-                "wait: it fetches them from its peers, and votes when it has them",
+                told,
+                remedy,
                 gravity=Gravity.WARNS,
             )
 

@@ -82,6 +82,7 @@ class Facts:
     passed_over: tuple[tuple[int, int], ...] = ()  # who has no turn, and at which height it has one
     outlook: Outlook | None = None  # the rules to come, where any are scheduled
     unready: tuple[str, ...] = ()  # who has not signalled that its node knows them
+    kept_from: int = 0  # from where on peers keep blocks, where none keeps the next one
     damage: str = ""  # of a block on the disk of this node
 
 
@@ -166,7 +167,8 @@ class Situation:
         since = f"{span(self.since_block_ms)} ago"
         since = f"since block {last}, {since}" if last else f"since the chain began, {since}"
         if self.behind > 1:
-            return f"This node is {self.behind} blocks behind the others, and fetches them."
+            goes_on = "no peer keeps the next one" if facts.kept_from else "fetches them"
+            return f"This node is {self.behind} blocks behind the others, and {goes_on}."
         if self.verdict is Verdict.IDLE:
             return f"Nothing waits at any node: that is why there is no block {since}."
         if self.verdict is Verdict.MOVING:

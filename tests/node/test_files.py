@@ -45,14 +45,16 @@ def test_no_other_user_enters_a_folder_on_the_way_to_a_new_one(tmp_path: Path) -
     (tmp_path / "old").chmod(0o755)
     files.make_folder(tmp_path / "old" / "a" / "b" / "c")
     files.make_folder(tmp_path / "old" / "a" / "b" / "c")
-    modes = [(tmp_path / "old" / name).stat().st_mode & 0o777 for name in ("a", "a/b", "a/b/c", ".")]
+    modes = [
+        (tmp_path / "old" / name).stat().st_mode & 0o777 for name in ("a", "a/b", "a/b/c", ".")
+    ]
     assert modes == [0o700, 0o700, 0o700, 0o755]
 
 
 def test_a_folder_is_not_made_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     for path in (tmp_path / "a", tmp_path / "a" / "b"):
-        with pytest.raises(OSError, match="exists|Not a directory"):
+        with pytest.raises(OSError, match=r"exists|Not a directory"):
             files.make_folder(path)
 
 

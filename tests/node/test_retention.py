@@ -335,6 +335,7 @@ def test_a_node_that_is_far_behind_takes_old_blocks_from_who_kept_them(tmp_path:
                 (line, *_) = [each for each in late.events() if each["event"] == told]
                 assert (line["height"], line["kept_from"]) == (1, 2)
                 assert late.height == 0
+                assert (await late.running.checkup.facts()).kept_from == 2
             finally:
                 await late.stop()
             # One that has the first block gets the others from the one that kept them.

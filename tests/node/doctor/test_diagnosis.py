@@ -484,6 +484,18 @@ def test_one_that_is_behind_is_named_and_this_node_says_so_of_itself() -> None:
     assert found.summary == "This node is 12 blocks behind the others, and fetches them."
 
 
+def test_where_no_peer_keeps_the_next_block_nobody_is_told_to_wait() -> None:
+    late = change(network(), 0, status=status(height=30))
+    found = diagnose(replace(late, kept_from=35))
+    assert found.summary.endswith("behind the others, and no peer keeps the next one.")
+    finding = named(found, "behind")
+    assert finding.evidence[-1] == "no peer keeps block 30: they keep blocks from 35 on"
+    assert 'sync.mode = "snapshot"' in finding.remedy
+    other = replace(change(network(), 1, status=status(height=30)), kept_from=35)
+    for case in (late, other):
+        assert named(diagnose(case), "behind").remedy.startswith("Wait: ")
+
+
 def test_one_liar_does_not_make_this_node_late() -> None:
     assert diagnose(change(network(), 1, status=status(height=10**9))).findings == ()
 
