@@ -9,25 +9,21 @@ from html import escape
 from typing import Any, Final
 
 from node.audit.french import FRENCH
+from node.audit.paper import NARROW, sheet
 from node.audit.statement import Statement
 
 LANGUAGES: Final = ("en", "fr")
 _MAX_ROWS: Final = 400  # of one table; the file of the report has them all
-_SPACE: Final = "\N{NARROW NO-BREAK SPACE}"
 _SHORT: Final = 16  # hexadecimal digits of an id that tell it from others on paper
 
 _STYLE: Final = """
 @page { size: A4; margin: 18mm 16mm 20mm;
   @bottom-right { content: counter(page) " / " counter(pages); font: 8pt sans-serif; color: #555 }
   @bottom-left { content: "FOOT"; font: 8pt monospace; color: #555 } }
-* { box-sizing: border-box }
-body { font: 10pt/1.4 "Noto Sans", "DejaVu Sans", Arial, sans-serif; color: #111; margin: 0 auto;
-  max-width: 178mm; padding: 8mm 0 }
 h1 { font-size: 19pt; line-height: 1.2; margin: 0 0 4mm; font-weight: 600 }
 h2 { font-size: 12.5pt; margin: 9mm 0 2mm; padding-bottom: 1mm; border-bottom: .6pt solid #111;
   break-after: avoid }
 h3 { font-size: 10pt; margin: 5mm 0 1.5mm; break-after: avoid }
-p { margin: 0 0 2mm }
 .verdict { border: 1.2pt solid #14532d; background: #f0fdf4; padding: 3mm 4mm; margin: 0 0 5mm;
   font-size: 12pt; font-weight: 600; -webkit-print-color-adjust: exact; print-color-adjust: exact }
 .odd { color: #7c2d12; font-weight: 600 }
@@ -40,12 +36,10 @@ td { border-bottom: .3pt solid #bbb; padding: .9mm 2mm .9mm 0; vertical-align: t
   overflow-wrap: break-word }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .facts td:first-child { width: 42mm; color: #444 }
-code { font: 8pt "DejaVu Sans Mono", monospace; overflow-wrap: anywhere }
 .s { white-space: nowrap }
 ul { margin: 0 0 2mm; padding-left: 5mm } li { margin: 0 0 .8mm }
 .sign { margin-top: 8mm; border-top: .3pt solid #bbb; padding-top: 2mm; height: 26mm; color: #444;
   break-inside: avoid }
-@media print { body { padding: 0; max-width: none } }
 """
 
 
@@ -87,14 +81,8 @@ class _Page:
             )
         )
         style = _STYLE.replace("FOOT", self._statement.digest[:32])
-        policy = "default-src 'none'; style-src 'unsafe-inline'"
-        return (
-            f'<!doctype html>\n<html lang="{self._language}"><head><meta charset="utf-8">'
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-            f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{escape(title)} – {escape(str(report['chain']['network']))}</title>"
-            f"<style>{style}</style></head><body>\n{body}\n</body></html>\n"
-        )
+        network = str(report["chain"]["network"])
+        return sheet(f"{title} – {network}", body, language=self._language, style=style)
 
     # --- parts ------------------------------------------------------------------------------------
 
@@ -370,7 +358,7 @@ class _Page:
     def _number(self, value: object) -> str:
         if not isinstance(value, int) or isinstance(value, bool):
             return str(value)
-        return f"{value:,}".replace(",", _SPACE if self._language == "fr" else ",")
+        return f"{value:,}".replace(",", NARROW if self._language == "fr" else ",")
 
     def _title(self, words: str, level: int = 2) -> str:
         return f"<h{level}>{self._text(words)}</h{level}>"

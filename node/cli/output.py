@@ -37,7 +37,8 @@ class Verbs(click.Group):
         module = self._elsewhere.get(cmd_name)
         if module is None:
             return super().get_command(ctx, cmd_name)
-        command = getattr(importlib.import_module(module), cmd_name)
+        verbs = vars(importlib.import_module(module))
+        command = verbs.get(cmd_name) or verbs[f"{cmd_name}_"]  # where Python has the name itself
         assert isinstance(command, click.Command)  # each module has the verbs that it is named for
         return command
 

@@ -7,11 +7,13 @@ from typing import Final
 import click
 import segno
 
-from ledger.receipt import parse_json
+from ledger.receipt import Receipt, parse_json
 from ledger.short_receipt import PREFIX, shorten, to_text
+from ledger.validators import ValidatorSet
 from node import files
 from node.cli.output import emit, fields, is_json, json_option
 from node.cli.receipt import FILE, genesis_option, load_members, proved, read_text
+from node.client.members import Members
 from node.errors import NodeError, Usage
 
 MODULE_MM: Final = 0.5  # a phone reads the largest code from paper at this
@@ -51,8 +53,7 @@ def qr(
     members = load_members(genesis)
     receipt = parse_json(read_text(file, "receipt"))
     proved(receipt, members)
-    changes, first = receipt.changes, members.genesis.validator_set
-    text = to_text(shorten(receipt, changes[-1].validators if changes else first))
+    text = to_text(shorten(receipt, voters_of(receipt, members)))
     if as_text and not is_json(context):
         click.echo(text)
         return
@@ -73,6 +74,12 @@ def qr(
     hard = "\nthis is a large code: print it sharp, and try it" if version > LARGE else ""
     shown = blocks(code) if output is None else ""
     emit(context, result, f"{shown}{facts}{hard}")
+
+
+def voters_of(receipt: Receipt, members: Members) -> ValidatorSet:
+    """Return who voted on the header of a receipt that verifies."""
+    changes = receipt.changes
+    return changes[-1].validators if changes else members.genesis.validator_set
 
 
 def draw(text: str) -> segno.QRCode:

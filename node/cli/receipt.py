@@ -29,7 +29,14 @@ genesis_option = click.option(
 )
 
 
-@click.group(cls=Verbs, elsewhere={"export": "node.cli.proving", "qr": "node.cli.qr"})
+@click.group(
+    cls=Verbs,
+    elsewhere={
+        "export": "node.cli.proving",
+        "print": "node.cli.printing",
+        "qr": "node.cli.qr",
+    },
+)
 def receipt() -> None:
     """Export and verify the proof that an entry is on the chain."""
 

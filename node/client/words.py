@@ -197,7 +197,7 @@ _KINDS: Final = {  # how the names of calls on a thing begin
 _NAMED: Final = {"prescription": "commitment"}  # field of a call, where it is not the kind
 _MAKING: Final = {"ClaimSubmit", "AuthorisationRequest", "SettlementOpen", "Propose"}
 _ID: Final = re.compile(r"[0-9a-f]{64}")
-_IN_PART: Final = {"ClaimAccept", "ClaimOverturn", "AuthorisationGrant"}
+IN_PART: Final = {"ClaimAccept", "ClaimOverturn", "AuthorisationGrant"}
 
 
 def tell(view: ExplanationView, reader: bytes, label_of: LabelOf, name: str) -> Told:
@@ -223,12 +223,17 @@ def _marks(marks: MarksView | None) -> str:
 
 def tell_entry(entry: EntryView, reader: bytes, label_of: LabelOf) -> str:
     """Return an entry in one line: what it is about, who did what, and what became of it."""
-    kind, id_ = _about(entry)
-    said = _happened(entry, kind, id_, lambda member: _who(member, reader, label_of))
+    kind, id_ = about(entry)
+    said = what_happened(entry, reader, label_of)
     return f"{kind} {id_}: {said}" if kind else said
 
 
-def _about(entry: EntryView) -> tuple[str, str]:
+def what_happened(entry: EntryView, reader: bytes, label_of: LabelOf) -> str:
+    """Return who did what, and what became of it; what it is about is called "it"."""
+    return _happened(entry, *about(entry), lambda member: _who(member, reader, label_of))
+
+
+def about(entry: EntryView) -> tuple[str, str]:
     """Return the kind and the id of the thing that a call is about; "" where it is about none."""
     kind = next((kind for prefix, kind in _KINDS.items() if entry.call.startswith(prefix)), "")
     if entry.call in _MAKING:
@@ -254,9 +259,11 @@ def _happened(event: EventView, kind: str, id_: str, who: Who) -> str:
         do = f"{deed.do} ({_plain(ground)})" if isinstance(ground, str) else deed.do
         return f"{who(event.sender)} tried to {do}: {why} ({event.outcome.name})"
     said = f"{who(event.sender)} {deed.done}"
-    if event.call in _IN_PART and "amount" in event.gives:
+    if event.call in IN_PART and "amount" in event.gives:
         said += " in part"
     more = [_plain(value) for value in event.says.values() if isinstance(value, str)]
+    if "agrees" in event.says:
+        more.append("yes" if event.says["agrees"] else "no")
     if event.says.get("automatic"):
         more.append("decided by a machine")
     return f"{said}: {', '.join(more)}" if more else said
