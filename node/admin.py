@@ -35,6 +35,11 @@ def admin_application(replica: Replica, metrics: Metrics) -> web.Application:
     async def metrics_text(_: web.Request) -> web.Response:
         return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
+    metrics.reach.watch(
+        lambda: not replica.not_ready(),
+        lambda: replica.state.validators,
+        lambda: replica.standing.reached(replica.exchange.links),
+    )
     application = web.Application()
     application.router.add_get("/livez", livez)
     application.router.add_get("/readyz", readyz)

@@ -55,6 +55,7 @@ class EvidencePool:
         self._later: list[bytes] = []  # on disk, of heights that a lost chain is not at again
         self._appended = 0
         self.added: Callable[[], None] = lambda: None
+        metrics.evidence.waiting.set_function(self.__len__)
 
     @classmethod
     def open(
@@ -109,7 +110,7 @@ class EvidencePool:
         """Keep what this node found; return when it is on disk. Raises OSError."""
         for each in evidence:
             kind = type(each).__name__
-            self._metrics.evidence.labels(kind).inc()
+            self._metrics.evidence.found.labels(kind).inc()
             self._log.warning("contradiction", kind=kind, height=height_of(each))
             try:
                 await self._add(self._judged(encode(each)))

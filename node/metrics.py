@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from contracts.execute import Executed
 from ledger.entry import APPLIED
+from ledger.validators import ValidatorSet
 from node.catchup import Progress
 from node.joining import JoinProgress
 from node.mempool import Mempool
@@ -84,6 +85,46 @@ class Disk:
         self._damaged.set_function(lambda: bool(damage()))
 
 
+class Reach:
+    """Whether this node takes part, and how many validators it reaches."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._ready = Gauge("depoli_ready", "1 while /readyz answers 200", registry=registry)
+        self._validators = Gauge(
+            "depoli_validators", "Validators of the open height", registry=registry
+        )
+        self._quorum = Gauge(
+            "depoli_validators_quorum", "How many of them make a block", registry=registry
+        )
+        self._linked = Gauge(
+            "depoli_validators_linked", "Those that are here or linked", registry=registry
+        )
+
+    def watch(
+        self,
+        ready: Callable[[], bool],
+        validators: Callable[[], ValidatorSet],
+        linked: Callable[[], int],
+    ) -> None:
+        """Let these figures be asked for whenever somebody reads them."""
+        self._ready.set_function(ready)
+        self._validators.set_function(lambda: len(validators()))
+        self._quorum.set_function(lambda: validators().quorum)
+        self._linked.set_function(linked)
+
+
+class Evidence:
+    """What validators are convicted by."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.found = Counter(
+            "depoli_evidence", "Contradictions that were found", ["kind"], registry=registry
+        )
+        self.waiting = Gauge(
+            "depoli_evidence_waiting", "Pieces of it that stand in no block yet", registry=registry
+        )
+
+
 class Joins:
     """How far a node that joins by a snapshot has come; all 0 where it does not."""
 
@@ -141,13 +182,12 @@ class Metrics:
             "depoli_late_blocks", "Blocks not decided in round 0", registry=registry
         )
         self.disk = Disk(registry)
+        self.reach = Reach(registry)
         self.events = Gauge("depoli_events_waiting", "Messages to be handled", registry=registry)
         self.refused_messages = Counter(
             "depoli_messages_refused", "Signed, and said by no honest validator", registry=registry
         )
-        self.evidence = Counter(
-            "depoli_evidence", "Contradictions that were found", ["kind"], registry=registry
-        )
+        self.evidence = Evidence(registry)
         self.execute_seconds = Histogram(
             "depoli_execute_seconds", "Executing a block", registry=registry
         )

@@ -181,8 +181,7 @@ class Replica:
         """Return why this node should get no traffic; nothing where it is ready."""
         joining, validators = self.exchange.joining, self.state.validators
         reasons = [] if joining is None else [joining.words]
-        own, links = self._pledges.index is not None, self.exchange.links
-        linked = own + sum(v.node_key in links for v in validators.members)
+        linked = self.standing.reached(self.exchange.links)
         if linked < validators.quorum:
             links_said = f"{linked} of {len(validators)} validators linked"
             reasons.append(f"{links_said}, {validators.quorum} needed")

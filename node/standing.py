@@ -5,6 +5,8 @@ our own key that comes along is looked at: where our journal does not hold it, a
 with our key, or the journal is old, and then nothing more is signed.
 """
 
+from collections.abc import Container
+
 from consensus.messages import (
     Decided,
     Message,
@@ -40,6 +42,11 @@ class Standing:
     def is_signing(self) -> bool:
         """Whether this node signs at the open height."""
         return self._pledges.signer() is not None
+
+    def reached(self, linked: Container[bytes]) -> int:
+        """Return how many validators of the open height are this node, or among these node keys."""
+        members = self._chain.state.validators.members
+        return (self._pledges.index is not None) + sum(v.node_key in linked for v in members)
 
     def unheard(self) -> list[bytes]:
         """Return whom this validator must hear before it signs, by node key."""

@@ -171,6 +171,10 @@ def test_the_figures_are_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             assert found["depoli_journal_seconds_count"] >= 3
             assert found["depoli_execute_seconds_count"] >= 3
             assert found["depoli_late_blocks_total"] == 0
+            assert found["depoli_evidence_waiting"] == 0
+            assert found["depoli_ready"] == 1
+            assert found["depoli_validators"] == found["depoli_validators_linked"] == 4
+            assert found["depoli_validators_quorum"] == 3
             assert all(name.startswith("depoli_") for name in found)
 
     run(count())
