@@ -15,6 +15,7 @@ _DAY_S: Final = 86_400
 MAX_COST_PER_MS: Final = 1_000  # of base_timeout_ms: 12 ms of a full block; a round takes up to 64
 MAX_NOTICE_MS: Final = 30 * _DAY_S * 1_000  # a third of what a vote may last
 MIN_RETENTION_BLOCKS: Final = 1_000  # who was away for less catches up from any peer
+MIN_SNAPSHOT_BLOCKS: Final = 100  # or nodes would do little else
 MAX_LEAST_FREE_MB: Final = 1 << 14  # where most disks hold less, no vote would be taken any more
 _PARAMETERS: Final = b"g"  # key in the state -> Parameters
 
@@ -43,7 +44,7 @@ class Parameters(Struct):
     confirmation_due_s: Seconds = 15 * _DAY_S  # of a settlement that is announced
     # From the block of the vote that decides to the first that the change is in force in.
     notice_blocks: Annotated[int, msgspec.Meta(ge=2, le=1 << 20)] = 10
-    # A node makes a snapshot of the state at every height that is a multiple; 0: at none.
+    # A node makes a snapshot at every height that is a multiple, a hundred at least; 0: at none.
     snapshot_blocks: Annotated[int, msgspec.Meta(ge=0, le=1 << 24)] = 10_000
     # How far back a node keeps what was in blocks, a thousand at least; 0: all of it, for ever.
     retention_blocks: Annotated[int, msgspec.Meta(ge=0, le=1 << 32)] = 0
@@ -57,6 +58,10 @@ class Parameters(Struct):
             raise ValueError("rounds would be over before a full block is executed")
         if self.notice_blocks * self.min_interval_ms > MAX_NOTICE_MS:
             raise ValueError("a change would wait for more than 30 days after its vote")
+        if 0 < self.snapshot_blocks < MIN_SNAPSHOT_BLOCKS:
+            raise ValueError(
+                "nodes would always make snapshots: snapshot_blocks: 0, or 100 at least"
+            )
         if 0 < self.retention_blocks < MIN_RETENTION_BLOCKS:
             raise ValueError(
                 "who was away could not catch up: retention_blocks: 0, or 1,000 at least"

@@ -421,6 +421,8 @@ def check_parameters(found):
     notice_ms = found.notice_blocks * found.min_interval_ms
     if notice_ms > 30 * 86_400_000:
         raise FalseFact("notice_blocks", "at most 30 days at min_interval_ms", notice_ms)
+    if 0 < found.snapshot_blocks < 100:
+        raise FalseFact("snapshot_blocks", "0, or at least 100", found.snapshot_blocks)
     if 0 < found.retention_blocks < 1_000:
         raise FalseFact("retention_blocks", "0, or at least 1,000", found.retention_blocks)
 

@@ -630,6 +630,16 @@ def test_every_subject_has_one_encoding(name: str) -> None:
             {"min_interval_ms": 2_500, "base_timeout_ms": 3_000, "notice_blocks": 1_036_801},
         ),
         (
+            "nodes would always make snapshots: snapshot_blocks: 0, or 100 at least",
+            {"snapshot_blocks": 100},
+            {"snapshot_blocks": 99},
+        ),
+        (
+            "snapshot_blocks: 0, or 100 at least",
+            {"snapshot_blocks": 0},
+            {"snapshot_blocks": 1},
+        ),
+        (
             "who was away could not catch up: retention_blocks: 0, or 1,000 at least",
             {"retention_blocks": 1_000},
             {"retention_blocks": 999},

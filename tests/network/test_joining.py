@@ -8,14 +8,19 @@ import pytest
 
 from node.config import FILE_NAME
 from tests.network import faultnet
+from tests.network.altered.sitecustomize import LEAST
 from tests.network.faultnet import FaultNetwork, until
 
-EVERY = 3  # blocks between two snapshots
+EVERY = 3  # blocks between two snapshots, in place of a hundred
 
 
 @pytest.fixture
-def net(tmp_path: Path) -> Iterator[FaultNetwork]:
-    with faultnet.running(tmp_path / "net", snapshot_blocks=EVERY) as made:
+def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultNetwork]:
+    monkeypatch.setattr("contracts.parameters.MIN_SNAPSHOT_BLOCKS", EVERY)
+    with (
+        faultnet.changed_python(**{LEAST: str(EVERY)}),
+        faultnet.running(tmp_path / "net", snapshot_blocks=EVERY) as made,
+    ):
         yield made
 
 

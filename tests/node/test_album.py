@@ -30,6 +30,12 @@ SIGNATURES = DirectSignatures()
 EVERY = 3
 
 
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a few blocks be enough."""
+    monkeypatch.setattr("contracts.parameters.MIN_SNAPSHOT_BLOCKS", 1)
+
+
 @dataclass
 class Camera:
     """A node's chain with its album, block by block."""

@@ -40,6 +40,7 @@ RETENTION = 10
 def _small() -> Iterator[None]:
     with (
         patch("contracts.parameters.MIN_RETENTION_BLOCKS", KEPT),
+        patch("contracts.parameters.MIN_SNAPSHOT_BLOCKS", 1),
         patch.object(retention_, "SHARE", 5),
         patch("node.journal.ROTATE_HEIGHTS", KEPT),
     ):

@@ -224,6 +224,8 @@ def test_a_genesis_with_one_change_is_refused(genesis: Path, tmp_path: Path) -> 
             "notice_blocks",
             {"min_interval_ms": 2_500, "base_timeout_ms": 3_000, "notice_blocks": 1_036_801},
         ),
+        ("snapshot_blocks", {"snapshot_blocks": 1}),
+        ("snapshot_blocks", {"snapshot_blocks": 99}),
         ("retention_blocks", {"retention_blocks": 1}),
         ("retention_blocks", {"retention_blocks": 999}),
     ],
@@ -232,7 +234,12 @@ def test_it_refuses_parameters_that_contradict_one_another(
     field: str, change: dict[str, int]
 ) -> None:
     fields = msgspec.structs.asdict(Parameters())
-    for least in ({}, {"retention_blocks": 1_000}):
+    for least in (
+        {},
+        {"retention_blocks": 1_000},
+        {"snapshot_blocks": 100},
+        {"snapshot_blocks": 0},
+    ):
         recheck.check_parameters(recheck.parameters_.type(**(fields | least)))
     with pytest.raises(recheck.FalseFact) as error:
         recheck.check_parameters(recheck.parameters_.type(**(fields | change)))

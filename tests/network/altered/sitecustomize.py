@@ -1,4 +1,4 @@
-"""What the Python of a node finds changed: its clock, the version installed, the rules it knows.
+"""What the Python of a node finds changed: its clock, the version installed, the rules.
 
 On PYTHONPATH of the node of a test alone; the node itself is the one that is delivered.
 """
@@ -9,6 +9,7 @@ import time
 
 AHEAD_MS, VERSION = "TEST_CLOCK_AHEAD_MS", "TEST_VERSION"
 KNOWS = "TEST_KNOWS_SECOND_RULES"
+LEAST = "TEST_LEAST_SNAPSHOT_BLOCKS"
 
 if AHEAD_MS in os.environ:
     _true_ns, _ahead_ns = time.time_ns, int(os.environ[AHEAD_MS]) * 1_000_000
@@ -17,6 +18,11 @@ if AHEAD_MS in os.environ:
 if VERSION in os.environ:
     _version = os.environ[VERSION]
     importlib.metadata.version = lambda distribution_name: _version  # noqa: ARG005
+
+if LEAST in os.environ:
+    from contracts import parameters
+
+    vars(parameters)["MIN_SNAPSHOT_BLOCKS"] = int(os.environ[LEAST])
 
 if KNOWS in os.environ:
     from tests import second
