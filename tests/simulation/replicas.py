@@ -429,6 +429,7 @@ class Replicas:
         yield patch.object(server, "Network", Wires)
         yield patch("node.journal.os", _InsideDisk(self))
         yield patch("node.kept.os", _InsideDisk(self))
+        yield patch("node.files.os", _InsideDisk(self))  # names are made durable there
         yield patch("node.journal.ROTATE_BYTES", ROTATE_BYTES)
         yield patch("node.journal.RESERVED_BYTES", RESERVED_BYTES)
         yield patch("node.journal.secrets.token_bytes", self.rng.randbytes)

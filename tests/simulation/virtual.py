@@ -107,7 +107,7 @@ class Desk(Executor):
 
 
 class Disk:
-    """Stands for `os` in node.journal and node.kept: it knows what is durable, and what is not."""
+    """Stands for `os` where journals are written: it knows what is durable, and what is not."""
 
     def __init__(self, power: Power, synced: Callable[[bytes], None], reserved: int) -> None:
         self.power, self.reserved = power, reserved
