@@ -18,6 +18,7 @@ from contracts.calls import MarkLock
 from contracts.genesis_json import signed_json
 from ledger.encoding import encode
 from ledger.segments import Segments
+from node.audit.guesses import Breadth
 from node.cli.main import main
 from node.config import write_config
 from node.errors import Exit
@@ -255,7 +256,11 @@ def test_wrong_uses_of_reports_are_told(genesis: Path, tmp_path: Path) -> None:
     assert run("check-report", report, "--export", export).exit_code == Exit.USAGE
 
 
-def test_a_chain_is_looked_through(genesis: Path, tmp_path: Path) -> None:
+def test_a_chain_is_looked_through(
+    genesis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = Breadth(1_00, 1_00, 90, 0, 1_00, (1984, 1985))
+    monkeypatch.setattr("node.cli.privacy.QUICK", narrow)
     export = CHAIN.export(tmp_path / "e")
     options = ("--genesis", genesis, "--jobs", "1", "--quick")
     done = run("privacy", export, *options)

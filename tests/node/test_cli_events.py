@@ -48,12 +48,19 @@ def home_in(folder: Path, cluster: Cluster, url: str, token: str = "secret") -> 
     return folder
 
 
+# Who is started in the background of a script ignores Ctrl-C, and so does what it starts.
+HEEDS_SIGINT = """import signal
+from node.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()"""
+
+
 @contextlib.asynccontextmanager
 async def typed(home: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """The command as a person runs it."""
     environment = {**os.environ, "DEPOLI_HOME": str(home)}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "node.cli.main", "events", *arguments),
+        *(sys.executable, "-c", HEEDS_SIGINT, "events", *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=environment,
