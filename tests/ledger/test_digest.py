@@ -70,7 +70,8 @@ def test_every_change_of_a_single_key_changes_the_hash(
     key, value = data.draw(st.sampled_from(content))
     without = before.updated([(key, value)], [])
     changed = {without.hash, before.hash}
-    changed |= {without.updated([], [(key, new)]).hash for new in (value + b"!", value[:-1] + b"?")}
+    flipped = value[:-1] + bytes([value[-1] ^ 1]) if value else b"?"
+    changed |= {without.updated([], [(key, new)]).hash for new in (value + b"!", flipped)}
     changed |= {before.updated([], [(other + b"12345", b"")]).hash}  # no key is as long
     assert len(changed) == 5
     assert without.updated([], [(key, value)]).hash == before.hash
