@@ -82,8 +82,9 @@ def test_a_leader_that_freezes_costs_one_round(net: FaultNetwork, liar: Liar) ->
     until_it_leads(net, liar)
     first = net.height(net.labels[0])
     with liar.telling(byzantine.frozen):
-        drive(net, lambda: liar.lied > 0)
-    assert kills.count_late(net.network, net.labels[0], first) >= 1
+        # It may have been silent already, and the block that was due from it not be made yet.
+        drive(net, lambda: kills.count_late(net.network, net.labels[0], first) >= 1)
+    assert liar.lied > 0
 
 
 WRONG: dict[str, Lie] = {
