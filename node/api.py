@@ -358,14 +358,7 @@ class Api:
                 "passed_over": state.turns.passed_over(n, height),
                 "validators": [plain(validator) for validator in state.validators.members],
                 "next": [plain(validator) for validator in state.next_validators.members],
-                "eras": [
-                    {
-                        "number": era.number,
-                        "from_height": era.from_height,
-                        "members": [each.member.hex() for each in era.validators.members],
-                    }
-                    for era in eras
-                ],
+                "eras": [views.era(era) for era in eras],
             }
         )
 

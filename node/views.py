@@ -10,6 +10,7 @@ from contracts.authorisation import Authorisation
 from contracts.batch import Settlement
 from contracts.calls import Mark, parse_call
 from contracts.claim import Claim, state_of
+from contracts.eras import Era
 from contracts.errors import Refusal
 from contracts.explanation import Explanation, Step
 from contracts.parameters import Parameters
@@ -197,6 +198,15 @@ def block(committed: CommittedBlock, *, with_ids: bool) -> dict[str, Any]:
     if with_ids:
         seen["transaction_ids"] = [transactions.parse(raw).id.hex() for raw in raws]
     return seen
+
+
+def era(what: Era) -> dict[str, object]:
+    """Return who votes from which height on."""
+    return {
+        "number": what.number,
+        "from_height": what.from_height,
+        "members": [each.member.hex() for each in what.validators.members],
+    }
 
 
 def twins(what: Twins) -> dict[str, object]:

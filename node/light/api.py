@@ -415,14 +415,7 @@ class LightApi:
                 "passed_over": None,
                 "validators": [plain(each) for each in voters.members],
                 "next": [plain(each) for each in last.validators.members],
-                "eras": [
-                    {
-                        "number": era.number,
-                        "from_height": era.from_height,
-                        "members": [each.member.hex() for each in era.validators.members],
-                    }
-                    for era in shown
-                ],
+                "eras": [views.era(era) for era in shown],
             }
         )
 
