@@ -848,7 +848,9 @@ def test_the_network_describes_itself(tmp_path: Path) -> None:
             validators = (await door.get("/v1/validators", "operator")).json
             assert (validators["height"], validators["quorum"]) == (2, 1)
             assert (validators["leader"], validators["passed_over"]) == (0, [])
-            assert len(validators["validators"]) == 1
+            (voter,) = validators["validators"]
+            (era,) = validators["eras"]
+            assert era == {"number": 0, "from_height": 0, "members": [voter["member"]]}
             members = (await door.get("/v1/members", "operator")).json["members"]
             assert len(members) == len(door.genesis.genesis.members)
             assert (await door.get("/v1/genesis", "operator")).json == {}  # as the file has it

@@ -181,14 +181,7 @@ class MemoryNode(NodeClient):
             "quorum": chain.validators.quorum,
             "validators": [plain(each) for each in chain.validators.members],
             "next": [plain(each) for each in chain.next_validators.members],
-            "eras": [
-                {
-                    "number": era.number,
-                    "from_height": era.from_height,
-                    "members": [each.member.hex() for each in era.validators.members],
-                }
-                for era in eras_known[first_era:][:2]
-            ],
+            "eras": [views.era(each) for each in eras_known[first_era:][:2]],
         }
         return _through_json(shown, ValidatorsView)
 
