@@ -257,7 +257,7 @@ def test_a_disk_that_is_nearly_full_is_named_and_then_the_one_that_is_full(
 ) -> None:
     with stopped(net, D) as process:
         data = process.home / DATA_FOLDER
-        with small_disk(data):
+        with small_disk(process):
             process.start()
             finds(net, A, "disk", [D])
             passing = LASTING | {"fenced"}  # its journal is a copy
@@ -277,14 +277,18 @@ def test_a_disk_that_is_nearly_full_is_named_and_then_the_one_that_is_full(
             assert code == 13
             assert causes(own) == {"not-running", "disk"}
             assert "No space left on device" in " ".join(of(own, "not-running")[0].evidence)
-            (data / "filling").unlink()
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """A folder on a disk of its own with some megabytes of room, and what was in it."""
+def small_disk(process: Process) -> Iterator[None]:
+    """A node's data on a disk of its own with less room than the members voted, and enough to run.
+
+    The room is for a journal that begins new files, and for LevelDB, which writes its log as a
+    table before it removes it.
+    """
+    folder = process.home / DATA_FOLDER
     held = sum(path.stat().st_size for path in folder.rglob("*"))
-    size = held + 2 * RESERVED_BYTES + (4 << 20)  # a journal that begins a new file, some blocks
+    size = held + 4 * RESERVED_BYTES + (64 << 20)
     aside = folder.with_name("aside")
     folder.rename(aside)
     folder.mkdir()
@@ -297,6 +301,8 @@ def small_disk(folder: Path) -> Iterator[None]:
         shutil.copytree(aside, folder, dirs_exist_ok=True)
         yield
     finally:
+        process.stop()  # else its disk is busy
+        (folder / "filling").unlink(missing_ok=True)
         shutil.rmtree(aside)
         shutil.copytree(folder, aside)  # what it signed there is not forgotten
         subprocess.run(["umount", str(folder)], check=True)
