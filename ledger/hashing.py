@@ -40,6 +40,8 @@ class Domain(bytes, Enum):
     PARAMETERS = b"depoli/parameters/1\x00"
     QUESTION = b"depoli/question/1\x00"
     ANSWER = b"depoli/answer/1\x00"  # to a question, whose commitment it names
+    ENVELOPE = b"depoli/envelope/1\x00"
+    MAILBOX = b"depoli/mailbox/1\x00"
 
 
 def hash_of(domain: Domain, *parts: bytes) -> Hash:
