@@ -212,10 +212,15 @@ def verify(text: str, type_: DocumentType, *, public: bytes, commitment: bytes) 
     `public` is the issuer's key. Raises `BadDocument`.
     """
     document, values = parse(text, type_)
+    require(document, public=public, commitment=commitment)
+    return values
+
+
+def require(document: SdJwt, *, public: bytes, commitment: bytes) -> None:
+    """Raise `BadDocument` unless `commitment` stands for this document, signed under `public`."""
     if document.commitment != commitment:
         raise BadDocument("it is not the document that was committed on the chain")
     document.verify(public)
-    return values
 
 
 def _require(type_: DocumentType, values: Mapping[str, Value]) -> None:

@@ -1,7 +1,7 @@
 """What every question to the HTTP API is asked first: who asks, what for, and what may be read."""
 
 import hmac
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from aiohttp import hdrs, web
@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 from ledger.encoding import decode
 from ledger.errors import LedgerError
 from ledger.transaction import MAX_TRANSACTION_BYTES
-from ledger.validators import EVERYONE, MEMBER_ID_BYTES
+from ledger.validators import EVERYONE, MEMBER_ID_BYTES, Bytes32
 from node.problems import Problem
 from node.results import MAX_BATCH
 from node.tokens import Grant, Scope, TokenBook
@@ -20,10 +20,12 @@ MAX_WAIT_S: Final = 60
 CONTENT_TYPE: Final = "application/msgpack"
 GRANT: Final = web.RequestKey("grant", Grant)
 
+T = TypeVar("T")
 Raws = Annotated[
     tuple[Annotated[bytes, msgspec.Meta(max_length=MAX_TRANSACTION_BYTES)], ...],
     msgspec.Meta(min_length=1, max_length=MAX_BATCH),
 ]
+Ids = Annotated[tuple[Bytes32, ...], msgspec.Meta(min_length=1, max_length=MAX_PAGE)]
 
 
 def bearer(request: web.Request, tokens: TokenBook) -> Grant | None:
@@ -114,9 +116,18 @@ def parse_wait(request: web.Request) -> int:
 
 async def read_transactions(request: web.Request) -> tuple[bytes, ...]:
     """Return the transactions in the body, not yet parsed; raise `Problem`."""
+    return await _read(request, Raws, "list of transactions")
+
+
+async def read_ids(request: web.Request) -> tuple[bytes, ...]:
+    """Return the ids in the body, `MAX_PAGE` at most; raise `Problem`."""
+    return await _read(request, Ids, "list of ids")
+
+
+async def _read(request: web.Request, type_: type[T], kind: str) -> T:
     if request.content_type != CONTENT_TYPE:
         raise Problem(415, "media-type", f"the body must be {CONTENT_TYPE}")
     try:
-        return decode(await request.read(), Raws, kind="list of transactions")
+        return decode(await request.read(), type_, kind=kind)
     except LedgerError as error:
         raise Problem(400, "malformed", str(error)) from None

@@ -95,6 +95,7 @@ class ClaimView(msgspec.Struct, frozen=True):
     transaction: Hex32 | None = None
     position: int | None = None
     signed_by: HexKey | None = None  # key that signed its submission; in a list it is not told
+    authorisation: Hex32 | None = None  # prior agreement that it consumes
 
     @property
     def due(self) -> str:
@@ -304,6 +305,18 @@ class NodeClient:
     async def claim(self, id_: bytes) -> ClaimView:
         """Return a claim; raise `NotFound`."""
         return await self.get(f"/claims/{id_.hex()}", ClaimView)
+
+    async def claims_by_id(self, ids: Sequence[bytes]) -> dict[bytes, ClaimView]:
+        """Return claims by their ids, in as many requests as they need.
+
+        Left out is what is not there, not for us, or not known at the node: `claim` tells which.
+        """
+        found: dict[bytes, ClaimView] = {}
+        for start in range(0, len(ids), PAGE):
+            part = ids[start : start + PAGE]
+            _, body = await self._ask("POST", "/claims/query", {}, data=encode(tuple(part)))
+            found |= {bytes.fromhex(each.id): each for each in self.parse(body, _Page).claims}
+        return {id_: found[id_] for id_ in ids if id_ in found}
 
     async def claims(self, state: str | None = None) -> AsyncIterator[ClaimView]:
         """Yield the claims that concern the token's member, oldest first; of one state, or all."""

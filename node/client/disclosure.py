@@ -221,11 +221,11 @@ def _verify_document(
 ) -> Mapping[str, Value]:
     """Return the disclosed fields of a document that stands on the chain, signed by one of them."""
     try:
-        public = signers.get(documents.parse(text, type_)[0].key_id)
+        document, values = documents.parse(text, type_)
+        public = signers.get(document.key_id)
         if public is not None:
-            return documents.verify(
-                text, type_, public=public, commitment=bytes.fromhex(commitment)
-            )
+            documents.require(document, public=public, commitment=bytes.fromhex(commitment))
+            return values
     except BadDocument as error:
         raise NotVerified(what, str(error)) from None
     raise NotVerified(

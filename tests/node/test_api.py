@@ -135,6 +135,12 @@ class Door:
             headers={"Content-Type": "application/msgpack"},
         )
 
+    async def query(self, ids: object, token: str) -> Answer:
+        headers = {"Content-Type": "application/msgpack"}
+        return await self.ask(
+            "POST", "/v1/claims/query", token, data=encode(ids), headers=headers
+        )
+
     async def send(self, *made: Transaction) -> list[dict[str, Any]]:
         answer = await self.post(tuple(each.raw for each in made))
         assert answer.status == 200, answer
@@ -487,6 +493,14 @@ def test_a_member_reads_only_what_concerns_it(tmp_path: Path) -> None:
             assert (await door.get(other, "shop_b")).status == 403
             assert len((await door.get(other, "auditor")).json["claims"]) == 1
             assert (await door.get("/v1/claims", "auditor")).status == 403  # whose?
+            one = (await door.get(paths[0], "payer")).json
+            ids = (bytes.fromhex(id_), bytes(32), bytes.fromhex(id_))
+            for token, shown in (("payer", [one]), ("auditor", [one]), ("shop_b", [])):
+                answer = await door.query(ids, token)
+                assert (answer.status, answer.json["claims"]) == (200, shown)
+            for wrong in ((), (b"short",), (bytes(32),) * 501, "text"):
+                assert (await door.query(wrong, "payer")).status == 400
+            assert (await door.query(ids, "operator")).status == 403
 
     run(read())
 

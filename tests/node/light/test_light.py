@@ -173,6 +173,9 @@ def test_a_day_of_a_light_node(tmp_path: Path) -> None:
                 assert (shown["state"], shown["decided_by"]) == ("accepted", None)
                 _, listed, _ = await light.ask("/v1/claims")
                 assert [each["id"] for each in listed["claims"]] == [id_.hex()]
+                asked = {"data": encode((id_,)), "headers": {"Content-Type": "application/msgpack"}}
+                _, queried, _ = await light.ask("/v1/claims/query", method="POST", **asked)
+                assert queried == {"claims": [shown]}
                 _, explained, _ = await light.ask(f"/v1/claims/{id_.hex()}/explanation")
                 assert [each["call"] for each in explained["history"]] == [
                     "ClaimSubmit", "ClaimAccept",
@@ -426,6 +429,9 @@ def test_what_the_record_cannot_tell_is_said_and_not_guessed(tmp_path: Path) -> 
                     status, problem, _ = await light.ask(f"/v1/claims/{id_.hex()}{path}")
                     assert status == 501
                     assert "could not be followed; ask a whole node" in problem["detail"]
+                asked = {"data": encode((id_,)), "headers": {"Content-Type": "application/msgpack"}}
+                _, queried, _ = await light.ask("/v1/claims/query", method="POST", **asked)
+                assert queried == {"claims": []}
                 nothing = "0" * 64
                 for path, expected in (
                     (f"/v1/claims?member={record.member.hex()}", 501),  # one of them cannot be told
