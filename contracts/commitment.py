@@ -153,6 +153,13 @@ def payment_commitment(salt: bytes, reference: bytes) -> Hash:
     return hash_of(Domain.PAYMENT, salt, reference)
 
 
+def erasure_commitment(salt: bytes, disclosed: bytes) -> Hash:
+    """Return what stands on the chain for what is to be erased, by its id; the salt hides it."""
+    if len(salt) != SALT_BYTES:
+        raise BadScalar("the salt of an erasure")
+    return hash_of(Domain.ERASURE, salt, disclosed)
+
+
 def _add(left: bytes, right: bytes) -> Point:
     try:
         return Point(sodium.crypto_core_ed25519_add(left, right))

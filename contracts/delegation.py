@@ -37,6 +37,7 @@ MAX_DELEGATES: Final = 1 << 16  # that are looked at
 SCOPES: Final = {
     **dict.fromkeys((10, 11, 12, 20), Scope.CLAIMS),
     **dict.fromkeys((30, 31, 32, 33, 130, 131, 132, 133, 138, 139), Scope.CLAIMS),
+    **dict.fromkeys((180, 181, 182), Scope.CLAIMS),
     **dict.fromkeys((100, 101, 102, 103, 104, 105, 106), Scope.AUTHORISATIONS),
     41: Scope.SETTLEMENTS,
     **dict.fromkeys((134, 135, 136, 137, 174, 176), Scope.DISPUTES),

@@ -13,6 +13,8 @@ from contracts import (
     certificates,
     claim_life,
     delegation,
+    disclosure,
+    erasure,
     governance,
     keyring,
     marks,
@@ -36,6 +38,7 @@ LIVES: Final[tuple[Life[Any], ...]] = (
     authorisation.LIFE,
     claim_life.LIFE,
     settlement.LIFE,
+    erasure.LIFE,
     governance.LIFE,
 )
 
@@ -71,6 +74,8 @@ CODES: Final[dict[int, Code]] = {
             **authorisation.LIFE.rules,
             **claim_life.LIFE.rules,
             **settlement.LIFE.rules,
+            **disclosure.RULES,
+            **erasure.LIFE.rules,
             **membership.RULES,
             **keyring.RULES,
             **delegation.RULES,

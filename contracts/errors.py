@@ -311,6 +311,12 @@ class Refusal(IntEnum):
     SETTLEMENT_FULL = 172
     SETTLEMENT_EMPTY = 173
     SUM_DIFFERS = 174
+    COUNTERPART_UNKNOWN = 180
+    COUNTERPART_IS_SENDER = 181
+    COMMITMENT_STANDS = 182
+    ERASURE_UNKNOWN = 183
+    ERASURE_NOT_YOURS = 184
+    ERASURE_IN_WRONG_STATE = 185
 
     @property
     def text(self) -> str:
@@ -466,6 +472,14 @@ _TEXTS: Final = {
     Refusal.SETTLEMENT_FULL: "More claims would be in it than may be: the number given.",
     Refusal.SETTLEMENT_EMPTY: "No claim is in the settlement.",
     Refusal.SUM_DIFFERS: "The sum stated is not that of the claims in the settlement.",
+    Refusal.COUNTERPART_UNKNOWN: "The other party is no admitted member.",
+    Refusal.COUNTERPART_IS_SENDER: "The sender names itself as the other party.",
+    Refusal.COMMITMENT_STANDS: "The sender made this commitment before, at the height given.",
+    Refusal.ERASURE_UNKNOWN: "Nobody asked for an erasure with this id.",
+    Refusal.ERASURE_NOT_YOURS: "The sender's part in this erasure does not allow this call.",
+    Refusal.ERASURE_IN_WRONG_STATE: (
+        "The state of the erasure, whose number is given, does not allow this call."
+    ),
 }
 
 

@@ -42,6 +42,7 @@ class Domain(bytes, Enum):
     ANSWER = b"depoli/answer/1\x00"  # to a question, whose commitment it names
     ENVELOPE = b"depoli/envelope/1\x00"
     MAILBOX = b"depoli/mailbox/1\x00"
+    ERASURE = b"depoli/erasure/1\x00"  # (salt, id of what was disclosed) that is to be erased
 
 
 def hash_of(domain: Domain, *parts: bytes) -> Hash:

@@ -21,6 +21,7 @@ _TRANSACTION: Final = b"t"  # + id -> encoded Place
 _CLAIM: Final = b"c"  # + member + entry number u64 -> id of a claim that concerns the member
 _AUTHORISATION: Final = b"a"  # the same, of an authorisation
 _SETTLEMENT: Final = b"b"  # + member + entry number u64 -> id of a settlement, likewise
+_ERASURE: Final = b"d"  # the same, of an erasure that was asked for
 _THING: Final = b"g"  # + id + _APPLIED or sender + number u64 -> transaction + position u8
 _CONCERNS: Final = b"m"  # + member + count u64 -> entry number u64 + hash of the head after it
 # ... or, of the last entry of a member below a snapshot, that hash alone
@@ -29,13 +30,15 @@ OFFENCE: Final = b"o"  # + height u64 + index u8 of the evidence -> offence
 _APPLIED: Final = bytes(MEMBER_ID_BYTES)  # stands where of a refused entry its sender does
 _HASH_BYTES: Final = 32
 HISTORY: Final = (  # of blocks: what is below a snapshot cannot be made of it
-    *(_TRANSACTION, _CLAIM, _AUTHORISATION, _SETTLEMENT, _THING, _CONCERNS, _ENDS, OFFENCE),
+    *(_TRANSACTION, _CLAIM, _AUTHORISATION, _SETTLEMENT, _ERASURE, _THING, _CONCERNS, _ENDS),
+    OFFENCE,
 )
 _NEWEST_FIRST: Final = (1 << 64) - 1  # less a number: the last refused is found first
 _LISTED: Final[dict[type[Struct], bytes]] = {
     calls.ClaimSubmit: _CLAIM,
     calls.AuthorisationRequest: _AUTHORISATION,
     calls.SettlementOpen: _SETTLEMENT,
+    calls.ErasureRequest: _ERASURE,
 }
 
 
@@ -68,6 +71,10 @@ class Index:
     def settlements_of(self, member: bytes, *, after: int, limit: int) -> list[tuple[int, Hash]]:
         """Return (entry number, id) of settlements that concern `member`, likewise."""
         return self._made(_SETTLEMENT + member, after, limit)
+
+    def erasures_of(self, member: bytes, *, after: int, limit: int) -> list[tuple[int, Hash]]:
+        """Return (entry number, id) of erasures that concern `member`, likewise."""
+        return self._made(_ERASURE + member, after, limit)
 
     def _made(self, prefix: bytes, after: int, limit: int) -> list[tuple[int, Hash]]:
         start = prefix if after < 0 else prefix + after.to_bytes(8)  # no key is the prefix alone

@@ -12,6 +12,7 @@ from aiohttp import web
 from contracts import authorisation as authorisations
 from contracts import batch
 from contracts import claim as claims
+from contracts import erasure as erasures
 from contracts import settlement as settlements
 from contracts.calls import (
     MAX_SETTLED,
@@ -98,6 +99,8 @@ class Things:
         router.add_get("/v1/settlements", self.list_settlements)
         router.add_get("/v1/settlements/{id}", self.settlement)
         router.add_get("/v1/settlements/{id}/claims", self.settlement_claims)
+        router.add_get("/v1/erasures", self.list_erasures)
+        router.add_get("/v1/erasures/{id}", self.erasure)
         for life in LIVES:
             path = f"/v1/{life.name}s/{{id}}/explanation"
             router.add_get(path, partial(self.explanation, life))
@@ -144,6 +147,10 @@ class Things:
         listed = self._chain.index.settlements_of
         return await self._list(request, "settlements", listed, self._settlement)
 
+    async def list_erasures(self, request: web.Request) -> web.Response:
+        """List the erasures that concern the token's member, in the same way."""
+        return await self._list(request, "erasures", self._chain.index.erasures_of, self._erasure)
+
     async def _list(
         self, request: web.Request, name: str, listed: Listed, view: Callable[[bytes], View | None]
     ) -> web.Response:
@@ -182,6 +189,10 @@ class Things:
             return None
         return views.settlement(now.state, now.parameters, id_, found)
 
+    def _erasure(self, id_: bytes) -> View | None:
+        found = erasures.load(self._chain.state.state, id_)
+        return None if found is None else views.erasure(id_, found)
+
     async def claim(self, request: web.Request) -> web.Response:
         """Tell the state of a claim to those whom it concerns."""
         return await self._shown(request, "claim", self._claim, ("submitter", "payer"))
@@ -190,6 +201,15 @@ class Things:
         """Tell the state of an authorisation to its two parties."""
         parties = ("optician", "payer")
         return await self._shown(request, "authorisation", self._authorisation, parties)
+
+    async def erasure(self, request: web.Request) -> web.Response:
+        """Tell who asked for an erasure, and what became of it, to its two parties."""
+        id_, grant = parse_id(request), require(request, Scope.READ, Scope.AUDIT)
+        shown = self._erasure(id_)
+        parties = ("requester", "recipient")
+        if shown is None or not may_read(grant, *(bytes.fromhex(shown[each]) for each in parties)):
+            raise not_found("erasure", id_)
+        return web.json_response(shown)
 
     async def _shown(
         self,

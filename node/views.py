@@ -11,6 +11,7 @@ from contracts.batch import Settlement
 from contracts.calls import Mark, parse_call
 from contracts.claim import Claim, state_of
 from contracts.eras import Era
+from contracts.erasure import Erasure
 from contracts.errors import Refusal
 from contracts.explanation import Explanation, Step
 from contracts.parameters import Parameters
@@ -92,6 +93,15 @@ def settlement(
         "state": record.state.name.lower(),
         "ground": None if record.ground is None else record.ground.name,
         "due": min(due, default=None),
+    }
+    return {"id": id_.hex(), **plain(record), **names}
+
+
+def erasure(id_: bytes, record: Erasure) -> dict[str, Any]:
+    """Return an erasure: who asked whom, and what became of it."""
+    names = {
+        "state": record.state.name.lower(),
+        "outcome": None if record.outcome is None else record.outcome.name,
     }
     return {"id": id_.hex(), **plain(record), **names}
 

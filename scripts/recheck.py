@@ -354,6 +354,9 @@ CALLS = {
     175: struct("settlement_insist", settlement=b(32)),
     176: struct("settlement_withdraw", settlement=b(32)),
     177: struct("settlement_cancel", settlement=b(32)),
+    180: struct("disclosure_acknowledge", counterpart=b(16), commitment=b(32)),
+    181: struct("erasure_request", recipient=b(16), commitment=b(32)),
+    182: struct("erasure_statement", request=b(32), outcome=u(3, 1)),
     200: struct(
         "key_add",
         role=ROLE, algorithm=u(2, 1), public=b(32, 33), from_height=u(U63),
@@ -383,6 +386,7 @@ CALLS = {
 COSTS = {
     10: 2, 20: 2, 32: 2, 33: 4, 41: 2,
     170: 2, 173: 2, 174: 2, 175: 2, 176: 2, 177: 2,
+    180: 2, 181: 3, 182: 3,
     200: 58, 201: 40, 202: 58, 203: 3, 204: 2,
     50: 118, 51: 64, 52: 118, 53: 118,
     220: 64, 221: 256, 222: 64, 240: 2,
@@ -1126,6 +1130,7 @@ def proposed(found):
 # By the number of a call, in which scopes a delegate may make it.
 SCOPES = {
     **dict.fromkeys((10, 11, 12, 20, 30, 31, 32, 33, 130, 131, 132, 133, 138, 139), 1),
+    **dict.fromkeys((180, 181, 182), 1),
     **dict.fromkeys(range(100, 107), 2), 41: 4, **dict.fromkeys((134, 135, 136, 137, 174, 176), 8),
 }  # fmt: skip
 
@@ -1594,6 +1599,34 @@ class Sums:
             need("sum of the settlement", bytes(total.to_bytes()), fields[0])
 
 
+ERASED, HELD_BY_LAW = 1, 2
+
+
+class Disclosures:
+    """What was acknowledged and asked to be erased, and what was said to that."""
+
+    def __init__(self, registry):
+        self.registry = registry
+        self.commitments = set()  # (member, commitment) that stand
+        self.erasures = {}  # id -> [who asked, who was asked, outcome]
+
+    def apply(self, sender, created, number, subject, value):
+        """Follow an applied call; refuse one that a guard would have refused."""
+        if number == 182:
+            require(subject in self.erasures, "nobody asked for that erasure")
+            found = self.erasures[subject]
+            require(found[1] == sender, "another one was asked to erase")
+            is_later = found[2] == HELD_BY_LAW and value == ERASED
+            require(found[2] is None or is_later, "that was said before")
+            found[2] = value
+            return
+        require(subject != sender and self.registry.is_admitted(subject), "no other member")
+        require((sender, value) not in self.commitments, "that commitment stands")
+        self.commitments.add((sender, value))
+        if number == 181:
+            self.erasures[created] = [sender, subject, None]
+
+
 # --- The chain (format.md, sections 5 to 13) ------------------------------------------------------
 
 
@@ -1631,6 +1664,7 @@ class Chain:
         self.versions = Versions(self.council)
         self.assembly = Assembly(founding, self.registry, self.council, self.versions)
         self.offences, self.sums = set(), Sums()
+        self.disclosures = Disclosures(self.registry)
         counted = ("transactions", "applied", "refused", "offences", "kept_proposals")
         self.counts = dict.fromkeys(counted, 0)
 
@@ -1781,6 +1815,8 @@ class Chain:
                 return self.assembly.vote(head, sender, *fields)
             case 222:
                 self.assembly.withdraw(sender, *fields)
+            case 180 | 181 | 182:
+                self.disclosures.apply(sender, created, number, *fields)
             case 240:
                 self.versions.signal(sender, *fields)
             case _ if 200 <= number < 220:
@@ -1827,8 +1863,10 @@ class Chain:
             return {sender}
         number, subject, *_ = parsed
         made = tagged(b"call", id_, position.to_bytes(4, "big"))
-        if number in (203, 204):
+        if number in (180, 181, 203, 204):
             return {sender, subject}
+        if number == 182:
+            return set(self.disclosures.erasures[subject][:2])
         if number in (50, 51, 52, 53, 220, 221, 222, 240):
             gone = {51: "member", 52: "leaving"}.get(number)
             return {sender, EVERYONE, *([getattr(subject, gone)] if gone else [])}

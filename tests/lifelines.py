@@ -30,6 +30,10 @@ from contracts.calls import (
     ClaimUphold,
     ClaimWithdraw,
     Direction,
+    DisclosureAcknowledge,
+    ErasureOutcome,
+    ErasureRequest,
+    ErasureStatement,
     PrescriptionRevoke,
     PrescriptionSupersede,
     Reason,
@@ -102,6 +106,7 @@ def lives() -> Chain:
     _agreements(lives)
     _rejections(lives)
     _payments(lives)
+    _erasures(lives)
     return lives.chain
 
 
@@ -158,3 +163,17 @@ def _payments(lives: _Lives) -> None:
     lives.by(SHOP, ClaimConcede(undue))
     lives.chain.block(seconds=DEFAULTS.dispute_window_s, built_round=1)
     lives.by(PAYER, ClaimClose(kept))
+
+
+def _erasures(lives: _Lives) -> None:
+    told = DisclosureAcknowledge(member_of(SHOP), some_bytes("acknowledged"))
+    lives.by(PAYER, told)
+    lives.by(PAYER, told, refused=Refusal.COMMITMENT_STANDS)
+    gone, kept = (
+        lives.by(SHOP, ErasureRequest(member_of(PAYER), some_bytes("erase", name)))
+        for name in ("gone", "kept")
+    )
+    lives.by(SHOP, ErasureStatement(gone, ErasureOutcome.ERASED), refused=Refusal.ERASURE_NOT_YOURS)
+    lives.by(PAYER, ErasureStatement(gone, ErasureOutcome.NOTHING_HELD))
+    lives.by(PAYER, ErasureStatement(kept, ErasureOutcome.HELD_BY_LAW))
+    lives.by(PAYER, ErasureStatement(kept, ErasureOutcome.ERASED))

@@ -2,8 +2,8 @@
 
 Every field has a fixed type and a fixed or bounded length; there is no text. A call is encoded as
 the array of its number and its fields. Numbers: 10 prescription, 20 marks, 30 and 130 claim,
-41 and 170 settlement, 50 validators, 100 authorisation, 200 registry, 220 governance,
-240 versions.
+41 and 170 settlement, 50 validators, 100 authorisation, 180 disclosure, 200 registry,
+220 governance, 240 versions.
 """
 
 from typing import TypeAlias, cast
@@ -34,6 +34,12 @@ from contracts.calls.claim import (
     ClaimUphold,
     ClaimWithdraw,
     Reason,
+)
+from contracts.calls.disclosure import (
+    DisclosureAcknowledge,
+    ErasureOutcome,
+    ErasureRequest,
+    ErasureStatement,
 )
 from contracts.calls.governance import (
     AdmitMember,
@@ -138,6 +144,9 @@ Call: TypeAlias = (
     | SettlementInsist
     | SettlementWithdraw
     | SettlementCancel
+    | DisclosureAcknowledge
+    | ErasureRequest
+    | ErasureStatement
     | ValidatorJoin
     | ValidatorLeave
     | ValidatorReplace
@@ -187,6 +196,10 @@ __all__ = [
     "DelegationGrant",
     "DelegationWithdraw",
     "Direction",
+    "DisclosureAcknowledge",
+    "ErasureOutcome",
+    "ErasureRequest",
+    "ErasureStatement",
     "Ground",
     "JoinValidators",
     "Joining",

@@ -25,7 +25,7 @@ SignatureBytes = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
 class Scope(IntEnum):
     """What a delegate may do, a bit for each group of calls; the numbers never change."""
 
-    CLAIMS = 1  # prescriptions, marks and claims
+    CLAIMS = 1  # prescriptions, marks and claims, and what was disclosed of them
     AUTHORISATIONS = 2
     SETTLEMENTS = 4  # confirming them
     DISPUTES = 8

@@ -28,6 +28,7 @@ class Stands(Enum):
     QUESTION = "a question"
     ANSWER = "an answer"
     PAYMENT = "a reference of a payment"
+    DISCLOSURE = "what was disclosed, to be erased or acknowledged"
     LOCK = "a lock of a mark"
     MARK = "a mark"
     KEY = "a public key"
@@ -163,6 +164,8 @@ _BY_NAME: Final[Mapping[Stands, tuple[str, ...]]] = {
         "ValidatorReplace.change.leaving",
         "ValidatorReplace.change.member",
         "ValidatorRotate.change.member",
+        "DisclosureAcknowledge.counterpart",
+        "ErasureRequest.recipient",
         "DelegationGrant.delegate",
         "DelegationWithdraw.delegate",
         "Propose.subject:SuspendMember.member",
@@ -206,6 +209,7 @@ _BY_NAME: Final[Mapping[Stands, tuple[str, ...]]] = {
         "SettlementInsist.settlement",
         "SettlementWithdraw.settlement",
         "SettlementCancel.settlement",
+        "ErasureStatement.request",
         "ValidatorJoin.change.proposal",
         "ValidatorLeave.change.proposal",
         "ValidatorReplace.change.proposal",
@@ -236,6 +240,7 @@ _BY_NAME: Final[Mapping[Stands, tuple[str, ...]]] = {
     Stands.QUESTION: ("AuthorisationAsk.question",),
     Stands.ANSWER: ("AuthorisationAnswer.answer",),
     Stands.PAYMENT: ("SettlementAnnounce.payment",),
+    Stands.DISCLOSURE: ("DisclosureAcknowledge.commitment", "ErasureRequest.commitment"),
     Stands.LOCK: ("MarkLock.lock",),
     Stands.MARK: ("ClaimSubmit.marks.mark", "AuthorisationRequest.marks.mark"),
     Stands.KEY: (
@@ -302,6 +307,8 @@ FRESH: Final = frozenset(
         "AuthorisationAsk.question",
         "AuthorisationAnswer.answer",
         "SettlementAnnounce.payment",
+        "DisclosureAcknowledge.commitment",
+        "ErasureRequest.commitment",
         "MarkLock.lock",
     )
 )

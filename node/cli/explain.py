@@ -80,6 +80,16 @@ def settlement(context: click.Context, person: Person, name: str) -> None:
     _explain(context, person, "settlement", parse_id(name), name)
 
 
+@explain.command()
+@click.argument("name", metavar="ERASURE")
+@at_home
+@json_option
+@click.pass_context
+def erasure(context: click.Context, person: Person, name: str) -> None:
+    """Explain ERASURE, named by its id."""
+    _explain(context, person, "erasure", parse_id(name), name)
+
+
 def _explain(context: click.Context, person: Person, kind: str, id_: bytes, name: str) -> None:
     async def ask() -> ExplanationView:
         async with person.node() as node:

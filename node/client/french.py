@@ -5,7 +5,7 @@ Names that stand in the record (of other calls, of refusals that have no words h
 
 from typing import Final
 
-from contracts.calls import ClaimGround, Ground, Reason
+from contracts.calls import ClaimGround, ErasureOutcome, Ground, Reason
 from contracts.errors import Refusal
 from node.client.events import EntryView
 from node.client.words import IN_PART, about
@@ -64,6 +64,9 @@ ACTS: Final = {
     "SettlementInsist": ("maintenu", "maintenir", f"{_BATCH} malgré la contestation"),
     "SettlementWithdraw": ("retiré", "retirer", "sa contestation du règlement groupé {}"),
     "SettlementCancel": ("abandonné", "abandonner", _BATCH),
+    "DisclosureAcknowledge": ("accusé", "accuser", "réception de la communication {}"),
+    "ErasureRequest": ("demandé", "demander", "l'effacement {}"),
+    "ErasureStatement": ("répondu", "répondre", "à la demande d'effacement {}"),
     "Propose": ("déposé", "déposer", "la proposition {}"),
     "Vote": ("voté", "voter", "sur la proposition {}"),
     "Withdraw": ("retiré", "retirer", "la proposition {}"),
@@ -102,8 +105,11 @@ SAYS: Final = {
     Ground.CLAIM_MISSING.name: "demande manquante",
     Ground.CLAIM_UNEXPECTED.name: "demande inattendue",
     Ground.STATEMENT_MISSING.name: "relevé manquant",
+    ErasureOutcome.ERASED.name: "effacé",
+    ErasureOutcome.HELD_BY_LAW.name: "conservé parce que la loi l'impose, puis effacé",
+    ErasureOutcome.NOTHING_HELD.name: "rien n'était conservé",
 }
-_LISTED: Final = ("reason", "ground")  # fields that say them
+_LISTED: Final = ("reason", "ground", "outcome")  # fields that say them
 REFUSALS: Final = {
     Refusal.SENDER_NOT_ELIGIBLE: "cette catégorie de membre ne peut pas faire cet acte",
     Refusal.TOO_EARLY: "il était trop tôt",
@@ -135,6 +141,11 @@ REFUSALS: Final = {
     Refusal.PERSON_NEEDED: "c'est à une personne d'en décider, non à une machine",
     Refusal.OTHER_PERSON_NEEDED: "c'est à une autre personne d'en décider",
     Refusal.GROUND_NOT_FITTING: "ce motif de contestation ne convient pas ici",
+    Refusal.COUNTERPART_UNKNOWN: "l'autre partie n'est pas membre du réseau",
+    Refusal.COMMITMENT_STANDS: "cela avait déjà été inscrit",
+    Refusal.ERASURE_UNKNOWN: "cette demande d'effacement n'existe pas",
+    Refusal.ERASURE_NOT_YOURS: "cet acte revient à l'autre partie",
+    Refusal.ERASURE_IN_WRONG_STATE: "il y a déjà été répondu",
     Refusal.SUM_DIFFERS: "le total annoncé n'est pas celui des demandes",
 }
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Final
 
-from contracts import authorisation, batch, claim, governance, prescription
+from contracts import authorisation, batch, claim, erasure, governance, prescription
 from contracts.errors import Refusal
 from contracts.registry import Family, Status
 from node.client.client import CallOutcome
@@ -71,6 +71,7 @@ _STATES: Final[dict[str, tuple[str, type[IntEnum]]]] = {
     Refusal.AUTHORISATION_IN_WRONG_STATE.name: ("prior agreement", authorisation.State),
     Refusal.PRESCRIPTION_NOT_IN_FORCE.name: ("prescription", prescription.State),
     Refusal.SETTLEMENT_IN_WRONG_STATE.name: ("settlement", batch.State),
+    Refusal.ERASURE_IN_WRONG_STATE.name: ("erasure", erasure.State),
     Refusal.PROPOSAL_IN_WRONG_STATE.name: ("proposal", governance.State),
     Refusal.MEMBER_STANDS_OTHERWISE.name: ("member", Status),
 }

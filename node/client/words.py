@@ -137,6 +137,9 @@ DEEDS: Final = {
         "withdrew the dispute", "withdraw the dispute", "depoli settlement withdraw {name}"
     ),
     "SettlementCancel": Deed("gave it up", "give it up", "depoli settlement cancel {name}"),
+    "DisclosureAcknowledge": Deed("acknowledged it", "acknowledge it"),
+    "ErasureRequest": Deed("asked for it", "ask for it"),
+    "ErasureStatement": Deed("said what became of it", "say what became of it"),
 }
 # What a call is for another thing than the one that it is about.
 FOR_OTHERS: Final = {
@@ -189,13 +192,18 @@ _KINDS: Final = {  # how the names of calls on a thing begin
     "Authorisation": "authorisation",
     "Settlement": "settlement",
     "Prescription": "prescription",
+    "Disclosure": "disclosure",
+    "Erasure": "erasure",
     "Propose": "proposal",
     "Vote": "proposal",
     "Withdraw": "proposal",
     "Validator": "proposal",
 }
-_NAMED: Final = {"prescription": "commitment"}  # field of a call, where it is not the kind
-_MAKING: Final = {"ClaimSubmit", "AuthorisationRequest", "SettlementOpen", "Propose"}
+# Field of a call that names what it is about, where it is not the kind.
+_NAMED: Final = {"prescription": "commitment", "disclosure": "commitment", "erasure": "request"}
+_MAKING: Final = {
+    *("ClaimSubmit", "AuthorisationRequest", "SettlementOpen", "ErasureRequest", "Propose"),
+}
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 IN_PART: Final = {"ClaimAccept", "ClaimOverturn", "AuthorisationGrant"}
 

@@ -160,6 +160,9 @@ class _KeptThings(Things):
     def _settlement(self, id_: bytes) -> View | None:
         return self._told(id_, super()._settlement(id_))
 
+    def _erasure(self, id_: bytes) -> View | None:
+        return self._told(id_, super()._erasure(id_))
+
     async def explanation(self, life: Life[Any], request: web.Request) -> web.Response:
         if life is governance.LIFE:
             raise elsewhere("how a proposal stands")

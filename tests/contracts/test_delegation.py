@@ -12,6 +12,8 @@ from contracts.calls import (
     ClaimWithdraw,
     DelegationGrant,
     DelegationWithdraw,
+    ErasureOutcome,
+    ErasureStatement,
     KeyAdd,
     KeyRevoke,
     MarkLock,
@@ -119,6 +121,7 @@ def test_another_grant_takes_the_place_of_the_one_before() -> None:
     [
         (Scope.CLAIMS, COMMIT),
         (Scope.CLAIMS, ClaimCancel(bytes32("a claim"))),
+        (Scope.CLAIMS, ErasureStatement(bytes32("an erasure"), ErasureOutcome.ERASED)),
         (Scope.AUTHORISATIONS, AuthorisationCancel(bytes32("an authorisation"))),
         (Scope.DISPUTES, ClaimWithdraw(bytes32("a claim"))),
         (Scope.DISPUTES, SettlementWithdraw(bytes32("a settlement"))),

@@ -14,6 +14,7 @@ FINAL: Final = {
     "authorisation": {"CONSUMED", "CANCELLED", "EXPIRED"},
     "claim": {"CANCELLED", "ABANDONED", "RESUBMITTED", "LAPSED", "REPAID"},
     "settlement": {"CONFIRMED", "CANCELLED"},
+    "erasure": {"STATED"},
     "proposal": {"FAILED", "WITHDRAWN", "ENACTED", "MOOT", "EXPIRED"},
 }
 
@@ -33,6 +34,7 @@ UNASKED: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("REPAYING", "REVERSED"),
     ),
     "settlement": (),
+    "erasure": (),
     "proposal": (
         ("OPEN", "EXPIRED"),
         ("PASSED", "ENACTED"),
@@ -45,6 +47,8 @@ UNASKED: Final[dict[str, tuple[tuple[str, str], ...]]] = {
 ONE_SIDED: Final = {
     ("prescription", "COMMITTED"): "nobody but its holder has a part in it",
     ("claim", "CLOSED"): "the payer is done with it",
+    ("erasure", "REQUESTED"): "it is for the recipient to say what becomes of it",
+    ("erasure", "HELD"): "the recipient erases it when the law lets it",
     ("claim", "REVERSED"): "it is for the shop to pay back",
 }
 

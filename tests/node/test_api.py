@@ -23,6 +23,9 @@ from contracts.calls import (
     ClaimSubmit,
     DelegationGrant,
     Direction,
+    ErasureOutcome,
+    ErasureRequest,
+    ErasureStatement,
     Leg,
     Mark,
     MarkLock,
@@ -402,6 +405,9 @@ PATHS = (
     f"/v1/authorisations/{ID}",
     f"/v1/authorisations/{ID}/explanation",
     f"/v1/prescriptions/{ID}/explanation",
+    "/v1/erasures",
+    f"/v1/erasures/{ID}",
+    f"/v1/erasures/{ID}/explanation",
     "/v1/blocks/1",
     "/v1/blocks/latest",
     f"/v1/receipts/{ID}/0",
@@ -609,6 +615,34 @@ def test_a_prescription_is_explained_to_who_holds_it(tmp_path: Path) -> None:
                 "PrescriptionRevoke",
             }
             assert (await door.get(path, "shop_b")).status == 404
+
+    run(ask())
+
+
+def test_an_erasure_is_shown_to_who_asked_and_who_was_asked(tmp_path: Path) -> None:
+    async def ask() -> None:
+        async with served(tmp_path) as door:
+            request = ErasureRequest(member_of(PAYER), some_bytes("to be erased"))
+            asked = door.made("shop-a", request)
+            await door.send(asked)
+            id_ = created_id(asked.id, 0).hex()
+            path = f"/v1/erasures/{id_}"
+            shown = (await door.get(path, "shop_a")).json
+            assert (shown["id"], shown["state"], shown["outcome"]) == (id_, "requested", None)
+            assert (shown["requester"], shown["recipient"]) == (SHOP, member_of(PAYER).hex())
+            for token, status in (("payer", 200), ("auditor", 200), ("shop_b", 404)):
+                for more in ("", "/explanation"):
+                    assert (await door.get(path + more, token)).status == status
+            statement = ErasureStatement(bytes.fromhex(id_), ErasureOutcome.HELD_BY_LAW)
+            await door.send(door.made(PAYER, statement))
+            for token in ("shop_a", "payer"):
+                (listed,) = (await door.get("/v1/erasures?state=held", token)).json["erasures"]
+                assert (listed["id"], listed["outcome"]) == (id_, "HELD_BY_LAW")
+            assert (await door.get("/v1/erasures", "shop_b")).json["erasures"] == []
+            told = (await door.get(f"{path}/explanation", "shop_a")).json
+            assert [each["says"] for each in told["history"]] == [{}, {"outcome": "held_by_law"}]
+            (step,) = told["steps"]
+            assert (step["call"], step["who"]) == ("ErasureStatement", "recipient")
 
     run(ask())
 

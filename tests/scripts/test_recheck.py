@@ -762,3 +762,28 @@ def test_a_claim_that_is_said_to_be_paid_twice_is_named() -> None:
     sums.apply(again, 170, bytes(16), 1)
     with pytest.raises(recheck.FalseFact, match="cannot be moved"):
         sums.apply(bytes(32), 171, again, (claim,))
+
+
+def test_an_erasure_that_is_said_to_be_answered_as_no_guard_allows_is_named(
+    tmp_path: Path,
+) -> None:
+    founding = tmp_path / "genesis.json"
+    founding.write_text(signed_json(found()))
+    told = recheck.Disclosures(recheck.Registry(recheck.read_genesis(founding)))
+    shop, payer, other = (member_of(name) for name in ("shop-a", "insurer-a", "shop-b"))
+    one, two, salt = (some_bytes("erasure", n) for n in range(3))
+
+    def refuses(*call: Any) -> None:  # noqa: ANN401 - sender, id, number, fields
+        with pytest.raises(recheck.FalseFact, match="a refusal"):
+            told.apply(*call)
+
+    told.apply(shop, one, 181, payer, salt)
+    for sender, member in ((shop, payer), (shop, shop), (shop, bytes(16))):
+        refuses(sender, two, 181, member, salt if member == payer else two)
+        refuses(sender, two, 180, member, salt if member == payer else two)
+    refuses(other, two, 182, one, 1)
+    refuses(payer, two, 182, two, 1)
+    told.apply(payer, two, 182, one, 2)
+    refuses(payer, two, 182, one, 3)
+    told.apply(payer, two, 182, one, 1)
+    refuses(payer, two, 182, one, 1)

@@ -20,13 +20,13 @@ from contracts.reference import TableKind
 from ledger.keys import Algorithm, Role, SigningKey
 from tests.contracts.machine.members import DAY
 from tests.contracts.machine.moves_agreeing import PARTS_OF
-from tests.contracts.machine.moves_paying import PayingMoves
+from tests.contracts.machine.moves_erasing import ErasingMoves
 from tests.contracts.machine.stage import Draw, Intent, Unfit
 
 Steps = Iterator[list[Intent]]
 
 
-class Excesses(PayingMoves):
+class Excesses(ErasingMoves):
     """Makes many calls at once; each generator yields the calls of block after block."""
 
     def excesses(self) -> tuple[Callable[[Draw], Steps], ...]:

@@ -43,6 +43,7 @@ SCOPES = {
         "PrescriptionCommit PrescriptionSupersede PrescriptionRevoke MarkLock ClaimSubmit"
         " ClaimSupersede ClaimAccept ClaimReject ClaimCancel ClaimAbandon ClaimReverse"
         " ClaimRecover ClaimConcede ClaimClose"
+        " DisclosureAcknowledge ErasureRequest ErasureStatement"
     ),
     Scope.AUTHORISATIONS: (
         "AuthorisationRequest AuthorisationAsk AuthorisationAnswer AuthorisationGrant"

@@ -11,7 +11,9 @@ from contracts import (
     authorisation,
     batch,
     delegation,
+    disclosure,
     eras,
+    erasure,
     governance,
     marks,
     parameters,
@@ -26,10 +28,10 @@ from contracts.parameters import Parameters
 from ledger.keys import Role, Signer, SigningKey
 from ledger.transaction import MAX_LIFETIME_S, Transaction, parse
 from tests.contracts.machine.book import Held, Member
+from tests.contracts.machine.erasing import Erasing
 from tests.contracts.machine.excesses import Excesses
 from tests.contracts.machine.members import DAY
 from tests.contracts.machine.moves_agreeing import ITEMS, PAPERS, POINTS
-from tests.contracts.machine.paying import Paying
 from tests.contracts.machine.stage import Draw, Intent, Stage
 from tests.contracts.world import (
     FAMILIES,
@@ -120,6 +122,9 @@ KINDS = (
     "settlement_insist",
     "settlement_withdraw",
     "settlement_cancel",
+    "disclosure_acknowledge",
+    "erasure_request",
+    "erasure_statement",
 )
 
 
@@ -130,7 +135,7 @@ class Everything(Excesses):
 def beginning() -> Everything:
     """Return a chain of one block, and the model of it."""
     world, signers = World(PARAMETERS), dict[bytes, Signer]()
-    model = Paying(world.chain_id, PARAMETERS, time=world.chain.header.time)
+    model = Erasing(world.chain_id, PARAMETERS, time=world.chain.header.time)
     model.points |= set(POINTS)
     model.openings |= {bytes(point): opening for point, opening in POINTS.items()}
     for name, family in FAMILIES.items():
@@ -366,6 +371,14 @@ class Network(RuleBasedStateMachine):
             agreed = authorisation.load(state, id_)
             assert agreed is not None
             assert (agreed.state, agreed.until) == (agreement.state, agreement.until)
+        for (who, commitment), height in model.stands.items():
+            assert disclosure.stands_since(state, who, commitment) == height
+        for id_, asked in model.erasures.items():
+            erased = erasure.load(state, id_)
+            assert erased is not None
+            assert (erased.requester, erased.recipient) == (asked.requester, asked.recipient)
+            assert (erased.state, erased.outcome) == (asked.state, asked.outcome)
+            assert erased.since == asked.since
         for number, (id_, proposed) in enumerate(model.proposals.items()):
             proposal = governance.load(state, id_)
             assert proposal is not None

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from contracts import authorisation as authorisations
+from contracts import erasure as erasures
 from contracts import batch, eras, governance, registry
 from contracts import claim as claims
 from contracts import settlement as settlements
@@ -149,6 +150,17 @@ class MemoryNode(NodeClient):
                     raise NotFound("no such prior agreement")
                 seen = views.authorisation(state, id_, record, time=time)
                 return _through_json(seen | self._signed_by(record.transaction), type_)
+            case ["erasures"]:
+                wanted = (query or {}).get("state")
+                ids = [key[1:] for key in sorted(state.pairs) if key[:1] == b"E"]
+                shown = [await self.get(f"/erasures/{id_.hex()}", dict) for id_ in ids]
+                found = [each for each in shown if wanted in {None, each["state"]}]
+                return _through_json({"erasures": found, "cursor": None}, type_)
+            case ["erasures", text]:
+                erased = erasures.load(state, bytes.fromhex(text))
+                if erased is None:
+                    raise NotFound("no such erasure")
+                return _through_json(views.erasure(bytes.fromhex(text), erased), type_)
             case ["governance"]:
                 first = int((query or {}).get("from", "0"))
                 return _through_json(voting.in_force(self.world.chain, first), type_)
