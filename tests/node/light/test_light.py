@@ -117,6 +117,12 @@ class Light:
         status, found, _ = await self.ask(path, method="POST", data=body, headers=headers)
         return status, found
 
+    async def query(self, *ids: bytes) -> Any:  # noqa: ANN401
+        headers = {"Content-Type": "application/msgpack"}
+        path = "/v1/claims/query"
+        _, found, _ = await self.ask(path, method="POST", data=encode(ids), headers=headers)
+        return found
+
     async def until_height(self, height: int) -> None:
         await until(
             lambda: self.node.record.height >= height,
@@ -173,8 +179,7 @@ def test_a_day_of_a_light_node(tmp_path: Path) -> None:
                 assert (shown["state"], shown["decided_by"]) == ("accepted", None)
                 _, listed, _ = await light.ask("/v1/claims")
                 assert [each["id"] for each in listed["claims"]] == [id_.hex()]
-                asked = {"data": encode((id_,)), "headers": {"Content-Type": "application/msgpack"}}
-                _, queried, _ = await light.ask("/v1/claims/query", method="POST", **asked)
+                queried = await light.query(id_)
                 assert queried == {"claims": [shown]}
                 _, explained, _ = await light.ask(f"/v1/claims/{id_.hex()}/explanation")
                 assert [each["call"] for each in explained["history"]] == [
@@ -429,8 +434,7 @@ def test_what_the_record_cannot_tell_is_said_and_not_guessed(tmp_path: Path) -> 
                     status, problem, _ = await light.ask(f"/v1/claims/{id_.hex()}{path}")
                     assert status == 501
                     assert "could not be followed; ask a whole node" in problem["detail"]
-                asked = {"data": encode((id_,)), "headers": {"Content-Type": "application/msgpack"}}
-                _, queried, _ = await light.ask("/v1/claims/query", method="POST", **asked)
+                queried = await light.query(id_)
                 assert queried == {"claims": []}
                 nothing = "0" * 64
                 for path, expected in (
