@@ -171,7 +171,10 @@ def _explain(error: BaseException) -> NoReturn:
             pass
     code = getattr(error, "exit_code", None)
     if isinstance(code, int):  # of this package, or of the client's or the auditor's
-        _fail(str(error), getattr(error, "hint", ""), code)
+        for fault in getattr(error, "faults", ())[:-1]:  # of many, each has a line of its own
+            click.echo(f"error: {_one_line(str(fault))}", err=True)
+        last = (getattr(error, "faults", ()) or (error,))[-1]
+        _fail(str(last), getattr(error, "hint", ""), code)
     if type(error).__module__.partition(".")[0] in {"ledger", "contracts", "consensus"}:
         code, hint = _RECORD_CODES.get(type(error).__name__, (Exit.VERIFICATION_FAILED, ""))
         if isinstance(path := getattr(error, "path", None), str) and code is Exit.FAILED:

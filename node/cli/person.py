@@ -141,10 +141,10 @@ def run(doing: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(doing)
 
 
-def read_input(path: Path) -> bytes:
-    """Return the bytes of a file that somebody handed us."""
+def read_input(path: Path, *, limit: int = MAX_FILE_BYTES) -> bytes:
+    """Return the bytes of a file that somebody handed us, or that the shop's software wrote."""
     try:
-        return files.read_public(path, limit=MAX_FILE_BYTES, hint="")
+        return files.read_public(path, limit=limit, hint="")
     except files.Missing:
         raise Usage(f"there is no file {path}") from None
 

@@ -3,6 +3,7 @@
 No message holds a salt, a blinding, a key, or what looks like a social security number.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 FAILED = 1
@@ -41,6 +42,20 @@ class Refused(ClientError):
         super().__init__(f"{field}: {reason}", hint=hint)
         self.field = field
         self.reason = reason
+
+
+class ManyRefused(Refused):
+    """Several rules refuse what was typed; `faults` are all of them, in the order of the file."""
+
+    def __init__(self, faults: Sequence[Refused]) -> None:
+        first = faults[0]
+        hint = next((fault.hint for fault in faults if fault.hint), "")
+        super().__init__(first.field, first.reason, hint=hint)
+        self.faults = tuple(faults)
+
+    def __str__(self) -> str:
+        """Return all of it, in one line."""
+        return "; ".join(map(str, self.faults))
 
 
 class SocialSecurityNumber(Refused):

@@ -1,11 +1,13 @@
-"""A FHIR R4 `VisionPrescription` judged at the door and brought into one canonical form.
+"""A FHIR `VisionPrescription`, of R4 or R5, judged at the door and brought into one canonical form.
 
 Canonical: positive cylinder, hundredths of a dioptre, axis 1 to 180. Names, notes, brands and
-whatever else is free text or about the patient is left out here and never kept.
-Source: hl7.org/fhir/R4/visionprescription.html; FHIR ties no axis to a cylinder, this does.
+whatever else is free text or about the patient is left out here and never kept. All that is wrong
+is said at once. The fields are those of both releases, which differ in none that is kept.
+Source: hl7.org/fhir/visionprescription.html; FHIR ties no axis to a cylinder, this does.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
@@ -14,6 +16,8 @@ from contracts.identifiers import passes_luhn
 from contracts.nomenclature.correction import Correction, Prism, canonical
 from node.client import screening
 from node.client.errors import Refused
+from node.client.faults import Faults
+from node.client.identity import without_identity
 from node.client.reading import as_choice, as_date, as_integer, as_list, as_object
 
 STEP: Final = 25  # hundredths of a dioptre: lenses are made in quarters
@@ -30,6 +34,10 @@ _KEPT: Final = frozenset(
 )
 _KEPT_OF_LENS: Final = frozenset(("product", "eye", "sphere", "cylinder", "axis", "prism", "add"))
 _RPPS: Final = re.compile(r"\d{11}", re.ASCII)
+_ADELI: Final = re.compile(r"\d{9}", re.ASCII)  # of those who have no RPPS number yet
+_NAME: Final = re.compile(r"[A-Za-z_]\w{0,39}(\.[A-Za-z_]\w{0,39})?|identifier \(INS\)", re.ASCII)
+# The national identifier of a professional (IdNat_PS): a digit that tells which number follows.
+_NATIONAL: Final = re.compile(r"8(\d{11})|0(\d{9})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ class Prescription:
     """A prescription in canonical form."""
 
     written: str  # day, YYYY-MM-DD
-    prescriber: str  # RPPS number
+    prescriber: str  # RPPS number, or that of ADELI
     right: Correction | None
     left: Correction | None
     # Names of fields that did not enter; two that differ in these are one prescription.
@@ -49,36 +57,53 @@ class Prescription:
 
 
 def parse_prescription(value: object, field: str = "prescription") -> Prescription:
-    """Return the prescription in a FHIR R4 VisionPrescription; raise `Refused`."""
+    """Return the prescription in a VisionPrescription; raise `Refused`, or all of it at once."""
+    value, persons = without_identity(value)
     screening.require_none(value, field)
     resource = as_object(value, field)
     if resource.get("resourceType") != "VisionPrescription":
-        raise Refused(f"{field}.resourceType", "must be VisionPrescription (FHIR R4)")
+        raise Refused(f"{field}.resourceType", "must be VisionPrescription (FHIR R4 or R5)")
+    faults = Faults()
     if resource.get("status") != "active":
-        raise Refused(f"{field}.status", "must be active; a draft or cancelled one serves nothing")
+        why = "must be active; a draft or cancelled one serves nothing"
+        faults.add(Refused(f"{field}.status", why))
     moment = resource.get("dateWritten")
     written = moment[:10] if isinstance(moment, str) and "T" in moment else moment
-    lenses = as_list(resource.get("lensSpecification"), f"{field}.lensSpecification", limit=4)
-    if not lenses:
-        raise Refused(f"{field}.lensSpecification", "there is no lens")
+    day = faults.take("", as_date, written, f"{field}.dateWritten")
+    prescriber = faults.take("", _parse_prescriber, resource, f"{field}.prescriber")
+    inside = f"{field}.lensSpecification"
+    lenses = faults.take(None, as_list, resource.get("lensSpecification"), inside, limit=4)
+    if lenses is not None and not lenses:
+        faults.add(Refused(inside, "there is no lens"))
     eyes: dict[str, Correction] = {}
-    left_out = [name for name in resource if name not in _KEPT]
-    for index, item in enumerate(lenses):
-        inside = f"{field}.lensSpecification[{index}]"
-        lens = as_object(item, inside)
-        eye = as_choice(lens.get("eye"), f"{inside}.eye", ("right", "left"))
-        if eye in eyes:
-            raise Refused(f"{inside}.eye", f"the {eye} eye stands twice")
-        _require_spectacle_lens(lens.get("product"), f"{inside}.product")
-        eyes[eye] = _parse_correction(lens, f"{eye} eye")
-        left_out += [f"lensSpecification.{name}" for name in lens if name not in _KEPT_OF_LENS]
+    left_out = [*persons, *(name for name in resource if name not in _KEPT)]
+    for index, item in enumerate(lenses or ()):
+        faults.take(None, _parse_lens, item, f"{inside}[{index}]", eyes)
+        if isinstance(item, dict):
+            left_out += [f"lensSpecification.{name}" for name in item if name not in _KEPT_OF_LENS]
+    faults.require_none()
     return Prescription(
-        as_date(written, f"{field}.dateWritten"),
-        _parse_prescriber(resource.get("prescriber"), f"{field}.prescriber"),
-        eyes.get("right"),
-        eyes.get("left"),
-        tuple(sorted({name for name in left_out if name.replace(".", "").isidentifier()})),
+        day, prescriber, eyes.get("right"), eyes.get("left"), _fit_to_show(left_out)
     )
+
+
+def _fit_to_show(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of fields that did not enter, each once; what is no name is not repeated."""
+    return tuple(sorted({name for name in names if _NAME.fullmatch(name)}))
+
+
+def _parse_lens(value: object, inside: str, eyes: dict[str, Correction]) -> None:
+    """Put the correction of a lens among those of the other eyes; raise `Refused`."""
+    lens = as_object(value, inside)
+    eye = as_choice(lens.get("eye"), f"{inside}.eye", ("right", "left"))
+    if eye in eyes:
+        raise Refused(f"{inside}.eye", f"the {eye} eye stands twice")
+    faults = Faults()
+    faults.take(None, _require_spectacle_lens, lens.get("product"), f"{inside}.product")
+    found = faults.take(None, _parse_correction, lens, f"{eye} eye")
+    faults.require_none()
+    assert found is not None  # otherwise there was a fault
+    eyes[eye] = found
 
 
 def _require_spectacle_lens(value: object, field: str) -> None:
@@ -93,30 +118,43 @@ def _require_spectacle_lens(value: object, field: str) -> None:
 
 
 def _parse_correction(lens: dict[str, Any], field: str) -> Correction:
-    sphere = 0  # a neutral lens has none
-    cylinder = axis = addition = None
-    if lens.get("sphere") is not None:
-        sphere = _parse_dioptres(lens["sphere"], f"{field}, sphere", SPHERE_MAX)
-    if lens.get("cylinder") is not None:
-        cylinder = _parse_dioptres(lens["cylinder"], f"{field}, cylinder", CYLINDER_MAX)
+    faults = Faults()
+
+    def dioptres(name: str, most: int, *, least: int | None = None) -> int | None:
+        value = lens.get(name)
+        if value is None:
+            return None
+        where = f"{field}, {name}"
+        return faults.take(None, _parse_dioptres, value, where, most, least=least)
+
+    sphere = dioptres("sphere", SPHERE_MAX) or 0  # a neutral lens has none
+    cylinder = dioptres("cylinder", CYLINDER_MAX)
+    addition = dioptres("add", ADDITION_MAX, least=STEP)
+    axis: int | None = None
     if lens.get("axis") is not None:
-        axis = as_integer(lens["axis"], f"{field}, axis", unit="degrees")
-        if abs(axis) > AXIS_MAX:
-            raise Refused(
-                f"{field}, axis",
-                f"{str(axis)[:_DIGITS]} degrees; an axis lies between 1 and {AXIS_MAX}",
-            )
-    if cylinder and axis is None:
-        raise Refused(f"{field}, axis", "is missing, and a cylinder needs its axis")
-    if axis is not None and cylinder is None:
-        raise Refused(f"{field}, cylinder", "is missing, and an axis needs its cylinder")
-    if lens.get("add") is not None:
-        addition = _parse_dioptres(lens["add"], f"{field}, add", ADDITION_MAX, least=STEP)
-    prisms = tuple(
-        _parse_prism(item, f"{field}, prism {index + 1}")
-        for index, item in enumerate(as_list(lens.get("prism", []), f"{field}, prism", limit=2))
+        axis = faults.take(None, _parse_axis, lens["axis"], f"{field}, axis")
+    if lens.get("cylinder") is None and lens.get("axis") is not None:
+        why = "is missing, and an axis needs its cylinder"
+        faults.add(Refused(f"{field}, cylinder", why))
+    if cylinder and lens.get("axis") is None:
+        faults.add(Refused(f"{field}, axis", "is missing, and a cylinder needs its axis"))
+    items = faults.take([], as_list, lens.get("prism", []), f"{field}, prism", limit=2)
+    prisms = [
+        faults.take(None, _parse_prism, item, f"{field}, prism {index + 1}")
+        for index, item in enumerate(items)
+    ]
+    faults.require_none()
+    return Correction(
+        *canonical(sphere, cylinder, axis), addition, tuple(each for each in prisms if each)
     )
-    return Correction(*canonical(sphere, cylinder, axis), addition, prisms)
+
+
+def _parse_axis(value: object, field: str) -> int:
+    axis = as_integer(value, field, unit="degrees")
+    if abs(axis) > AXIS_MAX:
+        shown = str(axis)[:_DIGITS]
+        raise Refused(field, f"{shown} degrees; an axis lies between 1 and {AXIS_MAX}")
+    return axis
 
 
 def _parse_prism(value: object, field: str) -> Prism:
@@ -146,16 +184,45 @@ def _shown(hundredths: int) -> str:
     return f"{Decimal(hundredths) / 100:.2f}"
 
 
-def _parse_prescriber(value: object, field: str) -> str:
-    """Return the RPPS number of a prescriber; only the number is kept."""
-    identifier = as_object(as_object(value, field).get("identifier"), f"{field}.identifier")
-    number = identifier.get("value")
-    field = f"{field}.identifier.value"
-    if not isinstance(number, str) or not _RPPS.fullmatch(number):
-        raise Refused(field, "must be the prescriber's RPPS number, 11 digits")
-    if not passes_luhn(number):
-        raise Refused(field, "the last digit of the RPPS number does not fit the others")
+def _parse_prescriber(resource: dict[str, Any], field: str) -> str:
+    """Return the number of a prescriber, RPPS or ADELI; only the number is kept."""
+    prescriber = as_object(resource.get("prescriber"), field)
+    found = prescriber.get("identifier") or _contained_identifiers(resource, prescriber)
+    field = f"{field}.identifier"
+    identifiers = found if isinstance(found, list) else [as_object(found, field)]
+    numbers = [
+        _NATIONAL.sub(r"\1\2", value) if _NATIONAL.fullmatch(value) else value
+        for each in identifiers
+        if isinstance(each, dict) and isinstance(value := each.get("value"), str)
+    ]
+    # Of several numbers the one of the national directory speaks.
+    number = next((each for each in numbers if _RPPS.fullmatch(each)), "")
+    number = number or next((each for each in numbers if _ADELI.fullmatch(each)), "")
+    if not number:
+        raise Refused(
+            f"{field}.value",
+            "must be the prescriber's RPPS number, 11 digits, or that of ADELI, 9",
+            hint="annuaire.sante.fr tells the RPPS number of a prescriber",
+        )
+    if _RPPS.fullmatch(number) and not passes_luhn(number):
+        raise Refused(f"{field}.value", "the last digit of the RPPS number does not fit the others")
     return number
+
+
+def _contained_identifiers(resource: dict[str, Any], prescriber: dict[str, Any]) -> object:
+    """Return the identifiers of the resource within this one that `prescriber` refers to."""
+    found = _contained(resource, prescriber)
+    if isinstance(role := found.get("practitioner"), dict):  # of a PractitionerRole
+        return role.get("identifier") or _contained(resource, role).get("identifier")
+    return found.get("identifier")
+
+
+def _contained(resource: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
+    contained = resource.get("contained")
+    for each in contained if isinstance(contained, list) else ():
+        if isinstance(each, dict) and reference.get("reference") == f"#{each.get('id')}":
+            return each
+    return {}
 
 
 def as_text(correction: Correction | None) -> str | None:

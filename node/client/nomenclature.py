@@ -71,6 +71,12 @@ def require_valid(
         current().codes.require_valid(codes, field, age=age, is_c2s=is_c2s)
 
 
+def require_known(code: str, field: str) -> None:
+    """Raise `Refused` unless there is such a grouping code, in whichever place."""
+    with in_words():
+        current().codes.row(code, field)
+
+
 def lenses(codes: Codes, field: str = "codes") -> dict[str, Code]:
     """Return the lenses that are claimed by side, "right" and "left"; raise `Refused`."""
     with in_words():

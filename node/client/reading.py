@@ -9,16 +9,18 @@ from typing import Any, Final, NoReturn
 from contracts.calendar import parse_day
 from contracts.errors import BadDay
 from node.client.errors import NotReadable, Refused
+from node.client.faults import Faults
 
 MAX_FILE_BYTES: Final = 1 << 20  # a claim has about two thousand
+MAX_DEPTH: Final = 48  # a FHIR resource has about ten
 _REFERENCE: Final = re.compile(r"[A-Z0-9-]{1,20}")
 _SHOWN: Final = 40  # characters of a name in a message
 
 
-def parse_object(data: bytes, name: str) -> dict[str, Any]:
+def parse_object(data: bytes, name: str, *, limit: int = MAX_FILE_BYTES) -> dict[str, Any]:
     """Return the JSON object in `data`, numbers exact; raise `NotReadable`. `name` is the file."""
-    if len(data) > MAX_FILE_BYTES:
-        raise NotReadable(f"{name} is longer than {MAX_FILE_BYTES} bytes")
+    if len(data) > limit:
+        raise NotReadable(f"{name} is longer than {limit} bytes")
     try:
         value = json.loads(
             data.decode("utf-8-sig"),  # Windows programs like to write the mark
@@ -27,13 +29,36 @@ def parse_object(data: bytes, name: str) -> dict[str, Any]:
             object_pairs_hook=_pairs,
         )
     except (ValueError, ArithmeticError, RecursionError) as error:
-        reason = str(error) if isinstance(error, json.JSONDecodeError | _Strict) else "not UTF-8"
-        if isinstance(error, RecursionError | ArithmeticError):
-            reason = "nested too deep, or with a number out of all range"
-        raise NotReadable(f"{name} is not a JSON file: {reason}") from None
+        raise NotReadable(f"{name} is not a JSON file: {_reason(error)}") from None
+    if _is_deeper(value, MAX_DEPTH):
+        raise NotReadable(f"{name} is not a JSON file: nested more than {MAX_DEPTH} deep")
     if not isinstance(value, dict):
         raise NotReadable(f"{name} holds no JSON object")
     return value
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case json.JSONDecodeError() | _Strict():
+            return str(error)
+        case UnicodeDecodeError():
+            return "not UTF-8"
+        case _:
+            return "nested too deep, or with a number out of all range"
+
+
+def _is_deeper(value: object, most: int) -> bool:
+    """Return whether lists and objects stand in each other more than `most` times."""
+    level = [value]
+    for _ in range(most):
+        inner: list[object] = []
+        for each in level:
+            if isinstance(each, dict):
+                inner += each.values()
+            elif isinstance(each, list):
+                inner += each
+        level = inner
+    return any(isinstance(each, dict | list) for each in level)
 
 
 class _Strict(ValueError):
@@ -54,15 +79,16 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def require_names(
     value: Mapping[str, object], known: frozenset[str], field: str, *, required: frozenset[str]
 ) -> None:
-    """Raise `Refused` if a name of `value` is not known, or a required one is not there."""
+    """Raise `Refused`, of all at once, if names are unknown or required ones are missing."""
+    faults = Faults()
     for name in value:
         if name not in known:
             shown = name if name.isidentifier() and len(name) <= _SHOWN else "a name"
-            raise Refused(
-                field, f"{shown} is not expected here", hint=f"known: {', '.join(sorted(known))}"
-            )
+            hint = f"known: {', '.join(sorted(known))}"
+            faults.add(Refused(field, f"{shown} is not expected here", hint=hint))
     for name in sorted(required - value.keys()):
-        raise Refused(f"{field}.{name}", "is missing")
+        faults.add(Refused(f"{field}.{name}", "is missing"))
+    faults.require_none()
 
 
 def as_object(value: object, field: str) -> dict[str, Any]:

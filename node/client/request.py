@@ -13,13 +13,16 @@ digits and stands where it came with the prescription. Amounts are cents.
 """
 
 import re
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeVar
 
 from contracts.nomenclature.codes import Codes
 from node.client import nomenclature, screening
 from node.client.errors import Refused
+from node.client.faults import Faults
 from node.client.fhir import Prescription, parse_prescription
+from node.client.identity import without_identity
 from node.client.reading import (
     as_choice,
     as_date,
@@ -58,6 +61,8 @@ _CODES: Final = frozenset(("right", "left", "frame", "supplements"))
 _AMOUNTS: Final = frozenset(("lenses", "frame"))
 _PAYER: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")  # a label, or an id in hex
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class HandedPrescription:
@@ -84,6 +89,8 @@ class ClaimRequest:
     insured: str | None  # the payer's own reference of the insured
     authorisation: str | None  # number the payer gave
     agreement: str | None = None  # our own reference of the prior agreement that it consumes
+    # Names of what stood in the document and did not enter.
+    left_out: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def amount_cents(self) -> int:
@@ -93,15 +100,7 @@ class ClaimRequest:
 
 def parse_claim(data: bytes, name: str, *, today: str) -> ClaimRequest:
     """Return the claim in a file's bytes; raise `NotReadable` or `Refused`. `name` is the file."""
-    document, claim = _parse_top(data, name, FORMAT, "claim", _TOP, _CLAIM)
-    request = _parse_asked(document, claim, "claim", "invoice_date", today)
-    if request.insured is None and request.authorisation is None:
-        raise Refused(
-            "claim.insured",
-            "is missing, and so is an authorisation: the payer cannot know whose claim it is",
-            hint="give the payer's own reference of the insured, or the number it authorised",
-        )
-    return request
+    return claim_of(parse_object(data, name), today=today)
 
 
 def parse_authorisation(data: bytes, name: str, *, today: str) -> ClaimRequest:
@@ -109,68 +108,134 @@ def parse_authorisation(data: bytes, name: str, *, today: str) -> ClaimRequest:
 
     Its `invoice_date` is the date of the quote.
     """
-    document, asked = _parse_top(data, name, AUTHORISATION_FORMAT, "authorisation", _ASKING, _ASKED)
-    request = _parse_asked(document, asked, "authorisation", "quote_date", today)
-    if request.insured is None:
-        raise Refused(
-            "authorisation.insured",
-            "is missing: the payer cannot know whom it is asked for",
-            hint="give the payer's own reference of the insured",
+    return authorisation_of(parse_object(data, name), today=today)
+
+
+def claim_of(document: dict[str, Any], *, today: str) -> ClaimRequest:
+    """Return the claim in a document of our format; raise `Refused`, or all of it at once."""
+    document, left = without_identity(document)
+    asked = _parse_top(document, FORMAT, "claim")
+    faults = Faults()
+    faults.take(None, require_names, document, _TOP, "file", required=frozenset())
+    _require_names(asked, _CLAIM, "claim", faults)
+    if asked.get("insured") is None and asked.get("authorisation") is None:
+        faults.add(
+            Refused(
+                "claim.insured",
+                "is missing, and so is an authorisation: the payer cannot know whose claim it is",
+                hint="give the payer's own reference of the insured, or the number it authorised",
+            )
         )
-    return request
+    return _parse_asked(document, asked, _Asked("claim", "invoice_date", today, left), faults)
 
 
-def _parse_top(
-    data: bytes, name: str, format_: str, key: str, top: frozenset[str], fields: frozenset[str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a file's document and what stands in it under `key`."""
-    document = parse_object(data, name)
+def authorisation_of(document: dict[str, Any], *, today: str) -> ClaimRequest:
+    """Return the request for a prior agreement in a document of our format; raise as `claim_of`."""
+    document, left = without_identity(document)
+    asked = _parse_top(document, AUTHORISATION_FORMAT, "authorisation")
+    faults = Faults()
+    faults.take(None, require_names, document, _ASKING, "file", required=frozenset())
+    _require_names(asked, _ASKED, "authorisation", faults)
+    if asked.get("insured") is None:
+        faults.add(
+            Refused(
+                "authorisation.insured",
+                "is missing: the payer cannot know whom it is asked for",
+                hint="give the payer's own reference of the insured",
+            )
+        )
+    return _parse_asked(document, asked, _Asked("authorisation", "quote_date", today, left), faults)
+
+
+def _parse_top(document: dict[str, Any], format_: str, key: str) -> dict[str, Any]:
+    """Return what stands under `key` in a document of this format; raise `Refused`."""
     screening.require_none(document)
-    require_names(document, top, "file", required=frozenset(("format", key)))
-    if document["format"] != format_:
+    if document.get("format") != format_:
         raise Refused("file.format", f"must be {format_}")
-    asked = as_object(document[key], key)
-    optional = {"insured", "authorisation"}
-    require_names(asked, fields, key, required=fields - optional)
-    return document, asked
+    if key not in document:
+        raise Refused(f"file.{key}", "is missing")
+    return as_object(document[key], key)
+
+
+def _require_names(asked: dict[str, Any], fields: frozenset[str], key: str, faults: Faults) -> None:
+    required = fields - {"insured", "authorisation"}
+    faults.take(None, require_names, asked, fields, key, required=required)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked for, and when."""
+
+    key: str  # under which it stands
+    date: str  # name of its date
+    today: str
+    left_out: tuple[str, ...]
 
 
 def _parse_asked(
-    document: dict[str, Any], asked: dict[str, Any], key: str, date: str, today: str
+    document: dict[str, Any], asked: dict[str, Any], what: _Asked, faults: Faults
 ) -> ClaimRequest:
-    reference = as_reference(asked["reference"], f"{key}.reference")
-    prescription_reference, handed = _parse_prescribed(document, reference)
-    codes = _parse_codes(asked["codes"])
-    nomenclature.require_valid(codes)
-    lenses_cents, frame_cents = _parse_amounts(asked["amounts"], with_frame=codes.frame is not None)
-    day = as_date(asked[date], f"{key}.{date}")
-    if day > today:
-        raise Refused(f"{key}.{date}", f"{day} is still to come")
+    """Return what is asked; raise `Refused` for every fault, with those that were found before."""
+    key = what.key
+
+    def given(name: str, instead: T, parse: Callable[..., T], *extra: object) -> T:
+        """Return a field; `instead` where it is missing, which was said."""
+        value = asked.get(name)
+        if value is None and name not in asked:
+            return instead
+        return faults.take(instead, parse, value, f"{key}.{name}", *extra)
+
+    reference = given("reference", "", as_reference)
+    prescription_reference, handed = faults.take(("", None), _parse_prescribed, document, reference)
+    codes, with_frame = Codes(), False
+    if "codes" in asked:
+        codes = faults.take(codes, _parse_codes, asked["codes"])
+        with_frame = isinstance(asked["codes"], dict) and asked["codes"].get("frame") is not None
+    lenses_cents, frame_cents = 0, None
+    if "amounts" in asked:
+        lenses_cents, frame_cents = faults.take(
+            (0, None), _parse_amounts, asked["amounts"], with_frame=with_frame
+        )
+    day = given(what.date, "", as_date)
+    if day > what.today:
+        faults.add(Refused(f"{key}.{what.date}", f"{day} is still to come"))
     insured, authorisation = (
-        as_reference(asked[each], f"{key}.{each}") if asked.get(each) is not None else None
+        faults.take(None, as_reference, asked[each], f"{key}.{each}")
+        if asked.get(each) is not None
+        else None
         for each in ("insured", "authorisation")
     )
-    payer = asked["payer"]
-    if not isinstance(payer, str) or not _PAYER.fullmatch(payer):
-        raise Refused(f"{key}.payer", "must be the payer's label, or its id of 32 digits")
+    payer = given("payer", "", _parse_payer)
+    leg = given("leg", LEGS[0], as_choice, LEGS)
     agreement = document.get("authorisation_reference")
+    if agreement is not None:
+        where = "authorisation_reference"
+        agreement = faults.take(None, as_reference, agreement, where)
     request = ClaimRequest(
         reference,
         prescription_reference,
         handed,
         payer,
-        LEGS.index(as_choice(asked["leg"], f"{key}.leg", LEGS)),
+        LEGS.index(leg),
         codes,
         lenses_cents,
         frame_cents,
         day,
         insured,
         authorisation,
-        None if agreement is None else as_reference(agreement, "authorisation_reference"),
+        agreement,
+        tuple(sorted({*what.left_out, *(handed.prescription.left_out if handed else ())})),
     )
-    if handed is not None:
-        require_prescribed(request, handed.prescription)
+    if handed is not None and day and codes != Codes():
+        faults.take(None, require_prescribed, request, handed.prescription)
+    faults.require_none()
     return request
+
+
+def _parse_payer(value: object, field: str) -> str:
+    if not isinstance(value, str) or not _PAYER.fullmatch(value):
+        raise Refused(field, "must be the payer's label, or its id of 32 digits")
+    return value
 
 
 def parse_handed(data: bytes, name: str, *, today: str) -> HandedPrescription:
@@ -178,20 +243,32 @@ def parse_handed(data: bytes, name: str, *, today: str) -> HandedPrescription:
 
     Raises `NotReadable`, `Refused`.
     """
-    document = parse_object(data, name)
+    return handed_of(parse_object(data, name), today=today)
+
+
+def handed_of(document: dict[str, Any], *, today: str) -> HandedPrescription:
+    """Return the prescription in a document, as `parse_handed`; raise `Refused`."""
+    document, left = without_identity(document)
     screening.require_none(document)
+    faults = Faults()
     reference = secret = None
     resource: object = document
     if document.get("format") == PRESCRIPTION_FORMAT:
         required = frozenset(("format", "prescription"))
         require_names(document, _HANDED, "file", required=required)
         resource = document["prescription"]
-        secret = _parse_secret(document.get("secret"))
+        secret = faults.take(None, _parse_secret, document.get("secret"))
         if document.get("reference") is not None:
-            reference = as_reference(document["reference"], "reference")
-    prescription = parse_prescription(resource)
-    if prescription.written > today:
-        raise Refused("prescription.dateWritten", f"{prescription.written} is still to come")
+            reference = faults.take(None, as_reference, document["reference"], "reference")
+    prescription = faults.take(None, parse_prescription, resource)
+    if prescription is not None and prescription.written > today:
+        why = f"{prescription.written} is still to come"
+        faults.add(Refused("prescription.dateWritten", why))
+    faults.require_none()
+    assert prescription is not None  # otherwise there was a fault
+    if left:
+        names = tuple(sorted({*prescription.left_out, *left}))
+        prescription = replace(prescription, left_out=names)
     return HandedPrescription(reference, prescription, secret)
 
 
@@ -199,18 +276,27 @@ def _parse_prescribed(
     document: dict[str, Any], reference: str
 ) -> tuple[str, HandedPrescription | None]:
     """Return the shop's reference of the prescription, and what stands in the file of it."""
+    faults = Faults()
+    name = reference
     given = document.get("prescription_reference")
-    name = as_reference(reference if given is None else given, "prescription_reference")
+    if given is not None:
+        name = faults.take("", as_reference, given, "prescription_reference")
+    handed = None
     if "prescription" in document:
-        prescription = parse_prescription(document["prescription"])
-        return name, HandedPrescription(name, prescription, _parse_secret(document.get("secret")))
-    if given is None:
-        raise Refused(
-            "prescription",
-            "is missing",
-            hint="put it in, or give the prescription_reference of one that is kept",
+        secret = faults.take(None, _parse_secret, document.get("secret"))
+        prescription = faults.take(None, parse_prescription, document["prescription"])
+        if prescription is not None:
+            handed = HandedPrescription(name, prescription, secret)
+    elif given is None:
+        faults.add(
+            Refused(
+                "prescription",
+                "is missing",
+                hint="put it in, or give the prescription_reference of one that is kept",
+            )
         )
-    return name, None
+    faults.require_none()
+    return name, handed
 
 
 def _parse_secret(value: object) -> bytes | None:
@@ -222,52 +308,67 @@ def _parse_secret(value: object) -> bytes | None:
 
 
 def _parse_codes(value: object) -> Codes:
+    """Return the codes, which may stand together; raise `Refused`."""
     codes = as_object(value, "codes")
-    require_names(codes, _CODES, "codes", required=frozenset())
-    supplements = as_list(codes.get("supplements") or [], "codes.supplements", limit=16)
+    faults = Faults()
+    faults.take(None, require_names, codes, _CODES, "codes", required=frozenset())
+    supplements = faults.take(
+        [], as_list, codes.get("supplements") or [], "codes.supplements", limit=16
+    )
 
     def code(item: object, field: str) -> str:
         if not isinstance(item, str):
             raise Refused(field, "must be a grouping code such as VU2")
+        nomenclature.require_known(item, field)
         return item
 
     right, left, frame = (
-        code(codes[key], f"codes.{key}") if codes.get(key) is not None else None
+        faults.take(None, code, codes[key], f"codes.{key}") if codes.get(key) is not None else None
         for key in ("right", "left", "frame")
     )
-    return Codes(
-        right, left, frame, tuple(sorted(code(item, "codes.supplements") for item in supplements))
-    )
+    others = [faults.take("", code, item, "codes.supplements") for item in supplements]
+    faults.require_none()
+    found = Codes(right, left, frame, tuple(sorted(others)))
+    nomenclature.require_valid(found)
+    return found
 
 
 def require_prescribed(request: ClaimRequest, prescription: Prescription) -> None:
     """Raise `Refused` if what is claimed is not what the prescription calls for."""
+    faults = Faults()
     if request.invoice_date < prescription.written:
-        raise Refused(
-            "claim.invoice_date", f"is before the prescription, written {prescription.written}"
-        )
+        why = f"is before the prescription, written {prescription.written}"
+        faults.add(Refused("claim.invoice_date", why))
     for side, lens in nomenclature.lenses(request.codes).items():
         correction = prescription.correction(side)
         if correction is None:
-            raise Refused(
-                f"codes.{side}", f"{lens.code} is claimed, but no {side} lens is prescribed"
-            )
-        if lens.design == "multifocal" and correction.addition is None:
-            raise Refused(
-                f"codes.{side}", f"{lens.code} is multifocal, but no addition is prescribed"
-            )
+            why = f"{lens.code} is claimed, but no {side} lens is prescribed"
+            faults.add(Refused(f"codes.{side}", why))
+        elif lens.design == "multifocal" and correction.addition is None:
+            why = f"{lens.code} is multifocal, but no addition is prescribed"
+            faults.add(Refused(f"codes.{side}", why))
+    faults.require_none()
 
 
 def _parse_amounts(value: object, *, with_frame: bool) -> tuple[int, int | None]:
     amounts: dict[str, Any] = as_object(value, "amounts")
     required = _AMOUNTS if with_frame else frozenset(("lenses",))
-    require_names(amounts, _AMOUNTS, "amounts", required=required)
+    faults = Faults()
+    faults.take(None, require_names, amounts, _AMOUNTS, "amounts", required=required)
     if not with_frame and amounts.get("frame") is not None:
-        raise Refused("amounts.frame", "an amount for a frame, but no code of a frame")
-    cents = {part: as_integer(amounts[part], f"amounts.{part}", unit="cents") for part in required}
-    for part, amount in cents.items():
-        if not 0 <= amount <= AMOUNT_MAX:
-            raise Refused(f"amounts.{part}", f"must lie between 0 and {AMOUNT_MAX} cents")
-    if not sum(cents.values()):
-        raise Refused("amounts", "nothing is claimed: they add up to 0")
-    return cents["lenses"], cents.get("frame")
+        faults.add(Refused("amounts.frame", "an amount for a frame, but no code of a frame"))
+    cents = {
+        part: faults.take(None, _parse_cents, amounts[part], f"amounts.{part}")
+        for part in sorted(required & amounts.keys())
+    }
+    if not faults.found and not sum(amount or 0 for amount in cents.values()):
+        faults.add(Refused("amounts", "nothing is claimed: they add up to 0"))
+    faults.require_none()
+    return cents["lenses"] or 0, cents.get("frame")
+
+
+def _parse_cents(value: object, field: str) -> int:
+    amount = as_integer(value, field, unit="cents")
+    if not 0 <= amount <= AMOUNT_MAX:
+        raise Refused(field, f"must lie between 0 and {AMOUNT_MAX} cents")
+    return amount

@@ -14,6 +14,7 @@ from typing import Final
 
 from contracts.identifiers import NIR_FORM, nir_key
 from node.client.errors import SocialSecurityNumber
+from node.client.faults import Faults
 
 _SEPARATORS: Final = re.compile(r"[\s.\-_/]+")
 _NUMBER: Final = re.compile(rf"(?=({NIR_FORM})(\d\d)?)", re.ASCII)
@@ -33,24 +34,34 @@ def holds_number(text: str) -> bool:
 
 
 def require_none(value: object, field: str = "") -> None:
-    """Raise `SocialSecurityNumber` if a string, number or name anywhere in `value` holds one."""
+    """Raise `SocialSecurityNumber` if a string, number or name anywhere in `value` holds one.
+
+    Where several do, raise `ManyRefused` with a fault for each.
+    """
+    faults = Faults()
+    for place in _places(value, field):
+        faults.add(SocialSecurityNumber(place))
+    faults.require_none()
+
+
+def _places(value: object, field: str) -> Iterator[str]:
     match value:
         case dict():
             for name, item in value.items():
                 shown = name if _PLAIN_NAME.fullmatch(name) else "…"
                 inside = f"{field}.{shown}" if field else shown
                 if holds_number(name):
-                    raise SocialSecurityNumber(inside)
-                require_none(item, inside)
+                    yield inside
+                yield from _places(item, inside)
         case list() | tuple():
             for index, item in enumerate(value):
-                require_none(item, f"{field}[{index}]")
+                yield from _places(item, f"{field}[{index}]")
         case str():
             if holds_number(value):
-                raise SocialSecurityNumber(field)
+                yield field
         case int() | Decimal():
             if holds_number(str(value)):
-                raise SocialSecurityNumber(field)
+                yield field
         case _:
             pass
 
