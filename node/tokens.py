@@ -136,6 +136,15 @@ def add_grant(path: Path, grant: Grant) -> None:
     files.replace(path, content.encode(), secret=True)
 
 
+def remove_grant(path: Path, label: str) -> bool:
+    """Remove the grants of this label from a file; return whether there were any."""
+    grants = load_grants(path)
+    kept = [grant for grant in grants if grant.label != label]
+    if len(kept) < len(grants):
+        files.replace(path, (_HEADING + "".join(map(_table, kept))).encode(), secret=True)
+    return len(kept) < len(grants)
+
+
 def _parse_grant(path: Path, number: int, item: Any) -> Grant:  # noqa: ANN401
     def fail(reason: str) -> BadTokenFile:
         return BadTokenFile(path, f"token {number}: {reason}")

@@ -60,6 +60,7 @@ class NoPerson(Usage):
 class Home:
     """Who one is and where one's things are; paths are absolute or start at the working folder."""
 
+    folder: Path  # with client.toml
     node: str  # URL of the node's HTTP API
     member: MemberId
     label: str
@@ -135,6 +136,7 @@ def load_home(folder: Path) -> Home:
         return place(name) if name in table else None
 
     return Home(
+        folder=folder,
         node=table["node"].rstrip("/"),
         member=MemberId(bytes.fromhex(table["member"])),
         label=table["label"],

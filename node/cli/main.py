@@ -36,6 +36,7 @@ _NOUNS: Final = {
     "events": "Show what concerns us on the chain, entry by entry, as it comes.",
     "lot": "Submit many claims under one signature.",
     "disclosure": "Show a payer what it may see of a claim, and verify what one was shown.",
+    "gateway": "Serve shop software on this machine: claims, receipts, events by HTTP.",
     "settlement": "Settle a batch of accepted claims, and confirm it.",
     "receipt": "Export and verify the proof that an entry is on the chain.",
     "proof": "Prove that the log only grew, or that of a member's entries none is missing.",

@@ -39,10 +39,7 @@ def print_(context: click.Context, file: Path, genesis: Path, output: Path) -> N
     members = load_members(genesis)
     receipt = parse_json(read_text(file, "receipt"))
     result = proved(receipt, members)
-    try:
-        code = draw(to_text(shorten(receipt, voters_of(receipt, members))))
-    except TooLongForQr:
-        code = None
+    code = _code(receipt, members)
     files.create(output, page(_told(receipt, members, code)).encode())
     version = None if code is None else int(code.version)
     written: dict[str, object] = {"file": str(output), "version": version}
@@ -53,6 +50,19 @@ def print_(context: click.Context, file: Path, genesis: Path, output: Path) -> N
         hint = "\nthis is a large code: print it sharp, and try it"
     facts = {name: result[name] for name in ("call", "outcome", "sender", "height")}
     emit(context, written | facts, f"{fields(facts | written)}{hint}")
+
+
+def page_of(receipt: Receipt, members: Members) -> str:
+    """Return the page of a receipt that verifies."""
+    return page(_told(receipt, members, _code(receipt, members)))
+
+
+def _code(receipt: Receipt, members: Members) -> segno.QRCode | None:
+    """Return the QR code of the short form, None where none holds it."""
+    try:
+        return draw(to_text(shorten(receipt, voters_of(receipt, members))))
+    except TooLongForQr:
+        return None
 
 
 def _told(receipt: Receipt, members: Members, code: segno.QRCode | None) -> Page:

@@ -277,6 +277,10 @@ class NodeClient:
         """Close the connection."""
         self._connection.close()
 
+    def hang_up(self) -> None:
+        """End what `stream` waits for in another thread, and the connection."""
+        self._connection.hang_up()
+
     async def submit(self, raws: Sequence[bytes], *, wait: int = 0) -> list[Sent]:
         """Send transactions, in as many requests as they need; say what became of each, in order.
 

@@ -55,7 +55,7 @@ class Connection:
             async with asyncio.timeout(seconds):
                 return await asyncio.to_thread(self._exchange, *arguments, seconds)
         except BaseException:
-            self._hang_up()  # ends the thread too, where it still waits
+            self.hang_up()  # ends the thread too, where it still waits
             raise
 
     def open(
@@ -104,7 +104,8 @@ class Connection:
         self._http.request(method, target, body=data, headers=headers)
         return self._http.getresponse()
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
+        """Close the connection under whoever waits for it, in another thread too."""
         with contextlib.suppress(AttributeError, OSError):  # there is none, or it is closed
             self._http.sock.shutdown(socket.SHUT_RDWR)
         self._http.close()

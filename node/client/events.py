@@ -56,7 +56,7 @@ def follow(
     pause, was_there = FIRST_PAUSE_S, False
     while True:
         try:
-            for each in _stream(node, member, after):
+            for each in told(node, member, after):
                 pause, was_there = FIRST_PAUSE_S, True
                 if each is None:
                     continue
@@ -73,8 +73,11 @@ def follow(
         pause = min(2 * pause, LAST_PAUSE_S)
 
 
-def _stream(node: NodeClient, member: str, after: int) -> Iterator[EntryView | PrunedView | None]:
-    """Yield what one connection tells, None for a sign of life, until it ends."""
+def told(node: NodeClient, member: str, after: int) -> Iterator[EntryView | PrunedView | None]:
+    """Yield what one connection tells, None for a sign of life, until it ends; raise as `follow`.
+
+    It blocks; `NodeClient.hang_up` ends it from another thread.
+    """
     for event, data in node.stream("/events", {"member": member}, last_id=str(after)):
         match event:
             case "message":

@@ -51,7 +51,7 @@ from node.client.vault import Vault
 _STANDS: Final = frozenset((0, Refusal.MARK_ALREADY_LOCKED, Refusal.PRESCRIPTION_ALREADY_COMMITTED))
 _CALLS_OF_ONE: Final = 3  # its prescription, two locks
 
-_OPEN: Final = frozenset((Progress.PREPARED, Progress.LOCKED, Progress.SUBMITTED))
+OPEN: Final = frozenset((Progress.PREPARED, Progress.LOCKED, Progress.SUBMITTED))
 
 PayerOf = Callable[[str], MemberId]
 T = TypeVar("T")
@@ -190,7 +190,7 @@ async def submit(
         await _settle_locks(vault, node, sender, references, type_, wait_s=wait_s, say=say)
         _sign_claims(vault, sender, references, type_)
         await _settle_claims(vault, node, references, type_, wait_s=wait_s, say=say)
-        if not any(claim.progress in _OPEN for _, claim in _all(vault, references, type_)):
+        if not any(claim.progress in OPEN for _, claim in _all(vault, references, type_)):
             break
     return [claim for _, claim in _all(vault, references, type_)]
 

@@ -178,9 +178,9 @@ def find(vault: Vault, type_: type[R], name: str) -> tuple[int, R] | None:
     return None if found is None else (found[0], _parse(found[1], type_))
 
 
-def every(vault: Vault, type_: type[R]) -> Iterator[tuple[int, R]]:
-    """Yield number and record of a type, oldest first."""
-    for number, content in vault.all(type_.KIND):
+def every(vault: Vault, type_: type[R], *, after: int = 0) -> Iterator[tuple[int, R]]:
+    """Yield number and record of a type, oldest first, those with a number above `after`."""
+    for number, content in vault.all(type_.KIND, after=after):
         yield number, _parse(content, type_)
 
 

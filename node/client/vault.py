@@ -179,10 +179,10 @@ class Vault:
         bound = self._bound(uid, kind)
         return self._decrypt(content, self._decrypt(wrapped, self._key, bound), bound)
 
-    def all(self, kind: Kind) -> Iterator[tuple[int, bytes]]:
-        """Yield number and content of every record of a kind, oldest first."""
+    def all(self, kind: Kind, *, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Yield number and content of every record of a kind above `after`, oldest first."""
         numbers = self._database.execute(
-            "SELECT number FROM record WHERE kind = ? ORDER BY number", (kind,)
+            "SELECT number FROM record WHERE kind = ? AND number > ? ORDER BY number", (kind, after)
         ).fetchall()
         for (number,) in numbers:
             yield number, self.read(number)

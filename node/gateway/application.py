@@ -1,0 +1,124 @@
+"""The gateway as one aiohttp application, over a desk."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from importlib import metadata
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from node import problems
+from node.asking import require
+from node.client.errors import ClientError
+from node.gateway import openapi, troubles
+from node.gateway.claims import ClaimDesk
+from node.gateway.courier import Courier
+from node.gateway.desk import Desk
+from node.gateway.doors import OPEN, Doors
+from node.gateway.intake import IntakeDesk
+from node.gateway.operations import Handle, Operation, answer
+from node.gateway.prescriptions import PrescriptionDesk
+from node.gateway.shapes import Status, Trouble
+from node.gateway.streams import StreamDesk
+from node.log import Log
+from node.problems import Problem
+from node.tokens import Scope
+
+MAX_BODY_BYTES: Final = 8 << 20  # a lot of 500 claims has a quarter of it
+
+
+class StatusDesk:
+    """Who works here, and whether the node answers."""
+
+    def __init__(self, desk: Desk, courier: Courier) -> None:
+        self._desk, self._courier = desk, courier
+
+    def operations(self) -> Sequence[Operation]:
+        """Return what can be asked of the gateway itself."""
+        return (
+            Operation(
+                "GET",
+                "/v1/status",
+                "status",
+                "Show who works here, whether the node answers, and what waits.",
+                self.status,
+                Scope.READ,
+                Status,
+            ),
+        )
+
+    async def status(self, _: web.Request) -> web.Response:
+        """Ask the node where it is, and answer in any case."""
+        desk, trouble = self._desk, self._courier.trouble
+        height: int | None = None
+        with contextlib.suppress(ClientError):
+            async with desk.connect() as node:
+                height = (await node.head()).height
+        return answer(
+            Status(
+                member=desk.sender.member.hex(),
+                label=desk.label,
+                network=desk.members.genesis.network.decode("ascii"),
+                chain_id=desk.sender.chain_id.hex(),
+                node=desk.url,
+                height=height,
+                waiting=self._courier.waiting,
+                trouble=None if trouble is None else Trouble(title=str(trouble), hint=trouble.hint),
+                version=metadata.version("depoli"),
+            )
+        )
+
+
+def application(desk: Desk, doors: Doors, log: Log) -> web.Application:
+    """Return the application; the courier works while it runs."""
+    courier = Courier(desk, log)
+    streams = StreamDesk(desk)
+    operations = [
+        *StatusDesk(desk, courier).operations(),
+        *PrescriptionDesk(desk).operations(),
+        *IntakeDesk(desk, courier).operations(),
+        *ClaimDesk(desk).operations(),
+        *streams.operations(),
+    ]
+    made = web.Application(
+        middlewares=[problems.middleware(log), doors.guard, troubles.explain],
+        client_max_size=MAX_BODY_BYTES,
+    )
+    for each in operations:
+        made.router.add_route(each.method, each.path, _scoped(each))
+    body = msgspec.json.encode(openapi.document(operations, metadata.version("depoli")))
+
+    async def describe(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="application/json")
+
+    made.router.add_get(OPEN, describe, allow_head=False)
+    made.on_shutdown.append(streams.end)
+    made.cleanup_ctx.append(_working(courier))
+    return made
+
+
+def _scoped(operation: Operation) -> Handle:
+    """Return the handler of an operation, for whose token may ask it, and asks nothing unknown."""
+    known = [each.name for each in operation.parameters if each.place == "query"]
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        require(request, operation.scope)
+        if len(request.query) > len(set(request.query)) or not request.query.keys() <= {*known}:
+            expected = f"known, once each: {', '.join(known)}" if known else "there are none here"
+            raise Problem(400, "malformed", "the query is not one of this operation", expected)
+        return await operation.handle(request)
+
+    return handle
+
+
+def _working(courier: Courier) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def work(_: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(courier.run())
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    return work
