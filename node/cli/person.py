@@ -28,7 +28,8 @@ from node.client.reading import MAX_FILE_BYTES
 from node.client.records import AuthorisationRecord, ClaimRecord
 from node.client.settling import Settlements
 from node.client.transactions import Sender
-from node.client.vault import Passphrase, Vault
+from node.client.unlocking import Passphrase
+from node.client.vault import Vault
 from node.errors import Usage
 
 WAIT_S: Final = 60

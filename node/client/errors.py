@@ -4,7 +4,7 @@ No message holds a salt, a blinding, a key, or what looks like a social security
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 FAILED = 1
 USAGE = 2
@@ -116,10 +116,41 @@ class VaultLocked(ClientError):
     exit_code = LOCKED
 
 
+class KeyringMissing(VaultLocked):
+    """The file with the keys of the vault's records is not there."""
+
+    def __init__(self, vault: object, keyring: object) -> None:
+        super().__init__(
+            f"{keyring} is missing, the keyring of {vault}: without it nobody reads the vault",
+            hint="put it back, or take the copy: depoli vault restore --keyring FOLDER",
+        )
+
+
+class DiskFull(ClientError):
+    """The vault's disk has no room; nothing of what was to be written is there."""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"no room is left on the disk of {path}; the vault is as it was before",
+            hint="free some space, and run the same command again",
+        )
+
+
 class WrongKey(ClientError):
     """The key or passphrase does not open the vault."""
 
     exit_code = WRONG_PASSPHRASE
+
+    @classmethod
+    def of(cls, vault: object, tried: str, known: Sequence[str]) -> Self:
+        """Return the error of having tried one way where there are others."""
+        others = ", ".join(sorted({each for each in known if each != tried}))
+        return cls(
+            f"this {tried} does not open {vault}",
+            hint=f"it also opens by: {others}"
+            if others
+            else f"each vault has its own {tried}; without it nobody can read the vault",
+        )
 
 
 class VaultDamaged(ClientError):

@@ -1,53 +1,27 @@
-"""The vault: one file in which each record is encrypted under a random key of its own.
+"""The vault: a file in which each record is encrypted under a random key of its own.
 
-A record's key is wrapped by the vault's key; to erase a record is to destroy its key. Names by
-which records are found (a shop's references, claim ids) are kept as keyed hashes only. Encryption
-is XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) by libsodium, hashing BLAKE2b (RFC 7693). Vault,
-record and kind are bound to a ciphertext, so that none can be put in the place of another; an old
-copy of the *whole file* is not recognised.
+A record's key, and the keyed hashes of the names by which it is found, stand in the keyring, a file
+apart (`node.client.keyring`); to erase a record is to destroy its key there. Vault, record and kind
+are bound to a ciphertext, so that none can be put in the place of another; an old copy of *both*
+files is not recognised.
 """
 
 import contextlib
-import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Self
 
-import nacl.bindings as sodium
-from nacl.exceptions import CryptoError
-from nacl.pwhash import argon2id
-
-from node.client.errors import NotReadable, VaultDamaged, VaultLocked, WrongKey
-
-SCHEMA_VERSION: Final = 1
-APPLICATION_ID: Final = 0xDE90_11 << 4  # tells this file from other SQLite files
-KEY_BYTES: Final = 32
-BUSY_S: Final = 10  # how long another command's writing is waited for
-_NONCE: Final = sodium.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
-_UID_BYTES: Final = 16
-_CHECK: Final = b"depoli/vault/1\x00"
-_SCHEMA: Final = """
-CREATE TABLE vault (id BLOB NOT NULL, salt BLOB NOT NULL, opened BLOB NOT NULL);
-CREATE TABLE record (
-  number INTEGER PRIMARY KEY,
-  uid BLOB NOT NULL UNIQUE,
-  kind INTEGER NOT NULL,
-  key BLOB NOT NULL,
-  content BLOB NOT NULL
-);
-CREATE INDEX record_kind ON record (kind, number);
-CREATE TABLE name (
-  hash BLOB PRIMARY KEY,
-  record INTEGER NOT NULL REFERENCES record (number) ON DELETE CASCADE
-) WITHOUT ROWID;
-CREATE INDEX name_record ON name (record);
-"""
+from node.client import keyring_copies, migration
+from node.client.aead import KEY_BYTES, NotOpened, decrypt, encrypt
+from node.client.errors import VaultDamaged, WrongKey
+from node.client.keyring import Keyring, NoWay
+from node.client.unlocking import Key, Unlock
+from node.client.vault_files import UID_BYTES, VaultFiles, beside
 
 
 class Kind(IntEnum):
@@ -63,38 +37,31 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Passphrase:
-    """What opens a vault that has no key file. It never prints itself."""
+class Rotation:
+    """What a rotation did."""
 
-    text: str
-
-    def __repr__(self) -> str:
-        """Return no secret."""
-        return "Passphrase(…)"
-
-    def derive(self, salt: bytes) -> bytes:
-        """Return the key by Argon2id (RFC 9106), at libsodium's moderate cost."""
-        cost: tuple[int, int] = (argon2id.OPSLIMIT_MODERATE, argon2id.MEMLIMIT_MODERATE)
-        key: bytes = argon2id.kdf(KEY_BYTES, self.text.encode(), salt, *cost)
-        return key
+    rewrapped: int  # keys of records
+    is_swept: bool  # nothing of old keys is left in the file; otherwise the next opening sees to it
+    copies: list[keyring_copies.Copy]
 
 
 class Vault:
     """An open vault. Use it in a `with` statement; changes are written by `changes`."""
 
-    def __init__(self, path: Path, unlock: bytes | Passphrase) -> None:
-        """Open the vault at `path`, or make it. `unlock` is its key of 32 bytes or a passphrase.
+    def __init__(self, path: Path, unlock: bytes | Unlock, keyring: Path | None = None) -> None:
+        """Open the vault at `path`, or make it; its keyring is beside it where none is named.
 
-        Raises `WrongKey`, `VaultLocked`, `NotReadable`.
+        `unlock` is its key of 32 bytes or another way. A vault of version 1 becomes one of this.
+        Raises `WrongKey`, `VaultLocked`, `KeyringMissing`, `NotReadable`, `VaultDamaged`.
         """
-        self._path = path
-        if not path.exists():
-            _create_empty(path)
-        self._database = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+        way = Key(unlock) if isinstance(unlock, bytes) else unlock
+        self.files = VaultFiles(path, keyring or beside(path))
+        self._database = self.files.database
+        self._changes_keys = False
         try:
-            self._open(unlock)
+            self._open(way)
         except BaseException:
-            self._database.close()
+            self.close()
             raise
 
     def __enter__(self) -> Self:
@@ -111,190 +78,219 @@ class Vault:
         self.close()
 
     def close(self) -> None:
-        """Close the file; nothing is left to write."""
-        self._database.close()
+        """Close the files; nothing is left to write."""
+        self.files.close()
 
     @contextlib.contextmanager
     def changes(self) -> Iterator[None]:
-        """Write all that is changed inside, or nothing. Raises `VaultLocked`.
+        """Write all that is changed inside, or nothing. Raises `VaultLocked`, `DiskFull`.
 
         What is inside may read what it decides by: nobody else writes meanwhile.
         """
-        with self._waiting():
+        with self.files.guarded():
             self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
+            self._changes_keys = False
+            try:
+                self._catch_up()
+                yield
+                if self._changes_keys:
+                    self._database.execute("UPDATE main.heading SET edition = edition + 1")
+                    self._database.execute("UPDATE keyring.heading SET edition = edition + 1")
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:  # a full disk may have ended it already
+                    self._database.execute("ROLLBACK")
+                self._keyring.rotated = -1  # a key that was made in vain is not used
+                raise
 
     def add(self, kind: Kind, content: bytes, names: Iterable[str] = ()) -> int:
         """Keep a new record under `names`, and return its number.
 
         A name that another record of the kind has is an error of the caller, who looked it up.
         """
-        uid, key = secrets.token_bytes(_UID_BYTES), secrets.token_bytes(KEY_BYTES)
-        bound = self._bound(uid, kind)
-        row = (uid, kind, _encrypt(key, self._key, bound), _encrypt(content, key, bound))
+        uid, key = secrets.token_bytes(UID_BYTES), secrets.token_bytes(KEY_BYTES)
         number = self._database.execute(
-            "INSERT INTO record (uid, kind, key, content) VALUES (?, ?, ?, ?)", row
+            "INSERT INTO record (uid, kind, content) VALUES (?, ?, ?)",
+            (uid, kind, encrypt(content, key, self._bound(uid, kind))),
         ).lastrowid
         assert number is not None  # SQLite gives every new row a number
+        self._keyring.wrap(uid, key)
+        self._changes_keys = True
         self.name(number, kind, names)
         return number
 
     def name(self, number: int, kind: Kind, names: Iterable[str]) -> None:
         """Let the record be found under further names."""
-        rows = [(self._hash(kind, name), number) for name in names]
-        self._database.executemany("INSERT INTO name (hash, record) VALUES (?, ?)", rows)
+        for name in names:
+            hash_ = self._keyring.hash(kind, name)
+            self._database.execute(  # of a record that did not come back with a backup
+                "DELETE FROM keyring.name WHERE hash = ?"
+                " AND NOT EXISTS (SELECT 1 FROM record WHERE record.uid = keyring.name.uid)",
+                (hash_,),
+            )
+            self._database.execute(
+                "INSERT INTO keyring.name SELECT ?, uid FROM record WHERE number = ?",
+                (hash_, number),
+            )
+            self._changes_keys = True
 
     def unname(self, kind: Kind, name: str) -> None:
         """Let no record be found under this name; what has none is left as it is."""
-        self._database.execute("DELETE FROM name WHERE hash = ?", (self._hash(kind, name),))
+        self._database.execute(
+            "DELETE FROM keyring.name WHERE hash = ?", (self._keyring.hash(kind, name),)
+        )
+        self._changes_keys = True
 
     def replace(self, number: int, content: bytes) -> None:
         """Put new content in a record, under the same key; raise `KeyError` if there is none."""
-        row = self._row(number)
-        if row is None:
-            raise KeyError(number)
-        uid, kind, wrapped, _ = row
-        bound = self._bound(uid, kind)
-        sealed = _encrypt(content, self._decrypt(wrapped, self._key, bound), bound)
+        uid, kind, key, _ = self._record(number)
+        sealed = encrypt(content, key, self._bound(uid, kind))
         self._database.execute("UPDATE record SET content = ? WHERE number = ?", (sealed, number))
 
     def find(self, kind: Kind, name: str) -> tuple[int, bytes] | None:
         """Return number and content of the record of that name, None where there is none."""
-        found = self._database.execute(
-            "SELECT record FROM name WHERE hash = ?", (self._hash(kind, name),)
-        ).fetchone()
+        with self.files.guarded():
+            found = self._database.execute(
+                "SELECT number FROM keyring.name JOIN record USING (uid) WHERE hash = ?",
+                (self._keyring.hash(kind, name),),
+            ).fetchone()
         return None if found is None else (found[0], self.read(found[0]))
 
     def read(self, number: int) -> bytes:
         """Return the content of a record; raise `KeyError`, `VaultDamaged`."""
-        row = self._row(number)
-        if row is None:
-            raise KeyError(number)
-        uid, kind, wrapped, content = row
-        bound = self._bound(uid, kind)
-        return self._decrypt(content, self._decrypt(wrapped, self._key, bound), bound)
+        uid, kind, key, content = self._record(number)
+        with self._undamaged():
+            return decrypt(content, key, self._bound(uid, kind))
 
     def all(self, kind: Kind, *, after: int = 0) -> Iterator[tuple[int, bytes]]:
         """Yield number and content of every record of a kind above `after`, oldest first."""
-        numbers = self._database.execute(
-            "SELECT number FROM record WHERE kind = ? AND number > ? ORDER BY number", (kind, after)
-        ).fetchall()
+        with self.files.guarded():
+            numbers = self._database.execute(
+                "SELECT number FROM record WHERE kind = ? AND number > ? ORDER BY number",
+                (kind, after),
+            ).fetchall()
         for (number,) in numbers:
-            yield number, self.read(number)
+            with contextlib.suppress(KeyError):  # erased since the list was made
+                yield number, self.read(number)
 
     def erase(self, number: int) -> None:
-        """Destroy a record, its key and its names; SQLite overwrites the pages they were on."""
-        self._database.execute("DELETE FROM record WHERE number = ?", (number,))
+        """Destroy a record, its key and its names; SQLite overwrites the pages they were on.
 
-    def _open(self, unlock: bytes | Passphrase) -> None:
-        with self._waiting():
-            for pragma in ("foreign_keys = ON", "secure_delete = ON", "synchronous = FULL"):
-                self._database.execute(f"PRAGMA {pragma}")
-            if not self._database.execute("PRAGMA schema_version").fetchone()[0]:
-                self._create(unlock)
-            application = self._database.execute("PRAGMA application_id").fetchone()[0]
-            version = self._database.execute("PRAGMA user_version").fetchone()[0]
-        if application != APPLICATION_ID:
-            raise NotReadable(f"{self._path} is no vault")
-        if version != SCHEMA_VERSION:
-            raise NotReadable(
-                f"{self._path} is a vault of version {version}, this program reads version "
-                f"{SCHEMA_VERSION}",
-                hint="use the version of depoli that wrote it, or a newer one",
-            )
-        row = self._database.execute("SELECT id, salt, opened FROM vault").fetchone()
-        if row is None:
-            raise VaultDamaged(f"{self._path} has lost its heading")
-        identity, salt, opened = row
-        self._id: bytes = identity
-        self._key, self._index_key = _keys(unlock, salt)
+        `rotate` next: until then copies of the keyring hold the key, and so does its old journal.
+        """
+        self._database.execute(
+            "DELETE FROM keyring.key WHERE uid = (SELECT uid FROM record WHERE number = ?)",
+            (number,),
+        )
+        self._database.execute("DELETE FROM record WHERE number = ?", (number,))
+        self._changes_keys = True
+
+    def rotate(self, progress: Callable[[int], None] = lambda _: None) -> Rotation:
+        """Give the vault a new key, under which only what is left now is wrapped.
+
+        An old keyring does not open the new one, nor the new one an old backup's erased records.
+        Copies of the keyring that can be reached are written anew. Raises as `changes`.
+        """
+        with self.changes():
+            (edition,) = self._one("SELECT edition FROM keyring.heading")
+            with self._undamaged():
+                rewrapped = self._keyring.rotate(edition + 1, progress)
+            self._changes_keys = True
+        return Rotation(rewrapped, self._sweep(), keyring_copies.rewrite(self.files))
+
+    def _open(self, unlock: Unlock) -> None:
+        files = self.files
+        files.attach(is_made=files.is_new or files.version == 1)
+        if files.is_new:
+            self._create(unlock)
+        elif files.version == 1:
+            with files.guarded():
+                migration.from_version_1(files, unlock)
+        self._id = files.identity()
+        self._keyring = Keyring(self._database, self._id)
+        with files.guarded(files.keyring):
+            try:
+                self._keyring.open(unlock)
+            except NoWay as none:
+                known = [kind.words for kind in none.known]
+                raise WrongKey.of(files.path, unlock.kind.words, known) from None
+            (unswept,) = self._one("SELECT unswept FROM keyring.heading")
+        if unswept:
+            self._sweep()
+
+    def _create(self, unlock: Unlock) -> None:
+        with self.files.guarded():
+            self._database.execute(
+                "BEGIN IMMEDIATE"
+            )  # what is raised here ends with the connection
+            if not self._one("PRAGMA main.schema_version")[0]:
+                self.files.require_no_keyring()
+                identity = secrets.token_bytes(UID_BYTES)
+                self.files.create(identity)
+                Keyring(self._database, identity).create(unlock, unlock.kind.words)
+            self._database.execute("COMMIT")
+
+    def _sweep(self) -> bool:
+        """Write the keyring's file anew, so that no page of it holds what was there; say if done.
+
+        SQLite overwrites what is deleted, but for what it had moved to another page before.
+        """
         try:
-            self._decrypt(opened, self._key, self._id)
-        except VaultDamaged:
-            what = "passphrase" if isinstance(unlock, Passphrase) else "key file"
+            (unswept,) = self._one("SELECT unswept FROM keyring.heading")
+            if unswept > 1:
+                self._database.execute("VACUUM main")
+            self._database.execute("VACUUM keyring")
+            self._database.execute("UPDATE keyring.heading SET unswept = 0")
+        except sqlite3.OperationalError:  # somebody reads, or the disk is full: the next opening
+            return False
+        return True
+
+    def _record(self, number: int) -> tuple[bytes, int, bytes, bytes]:
+        """Return uid, kind, key and sealed content of a record; raise `KeyError`.
+
+        One statement reads both files at one moment. A record whose key is gone was erased.
+        """
+        query = (
+            "SELECT uid, kind, wrapped, content, rotated"
+            " FROM record JOIN keyring.key USING (uid), keyring.heading WHERE number = ?"
+        )
+        while True:
+            with self.files.guarded():
+                row = self._database.execute(query, (number,)).fetchone()
+            if row is None:
+                raise KeyError(number)
+            uid, kind, wrapped, content, rotated = row
+            if rotated == self._keyring.rotated:
+                break
+            self._catch_up()
+        with self._undamaged():
+            return uid, kind, self._keyring.unwrap(uid, wrapped), content
+
+    def _catch_up(self) -> None:
+        """Take the key that another command gave the vault meanwhile, if it did."""
+        (rotated,) = self._one("SELECT rotated FROM keyring.heading")
+        if rotated == self._keyring.rotated:
+            return
+        try:
+            self._keyring.refresh()
+        except NoWay:
             raise WrongKey(
-                f"this {what} does not open {self._path}",
-                hint=f"each vault has its own {what}; without it nobody can read the vault",
+                f"{self.files.path} no longer opens by what opened it",
+                hint="the way to unlock it was removed meanwhile: use one of the others",
             ) from None
 
-    def _create(self, unlock: bytes | Passphrase) -> None:
-        self._database.execute("BEGIN IMMEDIATE")
-        if not self._database.execute("PRAGMA schema_version").fetchone()[0]:
-            identity, salt = secrets.token_bytes(_UID_BYTES), secrets.token_bytes(_UID_BYTES)
-            for statement in filter(str.strip, _SCHEMA.split(";")):
-                self._database.execute(statement)
-            opened = _encrypt(_CHECK, _keys(unlock, salt)[0], identity)
-            self._database.execute("INSERT INTO vault VALUES (?, ?, ?)", (identity, salt, opened))
-            self._database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            self._database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        self._database.execute("COMMIT")
+    def _one(self, query: str) -> Any:  # noqa: ANN401 - a row of SQLite
+        return self._database.execute(query).fetchone()
 
     @contextlib.contextmanager
-    def _waiting(self) -> Iterator[None]:
+    def _undamaged(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error):
-                raise NotReadable(f"{self._path}: {error}") from None
-            raise VaultLocked(
-                f"another command is writing to {self._path}", hint="wait until it has finished"
-            ) from None
-        except sqlite3.DatabaseError:
-            raise NotReadable(
-                f"{self._path} is no vault, or is damaged", hint="put back its backup"
-            ) from None
-
-    def _row(self, number: int) -> tuple[bytes, int, bytes, bytes] | None:
-        found: tuple[bytes, int, bytes, bytes] | None = self._database.execute(
-            "SELECT uid, kind, key, content FROM record WHERE number = ?", (number,)
-        ).fetchone()
-        return found
-
-    def _decrypt(self, sealed: bytes, key: bytes, bound: bytes) -> bytes:
-        try:
-            plain: bytes = sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(
-                sealed[_NONCE:], bound, sealed[:_NONCE], key
-            )
-        except (CryptoError, ValueError, TypeError):
+        except NotOpened:
             raise VaultDamaged(
-                f"a record of {self._path} was changed by something else than this program",
-                hint="put back a backup of the vault",
+                f"a record of {self.files.path} was changed by something else than this program",
+                hint="put back a backup of the vault: depoli vault restore",
             ) from None
-        return plain
 
     def _bound(self, uid: bytes, kind: int) -> bytes:
         return self._id + uid + bytes((kind,))
-
-    def _hash(self, kind: Kind, name: str) -> bytes:
-        return _blake2b(bytes((kind,)) + name.encode(), key=self._index_key)
-
-
-def _keys(unlock: bytes | Passphrase, salt: bytes) -> tuple[bytes, bytes]:
-    """Return the key that wraps records' keys and the one that hashes names."""
-    master = unlock.derive(salt) if isinstance(unlock, Passphrase) else unlock
-    assert len(master) == KEY_BYTES  # who reads key files has looked
-    wrap, index = (
-        _blake2b(b"", key=master, salt=salt, person=person.ljust(16, b"\x00"))
-        for person in (b"vault wrap", b"vault index")
-    )
-    return wrap, index
-
-
-def _blake2b(data: bytes, *, key: bytes, salt: bytes = b"", person: bytes = b"") -> bytes:
-    return blake2b(data, digest_size=KEY_BYTES, key=key, salt=salt, person=person).digest()
-
-
-def _encrypt(plain: bytes, key: bytes, bound: bytes) -> bytes:
-    nonce = secrets.token_bytes(_NONCE)
-    return nonce + sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(plain, bound, nonce, key)
-
-
-def _create_empty(path: Path) -> None:
-    """Make an empty file that only its owner reads, before SQLite opens it."""
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.pwhash import argon2id
 
-from node.client import vault as vaults
+from node.client import vault_files
 from node.client.errors import NotReadable, VaultDamaged, VaultLocked, WrongKey
-from node.client.vault import Kind, Passphrase, Vault
+from node.client.unlocking import Passphrase
+from node.client.vault import Kind, Vault
 
 KEY = bytes(range(32))
 
@@ -37,7 +38,7 @@ def test_what_is_kept_is_found_after_closing(path: Path) -> None:
 def test_nothing_readable_stands_in_the_file(path: Path) -> None:
     with Vault(path, KEY) as vault, vault.changes():
         vault.add(Kind.CLAIM, b"a content to look for", ["a-name-to-look-for"])
-    data = path.read_bytes()
+    data = path.read_bytes() + path.with_suffix(".keys").read_bytes()
     assert b"content to look" not in data
     assert b"name-to-look" not in data
     assert KEY not in data
@@ -47,6 +48,7 @@ def test_nothing_readable_stands_in_the_file(path: Path) -> None:
 def test_only_its_owner_reads_the_file(path: Path) -> None:
     Vault(path, KEY).close()
     assert path.stat().st_mode & 0o777 == 0o600
+    assert path.with_suffix(".keys").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_record_that_is_erased_leaves_nothing(path: Path) -> None:
@@ -92,7 +94,7 @@ def test_a_passphrase_opens_what_it_made(path: Path, monkeypatch: pytest.MonkeyP
 def test_who_writes_meanwhile_is_waited_for_and_then_named(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vaults, "BUSY_S", 0.01)
+    monkeypatch.setattr(vault_files, "BUSY_S", 0.01)
     with Vault(path, KEY) as one, Vault(path, KEY) as other, one.changes():
         attempt = other.changes()
         with pytest.raises(VaultLocked):
@@ -118,45 +120,51 @@ def test_another_database_is_no_vault(path: Path) -> None:
 def test_a_vault_of_a_later_version_says_so(path: Path) -> None:
     Vault(path, KEY).close()
     database = sqlite3.connect(path)
-    database.execute("PRAGMA user_version = 2")
+    database.execute("PRAGMA user_version = 3")
     database.commit()
     database.close()
     with pytest.raises(NotReadable) as refusal:
         Vault(path, KEY)
-    assert "version 2" in str(refusal.value)
+    assert "version 3" in str(refusal.value)
 
 
 @pytest.mark.parametrize("column", ["key", "content", "uid", "kind"])
 def test_a_record_put_in_the_place_of_another_is_noticed(path: Path, column: str) -> None:
     with Vault(path, KEY) as vault, vault.changes():
-        vault.add(Kind.CLAIM, b"one", ["1"])
+        number = vault.add(Kind.CLAIM, b"one", ["1"])
         vault.add(Kind.PRESCRIPTION, b"two", ["2"])
-    database = sqlite3.connect(path)
-    query = f"SELECT {column} FROM record WHERE number = 2"  # noqa: S608
-    (other,) = database.execute(query).fetchone()
-    if column == "uid":
-        database.execute("DELETE FROM record WHERE number = 2")
-    database.execute(f"UPDATE record SET {column} = ? WHERE number = 1", (other,))  # noqa: S608
-    database.commit()
-    database.close()
+    data, keys = sqlite3.connect(path), sqlite3.connect(path.with_suffix(".keys"))
+    if column == "key":
+        (uid, _), (_, other) = keys.execute("SELECT uid, wrapped FROM key").fetchall()
+        keys.execute("UPDATE key SET wrapped = ?", (other,))
+        (number,) = data.execute("SELECT number FROM record WHERE uid = ?", (uid,)).fetchone()
+    else:
+        query = f"SELECT {column} FROM record WHERE number = 2"  # noqa: S608
+        (other,) = data.execute(query).fetchone()
+        if column == "uid":
+            data.execute("DELETE FROM record WHERE number = 2")
+        data.execute(f"UPDATE record SET {column} = ? WHERE number = 1", (other,))  # noqa: S608
+    for database in (data, keys):
+        database.commit()
+        database.close()
     with Vault(path, KEY) as vault, pytest.raises(VaultDamaged):
-        vault.find(Kind.CLAIM, "1")
+        vault.read(number)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)  # a commit waits for the disk
 @given(st.lists(st.tuples(st.text(max_size=8), st.binary(max_size=64)), max_size=8))
 def test_a_vault_is_a_map(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, bytes]]
 ) -> None:
     model: dict[str, bytes] = {}
     with Vault(tmp_path_factory.mktemp("v") / "v", KEY) as vault:
-        for name, content in pairs:
-            with vault.changes():
+        with vault.changes():
+            for name, content in pairs:
                 if (found := vault.find(Kind.RECEIVED, name)) is None:
                     vault.add(Kind.RECEIVED, content, [name])
                 else:
                     vault.replace(found[0], content)
-            model[name] = content
+                model[name] = content
         for name, content in model.items():
             found = vault.find(Kind.RECEIVED, name)
             assert found is not None

@@ -1,0 +1,116 @@
+"""Copies of a vault's files elsewhere, and which of them still hold keys that were destroyed.
+
+The vault remembers where it put copies of its keyring, and a rotation writes each anew. One that is
+not there then (a stick in a drawer) stays *stale*: it opens what was erased since, if somebody has
+an old copy of the data too.
+"""
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from node.client.errors import ClientError
+from node.client.files import replacing
+from node.client.vault_files import VaultFiles
+
+
+class State(StrEnum):
+    """How a copy stands to the vault."""
+
+    CURRENT = "current"
+    BEHIND = "behind"  # it lacks what was added since
+    STALE = "stale"  # it holds keys of what was erased since
+    GONE = "gone"  # nothing is there now; what was there may be elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy that the vault made, in a folder."""
+
+    folder: Path
+    is_keyring: bool
+    made: int  # unix seconds
+    state: State
+
+
+def copy_into(files: VaultFiles, name: str, target: Path) -> None:
+    """Put a copy of `main` or `keyring` in the place of `target`, whole or not at all."""
+    with replacing(target) as fresh:
+        out = sqlite3.connect(fresh, isolation_level=None)
+        try:
+            out.execute("PRAGMA journal_mode = OFF").fetchall()  # what fails is thrown away
+            out.execute("PRAGMA synchronous = OFF")
+            files.database.backup(out, name=name)
+        finally:
+            out.close()
+
+
+@contextlib.contextmanager
+def standing_still(files: VaultFiles) -> Iterator[int]:
+    """Keep both files as they are, for whoever reads; yields their edition."""
+    with files.guarded():
+        files.database.execute("BEGIN")
+        try:
+            edition: int = files.database.execute(
+                "SELECT k.edition FROM heading m, keyring.heading k"
+            ).fetchone()[0]
+            yield edition
+        finally:
+            files.database.execute("COMMIT")
+
+
+def remember(files: VaultFiles, folder: Path, edition: int, *, is_keyring: bool) -> None:
+    """Write down that a copy of this edition is there."""
+    with files.guarded():
+        files.database.execute(
+            "INSERT OR REPLACE INTO copy VALUES (?, ?, ?, ?)",
+            (str(folder), is_keyring, int(time.time()), edition),
+        )
+
+
+def forget(files: VaultFiles, folder: Path) -> None:
+    """Look no more after the copies in a folder: they were destroyed."""
+    with files.guarded():
+        files.database.execute("DELETE FROM copy WHERE path = ?", (str(folder),))
+
+
+def known(files: VaultFiles) -> list[Copy]:
+    """Return the copies that the vault made, with their states."""
+    with files.guarded():
+        rows = files.database.execute(
+            "SELECT c.path, c.is_keyring, c.made, c.edition, k.edition, k.rotated"
+            " FROM copy c, keyring.heading k ORDER BY c.is_keyring DESC, c.path"
+        ).fetchall()
+    found = []
+    for path, is_keyring, made, edition, now, rotated in rows:
+        folder = Path(path)
+        name = files.keyring.name if is_keyring else files.path.name
+        if is_keyring and edition < rotated:
+            state = State.STALE
+        elif not (folder / name).exists():
+            state = State.GONE
+        else:
+            state = State.CURRENT if edition == now else State.BEHIND
+        found.append(Copy(folder, bool(is_keyring), made, state))
+    return found
+
+
+def rewrite(files: VaultFiles) -> list[Copy]:
+    """Write every copy of the keyring anew that can be reached; return all of them, as they are."""
+    for copy in known(files):
+        target = copy.folder / files.keyring.name
+        if copy.is_keyring and target.exists():  # an empty mount point is not the stick
+            with contextlib.suppress(OSError, sqlite3.Error, ClientError):  # its state tells it
+                copy_keyring(files, copy.folder)
+    return known(files)
+
+
+def copy_keyring(files: VaultFiles, folder: Path) -> None:
+    """Copy the keyring into a folder, and remember it; raise `OSError`, or as `guarded`."""
+    with standing_still(files) as edition:
+        copy_into(files, "keyring", folder / files.keyring.name)
+    remember(files, folder, edition, is_keyring=True)
