@@ -43,6 +43,7 @@ class Domain(bytes, Enum):
     ENVELOPE = b"depoli/envelope/1\x00"
     MAILBOX = b"depoli/mailbox/1\x00"
     ERASURE = b"depoli/erasure/1\x00"  # (salt, id of what was disclosed) that is to be erased
+    ACKNOWLEDGEMENT = b"depoli/acknowledgement/1\x00"  # of what a member was told beside the chain
 
 
 def hash_of(domain: Domain, *parts: bytes) -> Hash:

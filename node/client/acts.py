@@ -153,7 +153,7 @@ class Acts:
 
     async def ask(self, authorisation: bytes, kind: Kind) -> tuple[CallOutcome, Asked]:
         """Ask one of the two questions; return it for the other side, to be sealed."""
-        name = _name(authorisation, kind)
+        name = name_of_question(authorisation, kind)
         found = find(self._vault, QuestionRecord, name)
         if found is not None:
             asked = asked_of(found[1])
@@ -169,7 +169,7 @@ class Acts:
 
     async def answer(self, asked: Asked, text: str) -> tuple[CallOutcome, Asked]:
         """Answer a question that was put to us; the same again is the same answer."""
-        name = _name(asked.authorisation, asked.question.kind)
+        name = name_of_question(asked.authorisation, asked.question.kind)
         given = questions.new_answer(asked, text)
         reply = given.answer
         assert reply is not None  # it was just made
@@ -246,5 +246,6 @@ def asked_of(record: QuestionRecord) -> Asked:
     return Asked(record.authorisation, question, answer)
 
 
-def _name(authorisation: bytes, kind: Kind) -> str:
+def name_of_question(authorisation: bytes, kind: Kind) -> str:
+    """Return the name under which the vault keeps a question."""
     return f"{authorisation.hex()} {kind}"

@@ -1,24 +1,41 @@
-"""What others hand us as files: disclosures of claims, and statements of sums and part amounts.
+"""What others hand us, as files or by post: disclosures, statements of amounts, questions.
 
 Each is unsealed, parsed, verified against the chain by our own node, and kept in the vault.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import time
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 from contracts.commitment import Opening
 from ledger.encoding import decode, encode
-from node.client import disclosure, sealing, settling
+from node.client import acts, disclosure, questions, sealing, settling, told
 from node.client.agreements import authorisation_of
 from node.client.client import NodeClient
 from node.client.disclosure import Asked, Disclosed
 from node.client.errors import NotVerified
 from node.client.members import Members
 from node.client.reading import parse_object
-from node.client.records import AuthorisationRecord, ClaimRecord, ReceivedRecord, find, keep, update
+from node.client.records import (
+    AuthorisationRecord,
+    ClaimRecord,
+    QuestionRecord,
+    ReceivedRecord,
+    find,
+    keep,
+    update,
+)
 from node.client.statements import ACCEPTANCE, AGREEMENT, Statement, parse_statement
 from node.client.vault import Vault
+
+ACCEPTED: Final = "acceptance"  # purposes of what is no disclosure
+AGREED: Final = "agreement"
+SETTLED: Final = "settlement"
+ASKED: Final = "question"
+ANSWERED: Final = "answer"
+
+Found: TypeAlias = Disclosed | Statement | questions.Asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +47,16 @@ class Reader:
     sealing_seed: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What holds against the chain, and how it is kept: inside `vault.changes()`."""
+
+    found: Found
+    purpose: str
+    subject: bytes  # id of the claim, the prior agreement, the settlement
+    keep: Callable[[], None]
+
+
 async def take(
     vault: Vault, node: NodeClient, reader: Reader, data: bytes, name: str
 ) -> Disclosed | Statement:
@@ -39,18 +66,40 @@ async def take(
     that the chain does not show us.
     """
     plain = sealing.unseal(data, name, reader.sealing_seed)
-    if parse_object(plain, name).get("format") == disclosure.FORMAT:
-        return await _take_disclosure(vault, node, reader, plain, name)
-    statement = parse_statement(plain, name)
-    if statement.beneficiary != reader.member:
-        raise NotVerified("beneficiary", "this statement is for another member, not for you")
-    if statement.format == ACCEPTANCE:
-        await _take_acceptance(vault, node, statement)
-    elif statement.format == AGREEMENT:
-        await _take_agreement(vault, node, statement)
-    else:
-        await settling.check(vault, node, statement)
-    return statement
+    checked = await check(vault, node, reader, plain, name)
+    if isinstance(checked.found, questions.Asked):
+        raise NotVerified(
+            "kind",
+            f"{name} is a question about a prior agreement",
+            hint=f"depoli authorisation answer {name}",
+        )
+    with vault.changes():
+        checked.keep()
+    return checked.found
+
+
+async def check(
+    vault: Vault,
+    node: NodeClient,
+    reader: Reader,
+    plain: bytes,
+    name: str,
+    sender: bytes | None = None,
+) -> Checked:
+    """Return what a file proves that was unsealed, not yet kept; raise as `take`.
+
+    What came by post must come from the `sender` whose it is.
+    """
+    match parse_object(plain, name).get("format"):
+        case disclosure.FORMAT:
+            checked, author = await _check_disclosure(vault, node, reader, plain, name)
+        case questions.FORMAT:
+            checked, author = await _check_question(vault, node, reader, plain, name)
+        case _:
+            checked, author = await _check_statement(vault, node, reader, plain, name)
+    if sender not in {None, author}:
+        raise NotVerified("sender", "it came from another member than the one whose it is")
+    return checked
 
 
 def known(vault: Vault, claim: bytes) -> dict[str, Any]:
@@ -65,9 +114,9 @@ def known(vault: Vault, claim: bytes) -> dict[str, Any]:
     return shown
 
 
-async def _take_disclosure(
+async def _check_disclosure(
     vault: Vault, node: NodeClient, reader: Reader, plain: bytes, name: str
-) -> Disclosed:
+) -> tuple[Checked, bytes]:
     parsed = disclosure.parse_disclosure(plain, name)
     view: Asked
     if parsed.purpose == disclosure.AUTHORISATION:
@@ -76,7 +125,8 @@ async def _take_disclosure(
         view = await node.claim(parsed.claim)
     submitter = await node.member(bytes.fromhex(view.submitter))
     disclosed = disclosure.verify(parsed, view, submitter, recipient=reader.member, now=int(time()))
-    with vault.changes():
+
+    def keep_it() -> None:
         found = find(vault, ReceivedRecord, view.id)
         if found is None:
             record = ReceivedRecord(
@@ -89,29 +139,82 @@ async def _take_disclosure(
         else:  # of a document that was rectified since, perhaps
             found[1].disclosure = plain
             update(vault, *found)
-    return disclosed
+
+    checked = Checked(disclosed, disclosed.purpose, disclosed.claim, keep_it)
+    return checked, disclosed.submitter
 
 
-async def _take_acceptance(vault: Vault, node: NodeClient, statement: Statement) -> None:
+async def _check_statement(
+    vault: Vault, node: NodeClient, reader: Reader, plain: bytes, name: str
+) -> tuple[Checked, bytes]:
+    statement = parse_statement(plain, name)
+    if statement.beneficiary != reader.member:
+        raise NotVerified("beneficiary", "this statement is for another member, not for you")
+    if statement.format == ACCEPTANCE:
+        purpose, payer = ACCEPTED, await _verify_acceptance(node, statement)
+        keep_it = _keeping_part(vault, statement, ClaimRecord)
+    elif statement.format == AGREEMENT:
+        purpose, payer = AGREED, await _verify_agreement(node, statement)
+        keep_it = _keeping_part(vault, statement, AuthorisationRecord)
+    else:
+        view = await settling.check(vault, node, statement)
+        purpose, payer = SETTLED, view.payer
+        keep_it = lambda: told.keep_statement(vault, view, statement)  # noqa: E731
+    return Checked(statement, purpose, statement.id, keep_it), bytes.fromhex(payer)
+
+
+async def _verify_acceptance(node: NodeClient, statement: Statement) -> str:
     view = await node.claim(statement.id)
     if view.accepted_amount is None:
         raise NotVerified("accepted amount", "the claim was not accepted in part")
     statement.verify(bytes.fromhex(view.accepted_amount))
-    with vault.changes():
-        found = find(vault, ClaimRecord, view.id)
-        if found is not None:
-            number, record = found
-            record.accepted = encode(statement.opening)
-            update(vault, number, record)
+    return view.payer
 
 
-async def _take_agreement(vault: Vault, node: NodeClient, statement: Statement) -> None:
+async def _verify_agreement(node: NodeClient, statement: Statement) -> str:
     view = await authorisation_of(node, statement.id)
     if view.granted_amount is None:
         raise NotVerified("agreed amount", "it was not agreed to in part")
     statement.verify(bytes.fromhex(view.granted_amount))
-    with vault.changes():
-        found = find(vault, AuthorisationRecord, view.id)
+    return view.payer
+
+
+def _keeping_part(
+    vault: Vault, statement: Statement, type_: type[ClaimRecord]
+) -> Callable[[], None]:
+    def keep_it() -> None:
+        found = find(vault, type_, statement.id.hex())
         if found is not None:
             found[1].accepted = encode(statement.opening)
             update(vault, *found)
+
+    return keep_it
+
+
+async def _check_question(
+    vault: Vault, node: NodeClient, reader: Reader, plain: bytes, name: str
+) -> tuple[Checked, bytes]:
+    asked = questions.parse_asked(plain, name)
+    view = await authorisation_of(node, asked.authorisation)
+    recipient, author = view.optician, view.payer
+    if asked.answer is not None:
+        recipient, author = author, recipient
+    if recipient != reader.member.hex():
+        raise NotVerified("recipient", "it is for another member, not for you")
+    asked.verify(view.questions, view.answers)
+    answer = None if asked.answer is None else asked.answer.encode()
+
+    def keep_it() -> None:
+        label = acts.name_of_question(asked.authorisation, asked.question.kind)
+        found = find(vault, QuestionRecord, label)
+        if found is None:
+            record = QuestionRecord(
+                authorisation=asked.authorisation, question=asked.question.encode(), answer=answer
+            )
+            keep(vault, record, label)
+        elif answer is not None:
+            found[1].answer = answer
+            update(vault, *found)
+
+    purpose = ASKED if answer is None else ANSWERED
+    return Checked(asked, purpose, asked.authorisation, keep_it), bytes.fromhex(author)

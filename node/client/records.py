@@ -158,6 +158,65 @@ class ReceivedRecord(Record):
     offered: bytes | None = None  # the same, of a call of which we have not heard yet
 
 
+class Way(StrEnum):
+    """How far something that we sent has come."""
+
+    WAITING = "waiting"  # kept, and not known to have left our node
+    HANDED_ON = "handed on"  # to the recipient's node
+    ACKNOWLEDGED = "acknowledged"
+    REFUSED = "refused"  # by the recipient
+    EXPIRED = "expired"  # nobody acknowledged it in time
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still sent."""
+        return self in {Way.WAITING, Way.HANDED_ON}
+
+
+class DeliveryRecord(Record):
+    """Something that we sent to a member: what was shown to whom for what, and what became of it.
+
+    What was sent is dropped once it is sent no more; its id is the hash of it, and stays.
+    """
+
+    KIND = Kind.DELIVERY
+    id: bytes  # of the first envelope
+    recipient: bytes
+    format: str
+    purpose: str
+    subject: bytes  # id of the claim, the prior agreement, the settlement
+    version: bytes  # of what is sent: of a rectified claim it is another
+    envelope: bytes  # the last one
+    created: int  # unix seconds, as all times here
+    expires: int
+    attempts: int = 0  # in its present state
+    due: int = 0  # when it is sent again
+    state: Way = Way.WAITING
+    reason: str | None = None  # why it was refused; or what our node said last
+    acknowledgement: bytes | None = None  # the file, signed by the recipient
+    acknowledged: int | None = None  # when it came, by our clock
+
+
+class AccessRecord(Record):
+    """Something that a member sent us, and our signed word on it; what it said is kept elsewhere.
+
+    Signature and key prove that the sender signed what has this id.
+    """
+
+    KIND = Kind.ACCESS
+    id: bytes  # of the envelope
+    sender: bytes
+    key: bytes  # public, that signed it
+    signature: bytes
+    expires: int
+    received: int  # unix seconds by our clock
+    purpose: str  # empty where it was refused, as is the next one
+    subject: bytes
+    verdict: str
+    acknowledgement: bytes  # the file, signed by us
+    is_committed: bool = False  # the chain holds the commitment to the acknowledgement
+
+
 R = TypeVar("R", bound=Record)
 _json: Final = msgspec.json.Encoder()
 
@@ -182,6 +241,11 @@ def every(vault: Vault, type_: type[R], *, after: int = 0) -> Iterator[tuple[int
     """Yield number and record of a type, oldest first, those with a number above `after`."""
     for number, content in vault.all(type_.KIND, after=after):
         yield number, _parse(content, type_)
+
+
+def read(vault: Vault, type_: type[R], number: int) -> R:
+    """Return the record of a number; raise `KeyError` where it was erased."""
+    return _parse(vault.read(number), type_)
 
 
 def _parse(content: bytes, type_: type[R]) -> R:

@@ -37,14 +37,16 @@ def seal_to(plain: bytes, recipient: bytes, public: bytes | None) -> bytes:
     return json.dumps(value, indent=2).encode() + b"\n"
 
 
-def unseal(data: bytes, name: str, seed: bytes | None) -> bytes:
+def unseal(data: bytes, name: str, seed: bytes | None, *, must_be: bool = False) -> bytes:
     """Return what a file holds, unsealed with the key of this seed where it is sealed.
 
     Raises `NotVerified` where it is sealed to another key, `NotReadable` where it is no file of
-    ours. `name` is the file's.
+    ours, or is not sealed and `must_be`. `name` is the file's.
     """
     value = parse_object(data, name)
     if value.get("format") != FORMAT:
+        if must_be:
+            raise NotReadable(f"{name} is not sealed")
         return data
     text = value.get("sealed")
     if value.keys() != _FIELDS or not isinstance(text, str):

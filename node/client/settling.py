@@ -29,7 +29,7 @@ from contracts.commitment import SALT_BYTES, Opening, payment_commitment, sum_op
 from contracts.errors import Refusal
 from ledger.encoding import decode, encode
 from ledger.transaction import created_id
-from node.client import lots
+from node.client import lots, told
 from node.client.client import CallOutcome, ClaimView, NodeClient, SettlementView
 from node.client.errors import NotFound, NotVerified, Refused, Undecided
 from node.client.records import (
@@ -183,18 +183,7 @@ class Settlements:
         """Confirm a settlement, once its statement was checked; raise as `check` does."""
         view = await check(self._vault, self._node, statement, sum_only=sum_only)
         with self._vault.changes():
-            if find(self._vault, SettlementRecord, view.id) is None:
-                record = SettlementRecord(
-                    id=statement.id,
-                    counterpart=statement.payer,
-                    direction=Direction[view.direction.upper()],
-                    is_ours=False,
-                    count=view.count,
-                    cents=statement.opening.amount,
-                    blinding=statement.opening.blinding,
-                    stage=Stage.TOLD,
-                )
-                keep(self._vault, record, view.id)
+            told.keep_statement(self._vault, view, statement)
         return await self._close(statement.id, SettlementConfirm(statement.id), "confirmed")
 
     async def dispute(self, settlement: bytes, ground: Ground) -> CallOutcome:

@@ -34,6 +34,8 @@ class Kind(IntEnum):
     RECEIVED = 5  # a disclosure that a shop handed over
     AUTHORISATION = 6
     QUESTION = 7  # asked of a prior agreement, with its answer
+    DELIVERY = 8  # something sent to a member, and what became of it
+    ACCESS = 9  # something that a member sent us, and what we acknowledged
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,9 +140,7 @@ class Door:
 
     async def query(self, ids: object, token: str) -> Answer:
         headers = {"Content-Type": "application/msgpack"}
-        return await self.ask(
-            "POST", "/v1/claims/query", token, data=encode(ids), headers=headers
-        )
+        return await self.ask("POST", "/v1/claims/query", token, data=encode(ids), headers=headers)
 
     async def send(self, *made: Transaction) -> list[dict[str, Any]]:
         answer = await self.post(tuple(each.raw for each in made))

@@ -10,9 +10,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from contracts import authorisation as authorisations
-from contracts import erasure as erasures
 from contracts import batch, eras, governance, registry
 from contracts import claim as claims
+from contracts import erasure as erasures
 from contracts import settlement as settlements
 from contracts.calls import parse_call
 from contracts.dispatch import LIVES

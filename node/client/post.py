@@ -1,0 +1,384 @@
+"""Our post: what we send until the recipient has signed for it, and what comes for us.
+
+Nodes may lose an envelope; nothing is lost with it. What is sent stands in the vault before it
+leaves, and is sent again until its acknowledgement comes or it expires. What comes is kept with our
+signed word on it in one write, told, and only then deleted at the node: whatever breaks in between,
+the same envelope comes again, and is answered again with the same word.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final
+
+from ledger import envelope as envelopes
+from ledger import mailbox
+from ledger.envelope import Envelope
+from ledger.errors import LedgerError
+from node.client import acknowledgement, deliveries, inbox, memberkeys, sealing
+from node.client.acknowledgement import FACT, Acknowledgement, Verdict
+from node.client.client import Letter as Mail
+from node.client.client import NodeClient
+from node.client.deliveries import Letter, NoSealingKey
+from node.client.errors import ClientError, NotFound, NotReadable, NotVerified, Refused, Unreachable
+from node.client.inbox import Checked, Reader
+from node.client.reading import parse_object
+from node.client.records import (
+    AccessRecord,
+    DeliveryRecord,
+    Way,
+    every,
+    find,
+    keep,
+    read,
+    update,
+)
+from node.client.transactions import Say, Sender
+from node.client.vault import Vault
+
+SKEW_S: Final = 300  # by which two clocks may differ
+PATIENCE_S: Final = 120  # for what our node does not show yet: it may be a block behind
+_RECIPIENT: Final = frozenset(("recipient", "beneficiary"))  # facts that say: not for us
+
+Clock = Callable[[], int]
+
+
+@dataclass(slots=True)
+class Collected:
+    """What became of what lay at our node."""
+
+    taken: list[AccessRecord] = field(default_factory=list)
+    refused: list[AccessRecord] = field(default_factory=list)
+    acknowledged: list[DeliveryRecord] = field(default_factory=list)  # of ours, or refused
+    left: int = 0  # what our node may not be able to judge yet: it is looked at again
+    after: int = 0  # number of the last one
+
+
+@dataclass(frozen=True, slots=True)
+class _Come:
+    """An envelope that is to be acknowledged."""
+
+    envelope: Envelope
+    public: bytes  # that signed it
+    verdict: Verdict
+    fact: str = ""
+    checked: Checked | None = None  # where it is taken
+
+
+class Post:
+    """A member's post, by its vault and its node."""
+
+    def __init__(
+        self,
+        vault: Vault,
+        node: NodeClient,
+        us: Sender,
+        reader: Reader,
+        *,
+        say: Say,
+        clock: Clock = lambda: int(time.time()),
+        patience_s: int = PATIENCE_S,
+    ) -> None:
+        self._vault, self._node, self._us, self._reader = vault, node, us, reader
+        self._say, self._clock, self._patience_s = say, clock, patience_s
+        self._open: dict[int, int] = {}  # number of a delivery -> when it is due
+        self._known = 0  # number of the last delivery that was looked at
+        self._seen: dict[bytes, int] = {}  # id of what could not be judged -> when it came
+
+    # --- what we send ----------------------------------------------------------------------------
+
+    async def send(self, letters: Sequence[Letter]) -> list[DeliveryRecord]:
+        """Keep letters, hand them to our node, and return how each stands.
+
+        Sent before, a letter is sent again, or left where it was acknowledged. Raises
+        `NoSealingKey`, `Refused`; `Unreachable` once all are kept: `resend` sends them then.
+        """
+        if self._reader.sealing_seed is None:
+            raise NoSealingKey("your client.toml")
+        keys: dict[bytes, bytes] = {}
+        for recipient in {letter.recipient for letter in letters}:
+            key = await self._sealing_key(recipient)
+            if key is None:
+                raise NoSealingKey(self._label(recipient))
+            keys[recipient] = key
+        with self._vault.changes():
+            found = [
+                deliveries.begin(
+                    self._vault, self._us, letter, keys[letter.recipient], now=self._clock()
+                )
+                for letter in letters
+            ]
+        for number, record in found:
+            if record.state is Way.WAITING:  # what was handed on is not sent at once again
+                await self._try(number)
+        return [read(self._vault, DeliveryRecord, number) for number, _ in found]
+
+    async def resend(self) -> list[DeliveryRecord]:
+        """Send what is due again, and return it; what has expired is sent no more.
+
+        Raises `Unreachable` where our node is not there: the rest stays due.
+        """
+        for number, record in every(self._vault, DeliveryRecord, after=self._known):
+            self._known = number
+            if record.state.is_open:
+                self._open[number] = record.due
+        now = self._clock()
+        sent = [await self._try(number) for number, due in list(self._open.items()) if due <= now]
+        return [record for record in sent if record is not None]
+
+    async def _try(self, number: int) -> DeliveryRecord | None:
+        """Send a delivery once; None where it is not to be sent any more."""
+        record = self._still_open(number)
+        if record is None:
+            return None
+        try:
+            stands = await self._node.post(record.envelope)
+        except Unreachable:
+            raise
+        except ClientError as error:  # our node will not take it: it may at another time
+            self._say(
+                f"our node does not take the post to {self._label(record.recipient)}: {error}"
+            )
+            return self._tried(number, record.state, str(error))
+        state = Way.WAITING if stands.state == "waiting" else Way.HANDED_ON
+        return self._tried(number, state, stands.trouble)
+
+    def _still_open(self, number: int) -> DeliveryRecord | None:
+        with self._vault.changes():  # another process may have heard of it
+            try:
+                record = read(self._vault, DeliveryRecord, number)
+            except KeyError:  # it was erased
+                self._open.pop(number, None)
+                return None
+            if record.state.is_open and self._clock() > record.expires:
+                deliveries.ended(record, Way.EXPIRED)
+                update(self._vault, number, record)
+                self._say(f"nobody at {self._label(record.recipient)} acknowledged it in time")
+            if not record.state.is_open:
+                self._open.pop(number, None)
+                return None
+            if deliveries.must_be_renewed(self._us, record):
+                deliveries.renew(self._vault, self._us, number, record)
+            return record
+
+    def _tried(self, number: int, state: Way, said: str | None) -> DeliveryRecord:
+        with self._vault.changes():
+            record = read(self._vault, DeliveryRecord, number)
+            if record.state.is_open:  # not acknowledged meanwhile
+                deliveries.tried(record, state, said, now=self._clock())
+                update(self._vault, number, record)
+                self._open[number] = record.due
+            return record
+
+    async def place(self) -> None:
+        """Have our post brought to our node, unless it is: as whoever moved to another node."""
+        view = await self._node.mailbox()
+        if not view.here:
+            issued = max(self._clock(), 0 if view.issued is None else view.issued + 1)
+            made = mailbox.sign(
+                mailbox.Unsigned(
+                    mailbox.VERSION,
+                    self._us.chain_id,
+                    self._us.member,
+                    self._us.key_id,
+                    bytes.fromhex(view.node),
+                    issued,
+                ),
+                self._us.key,
+            )
+            await self._node.place_mailbox(made.raw)
+
+    # --- what comes ------------------------------------------------------------------------------
+
+    async def collect(self, *, after: int = 0, wait: int = 0) -> Collected:
+        """Take what lies at our node after a number, acknowledge it, and delete it there.
+
+        Waits so many seconds where nothing does. Raises what the node or the vault does; whatever
+        is raised, doing it again does no harm.
+        """
+        result = Collected(after=after)
+        while page := (await self._node.mail(result.after, wait=wait)).envelopes:
+            await self._take(page, result)
+            wait = 0
+        return result
+
+    async def _take(self, page: Sequence[Mail], result: Collected) -> None:
+        come: list[_Come] = []
+        done: list[bytes] = []  # ids of what is to be deleted at the node
+        for each in page:
+            result.after = max(each.number, result.after + 1)
+            try:
+                envelope = envelopes.parse(each.envelope)
+            except LedgerError as error:
+                self._say(f"our node hands out what is no envelope: {error}")
+                continue
+            judged = await self._judge(envelope, result)
+            if judged is None:
+                result.left += 1
+            elif isinstance(judged, _Come):
+                come.append(judged)
+            else:
+                done.append(envelope.id)
+        answers = self._keep(come, result)
+        for said in answers:
+            await self._answer(said)
+        for id_ in [*done, *(each.envelope.id for each in come)]:
+            with contextlib.suppress(NotFound):  # it expired meanwhile
+                await self._node.drop_mail(id_)
+            self._seen.pop(id_, None)
+
+    async def _judge(self, envelope: Envelope, result: Collected) -> _Come | bool | None:
+        """Return what is to be acknowledged; None for what is left, True for what needs no word."""
+        body = envelope.body
+        try:
+            public = await memberkeys.signing_key(self._node, body.sender, body.key_id)
+            self._verify(envelope, public)
+        except NotVerified as error:
+            # Nobody stands for it, so nobody is told: whose it was to be sends it again.
+            return self._drop(envelope, error)
+        name = f"what {self._label(body.sender)} sent"
+        if find(self._vault, AccessRecord, _content_name(envelope)) is not None:
+            return _Come(envelope, public, Verdict.TAKEN)  # or as it was acknowledged before
+        if body.recipient != self._reader.member:
+            return _Come(envelope, public, Verdict.WRONG_RECIPIENT)
+        try:
+            plain = sealing.unseal(body.content, name, self._reader.sealing_seed, must_be=True)
+            if parse_object(plain, name).get("format") == acknowledgement.FORMAT:
+                return await self._acknowledged(envelope, plain, name, result)
+            if self._clock() > body.expires + SKEW_S:
+                return _Come(envelope, public, Verdict.EXPIRED)
+            checked = await inbox.check(
+                self._vault, self._node, self._reader, plain, name, body.sender
+            )
+        except (NotReadable, NotVerified, NotFound, Refused) as error:
+            verdict, fact = verdict_of(error)
+            if verdict in {Verdict.NOT_VERIFIED, Verdict.NOT_ON_THE_CHAIN} and self._waits(
+                envelope
+            ):
+                return None
+            self._say(f"refused: {name}: {error}")
+            return _Come(envelope, public, verdict, fact)
+        return _Come(envelope, public, Verdict.TAKEN, checked=checked)
+
+    def _verify(self, envelope: Envelope, public: bytes) -> None:
+        try:
+            envelope.verify(self._us.chain_id, public)
+        except LedgerError as error:
+            raise NotVerified("signature", str(error)) from None
+
+    def _drop(self, envelope: Envelope, error: NotVerified) -> bool | None:
+        if self._waits(envelope):  # the key may be in a block that our node has not seen
+            return None
+        self._say(f"dropped what is said to be of {self._label(envelope.body.sender)}: {error}")
+        return True
+
+    def _waits(self, envelope: Envelope) -> bool:
+        now = self._clock()
+        return now < self._seen.setdefault(envelope.id, now) + self._patience_s
+
+    async def _acknowledged(
+        self, envelope: Envelope, plain: bytes, name: str, result: Collected
+    ) -> bool | None:
+        said = acknowledgement.parse_acknowledgement(plain, name, self._us.chain_id)
+        try:
+            said.verify(await memberkeys.signing_key(self._node, said.recipient, said.key_id))
+            with self._vault.changes():
+                record = deliveries.acknowledged(
+                    self._vault, self._us, said, plain, now=self._clock()
+                )
+        except NotVerified as error:
+            return self._drop(envelope, error)
+        if record is not None:
+            result.acknowledged.append(record)
+        return True
+
+    def _keep(self, come: Sequence[_Come], result: Collected) -> list[Acknowledgement]:
+        """Keep all that came with our word on it, in one write; return the words."""
+        said = []
+        with self._vault.changes():
+            for each in come:
+                found = find(self._vault, AccessRecord, _content_name(each.envelope))
+                if found is not None:
+                    said.append(self._said_before(*found))
+                    continue
+                if each.checked is not None:
+                    each.checked.keep()
+                word, record = self._word(each)
+                keep(self._vault, record, record.id.hex(), _content_name(each.envelope))
+                (result.refused if each.verdict else result.taken).append(record)
+                said.append(word)
+        return said
+
+    def _word(self, each: _Come) -> tuple[Acknowledgement, AccessRecord]:
+        body, now = each.envelope.body, self._clock()
+        word = acknowledgement.acknowledge(
+            self._us, each.envelope.id, body.sender, each.verdict, each.fact, now=now
+        )
+        checked = each.checked
+        record = AccessRecord(
+            id=each.envelope.id,
+            sender=body.sender,
+            key=each.public,
+            signature=each.envelope.signature,
+            expires=body.expires,
+            received=now,
+            purpose="" if checked is None else checked.purpose,
+            subject=b"" if checked is None else checked.subject,
+            verdict=each.verdict.words,
+            acknowledgement=word.to_json(),
+        )
+        return word, record
+
+    def _said_before(self, number: int, record: AccessRecord) -> Acknowledgement:
+        """Return our word of before, signed anew where our key is another one now."""
+        word = acknowledgement.parse_acknowledgement(
+            record.acknowledgement, "our acknowledgement", self._us.chain_id
+        )
+        if word.key_id != self._us.key_id:
+            word = word.signed(self._us)
+            record.acknowledgement = word.to_json()
+            update(self._vault, number, record)
+        return word
+
+    async def _answer(self, word: Acknowledgement) -> None:
+        """Send our word back, sealed; the same word may go twice, in two envelopes."""
+        key = await self._sealing_key(word.sender)
+        if key is None:
+            self._say(f"{self._label(word.sender)} has no sealing key, and is told nothing")
+            return
+        content = sealing.seal_to(word.to_json(), word.sender, key)
+        expires = self._clock() + deliveries.LIFETIME_S
+        made = deliveries.write(self._us, word.sender, content, expires=expires)
+        await self._node.post(made.raw)
+
+    async def _sealing_key(self, member: bytes) -> bytes | None:
+        return await memberkeys.sealing_key(self._node, self._reader.members.genesis, member)
+
+    def _label(self, member: bytes) -> str:
+        return self._reader.members.label_of(member)
+
+
+def _content_name(envelope: Envelope) -> str:
+    """Return the name of what a member sent, in however many envelopes."""
+    return f"{envelope.body.sender.hex()} {sha256(envelope.body.content).hexdigest()}"
+
+
+def verdict_of(error: ClientError) -> tuple[Verdict, str]:
+    """Return what the sender is told of why something was not taken, and the false fact."""
+    match error:
+        case NotFound():
+            return Verdict.NOT_ON_THE_CHAIN, ""
+        case NotReadable():
+            return Verdict.NOT_READABLE, ""
+        case NotVerified(fact=fact) if fact in _RECIPIENT:
+            return Verdict.WRONG_RECIPIENT, ""
+        case NotVerified(fact="expiry"):
+            return Verdict.EXPIRED, ""
+        case NotVerified(fact="seal"):
+            return Verdict.NOT_READABLE, ""
+        case NotVerified(fact=fact) if FACT.fullmatch(fact):
+            return Verdict.NOT_VERIFIED, fact
+        case _:
+            return Verdict.NOT_VERIFIED, "content"
