@@ -4,18 +4,23 @@ Which lens a correction makes, and how long prescriptions serve, are facts that 
 verify (`depoli codes tables --json`). Whoever types sees the doubt; no dioptre is in it.
 """
 
+from typing import TypeAlias
+
 from contracts.calendar import parse_day, text_of
 from node.client import nomenclature
 from node.client.fhir import Prescription
+from node.client.records import ClaimRecord
 from node.client.request import ClaimRequest
 
+Claimed: TypeAlias = ClaimRequest | ClaimRecord  # before it is kept, and after
 
-def doubts(request: ClaimRequest, prescription: Prescription) -> list[str]:
+
+def doubts(request: Claimed, prescription: Prescription) -> list[str]:
     """Return a sentence for each thing that looks wrong in what is claimed of a prescription."""
     return [*_lenses(request, prescription), *_age(request, prescription)]
 
 
-def _lenses(request: ClaimRequest, prescription: Prescription) -> list[str]:
+def _lenses(request: Claimed, prescription: Prescription) -> list[str]:
     found = []
     for side, lens in nomenclature.lenses(request.codes).items():
         correction = prescription.correction(side)
@@ -32,7 +37,7 @@ def _lenses(request: ClaimRequest, prescription: Prescription) -> list[str]:
     return found
 
 
-def _age(request: ClaimRequest, prescription: Prescription) -> list[str]:
+def _age(request: Claimed, prescription: Prescription) -> list[str]:
     rules = nomenclature.current().prescriptions
     written = parse_day(prescription.written)
     last = max(rules.valid_until(written, row.from_age) for row in rules.validity)

@@ -5,6 +5,7 @@ it stopped and submits nothing twice. A single claim is a lot of one.
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias, TypeVar
 
@@ -24,9 +25,11 @@ from contracts.errors import Refusal
 from ledger.transaction import MAX_CALLS, created_id, parse
 from ledger.validators import MemberId
 from node.client import documents
+from node.client.attempts import Stands, became_of, find_under, sign_anew
 from node.client.client import CallOutcome, NodeClient
 from node.client.doubts import doubts
-from node.client.errors import NotFound, Refused
+from node.client.errors import NotFound, Refused, Undecided
+from node.client.objections import require_inherits, require_replaces, require_same
 from node.client.records import (
     AuthorisationRecord,
     ClaimRecord,
@@ -44,7 +47,7 @@ from node.client.request import (
     HandedPrescription,
     require_prescribed,
 )
-from node.client.transactions import Decided, Lapsed, Say, Sender, deliver, sign_and_keep
+from node.client.transactions import Decided, Heard, Lapsed, Say, Sender, deliver, sign_and_keep
 from node.client.vault import Vault
 
 # A lock or commitment that stood before is as good as one that was made now.
@@ -53,9 +56,16 @@ _CALLS_OF_ONE: Final = 3  # its prescription, two locks
 
 OPEN: Final = frozenset((Progress.PREPARED, Progress.LOCKED, Progress.SUBMITTED))
 
+_ROUNDS: Final = 3  # whoever waits an hour for a node signs anew; after three, a clock is wrong
+
 PayerOf = Callable[[str], MemberId]
+Advance = Callable[[str, int, int], None]  # a step, and how many claims of how many are past it
 T = TypeVar("T")
 Kept: TypeAlias = type[ClaimRecord]  # claims, or requests for prior agreements, which are alike
+
+
+def unnoticed(_step: str, _done: int, _of: int) -> None:
+    """Take no notice of how far a lot has come."""
 
 
 def add_prescription(
@@ -121,12 +131,12 @@ def prepare(
         before = load(vault, request.agreement, AuthorisationRecord)[1]
     found = find(vault, type_, request.reference)
     if found is not None:
-        _require_same(found[1], request, payer, reference)
-        _require_replaces(found[1], prior)
+        require_same(found[1], request, payer, reference)
+        require_replaces(found[1], prior)
         return found[0]
     leg = Leg(request.leg)
     if before is not None:
-        _require_inherits(before, payer, leg)
+        require_inherits(before, payer, leg)
     marks = _marks(request, prescription.secret)
     _require_free(vault, marks, reference, before)
     document = documents.issue_claim(request, prescription.commitment, sender.key)
@@ -150,6 +160,7 @@ def prepare(
         agreement=before.claim if request.agreement is not None and before else None,
         prior=None if prior is None else prior.claim,
         prescription=prescription.commitment,
+        until=before.until if request.agreement is not None and before else None,
     )
     if before is not None:
         release(vault, before)
@@ -179,20 +190,30 @@ async def submit(
     *,
     wait_s: int,
     say: Say,
+    advance: Advance = unnoticed,
 ) -> list[ClaimRecord]:
     """Bring prepared claims onto the chain; return what became of each, in order.
 
-    Raises what `deliver` raises; then the same again goes on where it stopped.
+    They stand in transactions in the order given. Raises what `deliver` raises; then the same again
+    goes on where it stopped.
     """
-    # Whoever waits an hour for a node signs anew; whoever waits three has another trouble.
-    for _ in range(3):
+    for _ in range(_ROUNDS):
         _sign_locks(vault, sender, references, type_)
-        await _settle_locks(vault, node, sender, references, type_, wait_s=wait_s, say=say)
+        await _settle_locks(
+            vault, node, sender, references, type_, wait_s=wait_s, say=say, advance=advance
+        )
         _sign_claims(vault, sender, references, type_)
-        await _settle_claims(vault, node, references, type_, wait_s=wait_s, say=say)
-        if not any(claim.progress in OPEN for _, claim in _all(vault, references, type_)):
-            break
-    return [claim for _, claim in _all(vault, references, type_)]
+        await _settle_claims(
+            vault, node, references, type_, wait_s=wait_s, say=say, advance=advance
+        )
+        claims = [claim for _, claim in _all(vault, references, type_)]
+        if not any(claim.progress in OPEN for claim in claims):
+            return claims
+    raise Undecided(
+        f"signed {_ROUNDS} times, and by the node's clock never for now",
+        hint="set this machine's clock right, or ask the node's operator about its clock; then run"
+        " the same again",
+    )
 
 
 def load(vault: Vault, name: str, type_: Kept = ClaimRecord) -> tuple[int, ClaimRecord]:
@@ -202,6 +223,12 @@ def load(vault: Vault, name: str, type_: Kept = ClaimRecord) -> tuple[int, Claim
         noun = type_.KIND.name.lower()
         raise NotFound(f"the vault holds no {noun} {name}", hint=f"depoli {noun} list shows all")
     return found
+
+
+def find_claim(vault: Vault, reference: str) -> ClaimRecord | None:
+    """Return the claim of this reference, None where there is none (it was erased)."""
+    found = find(vault, ClaimRecord, reference)
+    return None if found is None else found[1]
 
 
 def prescription_of(vault: Vault, claim: ClaimRecord) -> PrescriptionRecord:
@@ -246,6 +273,7 @@ async def _settle_locks(
     *,
     wait_s: int,
     say: Say,
+    advance: Advance,
 ) -> None:
     """Send them, and write which claims may be submitted now."""
     waiting = [
@@ -256,7 +284,10 @@ async def _settle_locks(
     if not waiting:
         return
     say(f"locking the marks of {_claims(waiting)}")
-    results = await deliver(vault, node, list(dict.fromkeys(waiting)), wait_s=wait_s, say=say)
+    heard = _counting(waiting, "marks locked", advance)
+    results = await deliver(
+        vault, node, list(dict.fromkeys(waiting)), wait_s=wait_s, say=say, heard=heard
+    )
     outcomes = {
         name: outcome
         for result in results.values()
@@ -313,6 +344,7 @@ async def _settle_claims(
     *,
     wait_s: int,
     say: Say,
+    advance: Advance,
 ) -> None:
     """Send them, and write what became of each."""
     waiting = [
@@ -323,23 +355,25 @@ async def _settle_claims(
     if not waiting:
         return
     say(f"submitting {_claims(waiting)}")
-    results = await deliver(vault, node, list(dict.fromkeys(waiting)), wait_s=wait_s, say=say)
+    heard = _counting(waiting, "submitted", advance)
+    results = await deliver(
+        vault, node, list(dict.fromkeys(waiting)), wait_s=wait_s, say=say, heard=heard
+    )
+    submitted = [claim for _, claim in _all(vault, references, type_)]
+    became = await became_of(node, submitted, results)
     with vault.changes():
         for number, claim in _all(vault, references, type_):
-            result = None if claim.transaction is None else results.get(claim.transaction)
-            if claim.progress is not Progress.SUBMITTED or result is None:
-                continue
-            assert claim.claim is not None  # both were written when it was signed
-            assert claim.position is not None
-            if isinstance(result, Lapsed):
-                vault.unname(claim.KIND, claim.claim.hex())
-                claim.progress = Progress.LOCKED
-                claim.transaction = claim.claim = claim.position = None
-            elif (outcome := result.outcome(claim.position)).code:
-                _refuse(vault, number, claim, outcome)
-                continue
-            else:
-                claim.progress, claim.height = Progress.COMMITTED, result.height
+            if claim.progress is not Progress.SUBMITTED or claim.transaction not in results:
+                continue  # another command has written it
+            match became[claim.transaction, claim.position]:
+                case Lapsed():
+                    sign_anew(vault, claim)
+                case Stands() as stands:
+                    find_under(vault, number, claim, stands)
+                    claim.progress, claim.height = Progress.COMMITTED, stands.height
+                case outcome:
+                    _refuse(vault, number, claim, outcome)
+                    continue
             update(vault, number, claim)
 
 
@@ -397,52 +431,6 @@ def _give_back(vault: Vault, claim: ClaimRecord) -> None:
             vault.name(found[0], type_.KIND, map(_mark_name, claim.marks.values()))
 
 
-def _require_inherits(before: ClaimRecord, payer: bytes, leg: Leg) -> None:
-    """Raise `Refused` unless `before` is on the chain, with the same payer and leg."""
-    if before.claim is None:
-        raise Refused("claim", f"{before.reference} is not on the chain yet")
-    if (before.payer, before.leg) != (payer, leg):
-        raise Refused("claim", f"{before.reference} is of another payer or leg")
-
-
-def _require_replaces(kept: ClaimRecord, prior: ClaimRecord | None) -> None:
-    if prior is not None and kept.prior != prior.claim:
-        raise Refused(
-            "claim.reference",
-            f"another claim was made under {kept.reference}",
-            hint=f"what takes the place of {prior.reference} has a reference of its own",
-        )
-
-
-def _require_same(
-    kept: ClaimRecord, request: ClaimRequest, payer: bytes, prescription_reference: str
-) -> None:
-    asked = (
-        request.leg,
-        request.codes,
-        request.lenses_cents,
-        request.frame_cents,
-        request.invoice_date,
-        request.insured,
-        request.authorisation,
-    )
-    known = (
-        kept.leg,
-        kept.codes,
-        kept.lenses_cents,
-        kept.frame_cents,
-        kept.invoice_date,
-        kept.insured,
-        kept.authorisation,
-    )
-    if (asked, payer, prescription_reference) != (known, kept.payer, kept.prescription_reference):
-        raise Refused(
-            "claim.reference",
-            f"another claim was made under {kept.reference}",
-            hint="give this one a reference of its own",
-        )
-
-
 def _all(vault: Vault, references: Iterable[str], type_: Kept) -> Iterator[tuple[int, ClaimRecord]]:
     for reference in references:
         yield load(vault, reference, type_)
@@ -479,6 +467,18 @@ def _named_calls(vault: Vault, transaction_id: bytes) -> list[bytes]:
         assert isinstance(call, PrescriptionCommit | MarkLock)  # as _sign_locks made it
         names.append(call.commitment if isinstance(call, PrescriptionCommit) else call.lock)
     return names
+
+
+def _counting(waiting: Sequence[bytes], step: str, advance: Advance) -> Heard:
+    """Return what counts the claims of transactions; `waiting` is the transaction of each claim."""
+    sizes, done = Counter(waiting), 0
+
+    def heard(id_: bytes) -> None:
+        nonlocal done
+        done += sizes[id_]
+        advance(step, done, len(waiting))
+
+    return heard
 
 
 def _claims(some: Sequence[object]) -> str:

@@ -95,6 +95,8 @@ class ClaimRecord(Record):
     agreement: bytes | None = None  # id of the prior agreement that it consumes
     prior: bytes | None = None  # id of the rejected claim that it replaces
     prescription: bytes | None = None  # commitment of the document that it rests on
+    until: int | None = None  # last second of the prior agreement, as our node said
+    lapsed: list[tuple[bytes, int]] = []  # transactions that came too late, and its position there
 
     @property
     def amount_cents(self) -> int:
@@ -127,6 +129,22 @@ class TransactionRecord(Record):
     id: bytes
     raw: bytes
     valid_until: int
+
+
+class QueuedRecord(Record):
+    """A claim that waits for its window, under its reference; deleted some days after its end."""
+
+    KIND = Kind.QUEUED
+    reference: str
+    window: int  # when the window in which it was queued ends, unix seconds as the next four
+    due: int  # when it leaves, the same for all of its window; at random in the next one
+    no_later: int | None = None  # it leaves before its prior agreement ends, its window or not
+    retry_at: int | None = None  # after a failure
+    ended: int | None = None  # when it was decided, or found to be too late
+    tries: int = 0  # that failed
+    trouble: str | None = None  # why the last one did
+    hint: str = ""
+    is_late: bool = False  # it was not sent, because it came too late
 
 
 class SettlementRecord(Record):

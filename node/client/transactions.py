@@ -23,9 +23,11 @@ from node.client.records import TransactionRecord, find, keep
 from node.client.vault import Vault
 
 LIFETIME_S: Final = 3600  # long enough for a node to come back, short enough to sign anew
-_EXPIRED: Final = "urn:depoli:problem:expired"
+# What no block takes as it is, and another signature mends: its hour is over, or a clock was wrong.
+_LAPSED: Final = frozenset(("urn:depoli:problem:expired", "urn:depoli:problem:too-far-ahead"))
 
 Say = Callable[[str], None]
+Heard = Callable[[bytes], None]  # the id of a transaction that is decided, or lapsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,10 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Lapsed:
-    """A transaction that was not included in time, and never will be: sign another."""
+    """A transaction that no block takes as it is: sign another, and remember this one.
+
+    The node says so by its own clock: where that is wrong, a block may hold it after all.
+    """
 
     id: bytes
 
@@ -112,8 +117,18 @@ async def once(
     raise Undecided("it expired before any block took it, twice", hint="set the clock right")
 
 
+def unheard(_id: bytes) -> None:
+    """Take no notice that a transaction is decided."""
+
+
 async def deliver(
-    vault: Vault, node: NodeClient, ids: Sequence[bytes], *, wait_s: int, say: Say
+    vault: Vault,
+    node: NodeClient,
+    ids: Sequence[bytes],
+    *,
+    wait_s: int,
+    say: Say,
+    heard: Heard = unheard,
 ) -> dict[bytes, Decided | Lapsed]:
     """Send kept transactions until each is decided, or `wait_s` seconds are over.
 
@@ -130,6 +145,7 @@ async def deliver(
             if (result := _result(id_, answer)) is not None:
                 decided[id_] = result
                 del waiting[id_]
+                heard(id_)
         if waiting and time.monotonic() >= until:
             raise Undecided(
                 f"sent, and {len(waiting)} of {len(ids)} transactions are not in a block yet",
@@ -164,9 +180,11 @@ def _result(id_: bytes, answer: Sent) -> Decided | Lapsed | None:
     if answer.status == "pending":
         return None
     if answer.status == "committed":
-        assert answer.height is not None  # a block has a height; a node that lies is caught by
-        return Decided(id_, answer.height, answer.outcomes)  # the receipt, not here
-    if answer.problem is not None and answer.problem.type == _EXPIRED:
+        if answer.height is None:
+            raise NetworkRefused("the node says that it is in a block, and not in which")
+        # A node that lies is caught by the receipt, not here.
+        return Decided(id_, answer.height, answer.outcomes)
+    if answer.problem is not None and answer.problem.type in _LAPSED:
         return Lapsed(id_)
     problem = answer.problem
     words = "" if problem is None else f": {problem.title}"

@@ -36,6 +36,7 @@ class Kind(IntEnum):
     QUESTION = 7  # asked of a prior agreement, with its answer
     DELIVERY = 8  # something sent to a member, and what became of it
     ACCESS = 9  # something that a member sent us, and what we acknowledged
+    QUEUED = 10  # a claim that waits for its window
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,19 @@ class Vault:
                     self._database.execute("ROLLBACK")
                 self._keyring.rotated = -1  # a key that was made in vain is not used
                 raise
+
+    @contextlib.contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Inside `changes`: undo what is changed inside where it raises, and nothing else."""
+        self._database.execute("SAVEPOINT attempt")
+        try:
+            yield
+        except BaseException:
+            if self._database.in_transaction:  # a full disk undoes all of it
+                self._database.execute("ROLLBACK TO attempt")
+                self._database.execute("RELEASE attempt")
+            raise
+        self._database.execute("RELEASE attempt")
 
     def add(self, kind: Kind, content: bytes, names: Iterable[str] = ()) -> int:
         """Keep a new record under `names`, and return its number.

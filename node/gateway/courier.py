@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final
 
-from node.client import lots
+from node.client import lots, queue
 from node.client.errors import ClientError, Undecided
 from node.client.records import ClaimRecord, every
 from node.gateway.desk import Desk
@@ -25,11 +25,13 @@ class Courier:
 
     def __init__(self, desk: Desk, log: Log) -> None:
         self._desk, self._log = desk, log
-        # References in the order in which they came; what an earlier run left is on its way too.
+        # References in the order in which they came; what an earlier run left is on its way too, but
+        # for what waits for its window.
         self._waiting = dict.fromkeys(
             record.reference
             for _, record in every(desk.vault, ClaimRecord)
             if record.progress in lots.OPEN
+            and not queue.is_waiting(desk.vault, record.reference)
         )
         self._woken = asyncio.Event()
         self._moved = asyncio.Condition()

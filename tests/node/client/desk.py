@@ -66,6 +66,7 @@ class MemoryNode(NodeClient):
         self.lose_requests = 0  # so many requests do not arrive
         self.lose_answers = 0  # so many arrive, and their answers are lost
         self.let_lapse = 0  # so many transactions come too late
+        self.is_wrong = False  # of those it is mistaken: a block takes them all the same
         self.falls_behind = 0  # so many times it names a block that nobody knows
         self.is_stuck = False  # it takes everything and makes no block
         self.forgets = 0  # entries that it pruned, the oldest
@@ -86,6 +87,12 @@ class MemoryNode(NodeClient):
             self.lose_answers -= 1
             raise Unreachable("the answer is lost")
         return answers
+
+    async def transaction(self, id_: bytes, *, wait: int = 0) -> Sent:
+        del wait
+        if id_ not in self.decided:
+            raise NotFound("no such transaction")
+        return self.decided[id_]
 
     async def claim(self, id_: bytes) -> ClaimView:
         found = claims.load(self.world.state, id_)
@@ -230,7 +237,10 @@ class MemoryNode(NodeClient):
         if transaction.id in self.decided:
             return self.decided[transaction.id]
         if self.let_lapse:
-            self.let_lapse -= 1
+            lapse, self.let_lapse = self.let_lapse, 0
+            if self.is_wrong:
+                self.include(raw)
+            self.let_lapse = lapse - 1
             problem = Trouble(title="too late", type="urn:depoli:problem:expired", status=422)
             return Sent("rejected", transaction.id.hex(), problem=problem)
         before = self.world.chain.header
