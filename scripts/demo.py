@@ -218,7 +218,7 @@ class Demo:
             it.quotes = [refusals[name] for name in SHOWN_BAD]
         with self.checks.check("held-back", "a lot with bad claims is held back whole") as it:
             good = [each.file for each in self.claims[:SINGLY]]
-            lot = ("lot", "submit", *good, DATA / "bad")
+            lot = ("lot", "submit", *good, DATA / "bad", "--all-or-none")
             said = self.depoli(*lot, home=watched, code=REJECTED).said.splitlines()
             for name, sentence in refusals.items():
                 if f"{name}: {sentence}" not in said:

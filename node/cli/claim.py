@@ -49,7 +49,8 @@ for _verb in VERBS:
 def submit(context: click.Context, person: Person, file: Path) -> None:
     """Submit the claim in FILE: prescription, grouping codes, amounts.
 
-    Everything is judged before anything leaves. Run again after a failure, it goes on.
+    It leaves at once, and so tells when: depoli lot queue tells a window only. Everything is judged
+    before anything leaves. Run again after a failure, it goes on.
     """
     request = parse_claim(read_input(file), file.name, today=today())
     if request.prescribed and (left := request.prescribed.prescription.left_out):

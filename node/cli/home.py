@@ -22,8 +22,9 @@ MAX_HOME_BYTES: Final = 64 << 10
 MAX_TOKEN_BYTES: Final = 512
 MAX_GENESIS_BYTES: Final = 16 << 20
 VAULT_KEY_BYTES: Final = 32
+MAX_WINDOW_MINUTES: Final = 24 * 60
 _REQUIRED: Final = {"node", "member", "label", "key_file", "token_file", "vault", "genesis"}
-_OPTIONAL: Final = {"vault_key_file", "sealing_key_file", "human_key_file"}
+_OPTIONAL: Final = {"vault_key_file", "sealing_key_file", "human_key_file", "window_minutes"}
 _HINT: Final = (
     "name the folder with --home or DEPOLI_HOME; `depoli testnet create` makes homes for trying"
 )
@@ -72,6 +73,7 @@ class Home:
     members: Path  # folder with the member.json of those that were admitted after it
     sealing_key_file: Path | None = None  # seed of the key that others seal messages to
     human_key_file: Path | None = None  # secret of the key that a person holds
+    window_minutes: int = 60  # of the windows in which queued claims leave together
 
     def key(self) -> Signer:
         """Return the transaction key; raise as `keystore.read_signer`."""
@@ -129,6 +131,12 @@ def load_home(folder: Path) -> Home:
     if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", table["node"]):
         raise BadHome(path, "node must be a URL such as http://127.0.0.1:8100")
 
+    minutes = table.get("window_minutes", "60")
+    if not re.fullmatch("[1-9][0-9]{0,3}", minutes) or int(minutes) > MAX_WINDOW_MINUTES:
+        raise BadHome(
+            path, f'window_minutes must be a text such as "60", 1 to {MAX_WINDOW_MINUTES}'
+        )
+
     def place(name: str) -> Path:
         return folder / Path(table[name]).expanduser()
 
@@ -148,4 +156,5 @@ def load_home(folder: Path) -> Home:
         members=folder / MEMBERS,
         sealing_key_file=place_if("sealing_key_file"),
         human_key_file=place_if("human_key_file"),
+        window_minutes=int(minutes),
     )

@@ -18,8 +18,6 @@ from tests.contracts.world import VALIDATORS, genesis, id_of, key_of
 from tests.node.client import desk
 from tests.node.client.desk import MemoryNode, example
 
-DATA = desk.EXAMPLES.parent
-
 
 class Town:
     """Homes of a shop, a rival and a payer, who all use one node."""
@@ -174,20 +172,6 @@ def test_a_doubt_is_said_and_the_claim_goes_on(town: Town) -> None:
         result = town.call("shop", *command, file)
         assert result.exit_code == Exit.OK
         assert said in result.stderr
-
-
-def test_a_lot_is_all_or_nothing_unless_asked_otherwise(town: Town) -> None:
-    lot = town.folder / "lot"
-    lot.mkdir()
-    for number in (3, 4):
-        (lot / f"{number}.json").write_text(json.dumps(example(number)))
-    bad = DATA / "bad" / "axis-900.json"
-    stderr = town.refuses(Exit.REJECTED, "shop", "lot", "submit", lot, bad)
-    assert "axis-900.json: right eye, axis: 900 degrees" in stderr
-    assert not town.node.sent
-    result = town.does("shop", "lot", "submit", lot, bad, "--skip-refused")
-    assert [item["progress"] for item in result["claims"]] == ["committed"] * 2
-    assert [item["file"] for item in result["refused"]] == ["axis-900.json"]
 
 
 def test_a_prescription_travels_with_its_secret_and_its_item_is_claimed_once(town: Town) -> None:
