@@ -54,6 +54,8 @@ from node.mempool import Mempool
 from node.notary import Notary
 from node.organisations import Organisations
 from node.pledges import Pledges
+from node.post.api import PostApi
+from node.post.parts import Post
 from node.problems import Problem
 from node.proofs import Proofs
 from node.replica import Replica
@@ -94,6 +96,8 @@ class Parts(Protocol):
     def reader(self) -> Executor: ...  # noqa: D102
     @property
     def log(self) -> Log: ...  # noqa: D102
+    @property
+    def post(self) -> Post: ...  # noqa: D102
 
 
 class Api:
@@ -113,6 +117,7 @@ class Api:
         self._proofs = Proofs(node.chain, node.reader)
         self._tlog = TransparencyLog(node.chain, node.notary, node.reader)
         self._pledges, self._evidence, self._album = node.pledges, node.evidence, node.album
+        self._post = PostApi(node.post.office, self._unfit_for_post)
         self._genesis, self._genesis_json, self._tokens = genesis, genesis_json, tokens
 
     def application(self) -> web.Application:
@@ -130,6 +135,7 @@ class Api:
         self._proofs.add_routes(router)
         self._tlog.add_routes(router)
         self._events.add_to(application)
+        self._post.add_to(application)
         router.add_get("/v1/blocks/{height}", self.block)
         router.add_get("/v1/receipts/{id}/{position}", self.receipt)
         router.add_get("/v1/status", self.status)
@@ -376,6 +382,11 @@ class Api:
         return web.Response(body=self._genesis_json, content_type="application/json")
 
     # --- small things ------------------------------------------------------------------------
+
+    def _unfit_for_post(self) -> str:
+        """Return why nobody's keys are known here, "" where they are."""
+        joining = self._replica.exchange.joining
+        return "" if joining is None else "the state of the chain is not here yet"
 
     def _require_ready(self) -> None:
         if reasons := self._replica.not_ready():

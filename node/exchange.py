@@ -111,6 +111,19 @@ class Checkup(Protocol):
         """Take a peer's answer; one that nobody asked for changes nothing."""
 
 
+class Post(Protocol):
+    """The post between members."""
+
+    def linked(self, link: Link) -> None:
+        """Learn that a peer is there."""
+
+    def unlinked(self, link: Link) -> None:
+        """Learn that a peer is gone."""
+
+    def received(self, link: Link, payload: bytes) -> None:
+        """Take a frame of a peer. Raises `LedgerError`: the link is closed."""
+
+
 class Exchange:
     """The receiver of all links."""
 
@@ -158,6 +171,7 @@ class Exchange:
         self._telling = Telling(evidence)
         self.network: Network | None = None
         self.checkup: Checkup | None = None
+        self.post: Post | None = None
         self.joining: Joining | None = None  # while it lasts nothing else is taken from peers
 
     @property
@@ -263,6 +277,8 @@ class Exchange:
     def linked(self, link: Link) -> None:
         """Learn that a peer is there: tell it where we are. A light node asks for what it wants."""
         assert link.hello is not None
+        if self.post is not None:
+            self.post.linked(link)
         if link.is_light:
             return
         key = link.peer.node_key
@@ -277,6 +293,8 @@ class Exchange:
 
     def unlinked(self, link: Link) -> None:
         """Learn that a peer is gone."""
+        if self.post is not None:
+            self.post.unlinked(link)
         if link.is_light:
             return
         self.catchup.unlinked(link.peer.node_key)
@@ -291,6 +309,9 @@ class Exchange:
         await spent.wait()
         spent.spend(budget.FRAME_S + len(payload) * budget.BYTE_S)
         match channel:
+            case Channel.POST:
+                if self.post is not None:
+                    self.post.received(link, payload)
             case Channel.PULL if link.is_light:
                 self._releases.answer(link, payload)
             case Channel.CONSENSUS | Channel.REPLY if link.is_light:

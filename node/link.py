@@ -22,12 +22,13 @@ from ledger.transaction import MAX_TRANSACTION_BYTES
 from ledger.validators import MAX_VALIDATORS, Bytes16, Bytes32
 from node.budget import Budget
 
-PROTOCOL_VERSION: Final = 3
+PROTOCOL_VERSION: Final = 4
 MAX_FRAME_BYTES: Final = 8 << 20  # a whole block of 4 MiB with its certificate, and room
 MAX_CONSENSUS_BYTES: Final = 1 << 20
 MAX_SMALL_BYTES: Final = 256 << 10
 MAX_QUEUED_TRANSACTION_BYTES: Final = 16 << 20  # per peer, the oldest are dropped: they are pulled
 MAX_QUEUED_VOTE_BYTES: Final = 8 << 20  # per peer, the oldest are dropped: Status brings them
+MAX_QUEUED_POST_BYTES: Final = 4 << 20  # per peer, the newest are dropped: they are sent again
 MAX_QUEUED_REPLIES: Final = 4
 MAX_QUEUED_NOTICES: Final = 8
 NOTICE_RATE: Final = 5.0  # a second; more wait, with all that comes after them
@@ -48,6 +49,7 @@ class Channel(IntEnum):
     PULL = 3  # asks for transactions, outlines or blocks
     REPLY = 4
     NOTICE = 5  # about the link itself
+    POST = 6  # between members; nodes hand it on
 
 
 LIMITS: Final = {
@@ -57,6 +59,7 @@ LIMITS: Final = {
     Channel.PULL: MAX_SMALL_BYTES,
     Channel.REPLY: MAX_FRAME_BYTES,
     Channel.NOTICE: 1024,
+    Channel.POST: 640 << 10,
 }
 
 
@@ -191,6 +194,8 @@ class Link:
         self._pulls: deque[bytes] = deque(maxlen=64)
         self._transactions: deque[bytes] = deque()
         self._transaction_bytes = 0
+        self._post: deque[bytes] = deque()
+        self._post_bytes = 0
         self._wake = asyncio.Event()
         self._heard = asyncio.Event()
         self._is_leaving = False
@@ -236,6 +241,13 @@ class Link:
         self._wake.set()
         return True
 
+    def send_post(self, payload: bytes) -> None:
+        """Send a message of post; dropped where a peer is slow: who sent it sends it again."""
+        if self._post_bytes + len(payload) <= MAX_QUEUED_POST_BYTES:
+            self._post.append(payload)
+            self._post_bytes += len(payload)
+            self._wake.set()
+
     def close(self) -> None:
         """Close the connection at once, but for a last notice; its tasks end by themselves."""
         if not self._is_leaving:
@@ -277,7 +289,7 @@ class Link:
         return self._writer.transport.is_closing()
 
     async def write_loop(self) -> None:
-        """Write frames, votes before answers before transactions, until the link is closed."""
+        """Write frames until the link is closed: votes, answers, transactions, then post."""
         while True:
             frame = self._next()
             if frame is None:
@@ -350,6 +362,10 @@ class Link:
             payload = self._transactions.popleft()
             self._transaction_bytes -= len(payload)
             return Channel.TRANSACTIONS, payload
+        if self._post:
+            payload = self._post.popleft()
+            self._post_bytes -= len(payload)
+            return Channel.POST, payload
         return None
 
 

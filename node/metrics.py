@@ -11,6 +11,7 @@ from ledger.validators import ValidatorSet
 from node.catchup import Progress
 from node.joining import JoinProgress
 from node.mempool import Mempool
+from node.post.office import PostOffice
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -137,6 +138,25 @@ class Joins:
         self.bytes = Gauge("depoli_join_bytes", "What was fetched since start", registry=registry)
 
 
+class Post:
+    """What waits here of the post between members."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._waiting = Gauge("depoli_post_waiting", "Envelopes that wait here", registry=registry)
+        self._bytes = Gauge("depoli_post_bytes", "What they weigh", registry=registry)
+        self._most = Gauge("depoli_post_bytes_most", "What may wait here", registry=registry)
+        self._oldest = Gauge(
+            "depoli_post_oldest_seconds", "How long the first of them has waited", registry=registry
+        )
+
+    def watch(self, office: PostOffice, most: int) -> None:
+        """Let these figures be asked for whenever somebody reads them."""
+        self._waiting.set_function(lambda: office.waiting)
+        self._bytes.set_function(lambda: office.weight)
+        self._oldest.set_function(lambda: office.age_s)
+        self._most.set(most)
+
+
 class Metrics:
     """The figures of one node, in a registry of their own."""
 
@@ -183,6 +203,7 @@ class Metrics:
         )
         self.disk = Disk(registry)
         self.reach = Reach(registry)
+        self.post = Post(registry)
         self.events = Gauge("depoli_events_waiting", "Messages to be handled", registry=registry)
         self.refused_messages = Counter(
             "depoli_messages_refused", "Signed, and said by no honest validator", registry=registry

@@ -42,7 +42,7 @@ class Problem(Exception):
 def problem_of(error: LedgerError | Inadmissible | NodeError) -> dict[str, object]:
     """Return the problem that a refused transaction's result carries."""
     return {
-        "type": f"urn:depoli:problem:{_slug(type(error).__name__)}",
+        "type": f"urn:depoli:problem:{slug(type(error).__name__)}",
         "title": str(error),
         "status": 429 if type(error).__name__ == "MempoolFull" else 422,
         "detail": getattr(error, "hint", ""),
@@ -64,7 +64,7 @@ def middleware(log: Log) -> Middleware:
             if error.status < 400:  # noqa: PLR2004
                 raise
             title = error.reason or "refused"
-            return Problem(error.status, _slug(title), title).response()
+            return Problem(error.status, slug(title), title).response()
         except ConnectionResetError:  # who asked hung up: nobody is answered
             log.debug("who asked hung up", path=request.path)
             return Problem(499, "hung-up", "who asked hung up").response()
@@ -79,6 +79,7 @@ def middleware(log: Log) -> Middleware:
     return answer
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """Return the name of a class or a title as types of problems have it."""
     words = "".join(f"-{c.lower()}" if c.isupper() else c for c in name).replace(" ", "-")
     return words.strip("-").replace("--", "-")

@@ -22,6 +22,7 @@ from node.album import Album
 from node.api import Api
 from node.chain import Chain
 from node.config import Config, Mode, Sync
+from node.delivery import ChainNeighbours, ChainRegistry
 from node.doctor.checkup import Checkup
 from node.evidence import FILE_NAME as EVIDENCE_FILE
 from node.evidence import EvidencePool
@@ -41,6 +42,8 @@ from node.p2p import Network
 from node.part import Part
 from node.peers import Peers
 from node.pledges import Pledges
+from node.post.parts import Post, open_post
+from node.post.store import MAX_BYTES
 from node.replica import Replica
 from node.retention import Retention
 from node.roster import Roster
@@ -92,7 +95,13 @@ async def _serve(
         log.info("node starts", height=node.chain.height, chain_id=genesis.chain_id)
         try:
             async with asyncio.TaskGroup() as tasks:
-                parts = (node.replica.run(), node.network.run(), node.scrub.run(), node.join())
+                parts = (
+                    node.replica.run(),
+                    node.network.run(),
+                    node.scrub.run(),
+                    node.join(),
+                    node.post.carrier.run(),
+                )
                 running = [tasks.create_task(each) for each in parts]
                 running += [
                     tasks.create_task(serve_http(application, address, key=key))
@@ -129,6 +138,7 @@ class Node:
     log: Log
     reader: Executor
     scrub: Scrub
+    post: Post
 
     async def join(self) -> None:
         """Return when the state is to come from blocks; raise `Joined` when it came otherwise."""
@@ -194,10 +204,36 @@ def _assemble(
     album = closing.enter_context(_album(config, chain, metrics, log, room))
     admission.network, exchange.network, exchange.checkup = network, network, checkup
     _join(config, keys, genesis, chain, exchange, room, log)
-    parts = (chain, mempool, admission, replica, pledges, evidence, network, checkup, album)
+    post = _post(config, keys, chain, exchange, metrics, closing, log)
     metrics.disk.watch(room.free_bytes, room.least_bytes, lambda: chain.damage)
     scrub = Scrub(config.data, chain, config.scrub_days, metrics=metrics, log=log, reader=reader)
-    return Node(*parts, Notary(chain, keys.checkpoint), metrics, log, reader, scrub)
+    parts = (chain, mempool, admission, replica, pledges, evidence, network, checkup, album)
+    return Node(*parts, Notary(chain, keys.checkpoint), metrics, log, reader, scrub, post)
+
+
+def _post(
+    config: Config,
+    keys: NodeKeys,
+    chain: Chain,
+    exchange: Exchange,
+    metrics: Metrics,
+    closing: contextlib.ExitStack,
+    log: Log,
+) -> Post:
+    """Return the post of this node; validators relay."""
+    neighbours, own = ChainNeighbours(chain, exchange), keys.node.public
+    post = open_post(
+        config.data,
+        ChainRegistry(chain),
+        neighbours,
+        own_key=own,
+        relays=lambda: config.mode is Mode.VALIDATOR and neighbours.is_relay(own),
+        closing=closing,
+        log=log,
+    )
+    exchange.post = post.carrier
+    metrics.post.watch(post.office, MAX_BYTES)
+    return post
 
 
 @contextlib.contextmanager

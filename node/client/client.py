@@ -15,6 +15,7 @@ from ledger.encoding import encode
 from ledger.envelope import MAX_ENVELOPE_BYTES
 from node.client.connection import Connection
 from node.client.errors import ClientError
+from node.client.mail import PostCalls
 from node.client.trouble import MESSAGE, Trouble, problem, unreachable
 
 MAX_ANSWER_BYTES: Final = 64 << 20
@@ -294,7 +295,7 @@ class _Page(msgspec.Struct, frozen=True):
     cursor: int | str | None = None
 
 
-class NodeClient:
+class NodeClient(PostCalls):
     """One node's API, as one member with its token. Use it in an `async with` statement."""
 
     def __init__(self, url: str, token: str) -> None:

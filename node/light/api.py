@@ -45,6 +45,7 @@ from node.light.record import Record
 from node.light.staleness import Staleness
 from node.log import Log
 from node.organisations import parse_member_in_path, whole
+from node.post.api import PostApi
 from node.problems import Problem
 from node.results import Pending, Refused, Result
 from node.things import Listed, Things, View
@@ -220,6 +221,7 @@ class LightApi:
         follower: Follower,
         outbox: Outbox,
         staleness: Staleness,
+        post: PostApi,
         *,
         genesis_json: bytes,
         tokens: TokenBook,
@@ -230,7 +232,7 @@ class LightApi:
         self._staleness, self._log, self._reader = staleness, log, reader
         self._things = _KeptThings(record, reader)
         self._events = Events(_KeptFeed(record, staleness), follower.bell, reader, log)
-        self._genesis_json, self._tokens = genesis_json, tokens
+        self._post, self._genesis_json, self._tokens = post, genesis_json, tokens
 
     def application(self) -> web.Application:
         """Return the aiohttp application."""
@@ -250,6 +252,7 @@ class LightApi:
         router.add_get("/v1/status", self.status)
         router.add_get("/v1/validators", self.validators)
         router.add_get("/v1/genesis", self.genesis)
+        self._post.add_to(application)
         router.add_route("*", "/{rest:.*}", self.rest)
         return application
 

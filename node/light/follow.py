@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from contracts import eras
 from contracts.errors import UnknownVersion
@@ -92,6 +92,19 @@ class NotVouched(Exception):
         super().__init__(f"{found} linked validators say the same, {needed} must")
 
 
+class Post(Protocol):
+    """The post between members."""
+
+    def linked(self, link: Link) -> None:
+        """Learn that a peer is there."""
+
+    def unlinked(self, link: Link) -> None:
+        """Learn that a peer is gone."""
+
+    def received(self, link: Link, payload: bytes) -> None:
+        """Take a frame of a peer. Raises `LedgerError`: the link is closed."""
+
+
 class Follower:
     """The receiver of a light node's links; `addresses` are by label or id, as configured."""
 
@@ -107,6 +120,7 @@ class Follower:
         self._record, self._outbox = record, outbox
         self._addresses, self._worker, self._log = addresses, worker, log
         self.network: Network | None = None
+        self.post: Post | None = None
         self.bell = Bell()  # rung when the record was changed
         self.downloaded = 0
         self.fault = ""  # why nothing is kept any more, "" where it is
@@ -216,6 +230,8 @@ class Follower:
         record = self._record
         link.send_pull(encode(PullHeader(record.height, record.tip.changes)))
         self._outbox.send_again([link], at_once=True)
+        if self.post is not None:
+            self.post.linked(link)
         for member, inquiry in self._inquiries.items():
             if inquiry.answer is None:
                 link.send_pull(encode(PullMember(member)))
@@ -226,6 +242,8 @@ class Follower:
         if self._asked is not None and self._asked.key == key:
             self._asked = None
         self._heights.pop(key, None)
+        if self.post is not None:
+            self.post.unlinked(link)
         if self._halted is not None and not self._halted.done():
             self._poll()
 
@@ -235,6 +253,10 @@ class Follower:
         spent = self._budgets.of(link.peer.node_key)
         await spent.wait()
         spent.spend(budget.FRAME_S + len(payload) * budget.BYTE_S)
+        if channel is Channel.POST:
+            if self.post is not None:
+                self.post.received(link, payload)
+            return
         if channel is not Channel.REPLY:
             if channel is Channel.HELLO or channel is Channel.PULL:
                 raise Mismatch("frame to a light node", "an answer", channel.name)

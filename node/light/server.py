@@ -23,12 +23,15 @@ from node.keystore import NodeKeys
 from node.light.api import LightApi
 from node.light.follow import Follower
 from node.light.outbox import Outbox
+from node.light.post import LightNeighbours, RecordRegistry
 from node.light.record import Record
 from node.light.staleness import Staleness
 from node.link import PROTOCOL_VERSION, Hello
 from node.listener import serve_http
 from node.log import Log
 from node.p2p import Network
+from node.post.api import PostApi
+from node.post.parts import Post, open_post
 from node.stopping import first_error, log_end, told_to_stop
 from node.tokens import TokenBook, parse_tokens
 
@@ -57,6 +60,7 @@ class LightNode:
     staleness: Staleness
     reader: ThreadPoolExecutor
     log: Log
+    post: Post
 
     def api(self, genesis_json: bytes, tokens: TokenBook) -> LightApi:
         """Return the HTTP API over these parts."""
@@ -65,6 +69,7 @@ class LightNode:
             self.follower,
             self.outbox,
             self.staleness,
+            PostApi(self.post.office, lambda: ""),
             genesis_json=genesis_json,
             tokens=tokens,
             reader=self.reader,
@@ -93,7 +98,8 @@ async def serve(config: Config, keys: NodeKeys) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = [
-                    tasks.create_task(each) for each in (node.follower.run(), node.network.run())
+                    tasks.create_task(each)
+                    for each in (node.follower.run(), node.network.run(), node.post.carrier.run())
                 ]
                 running += [
                     tasks.create_task(serve_http(application, address, key=f"{key}.listen"))
@@ -144,8 +150,18 @@ def assemble(
         log=log,
     )
     follower.network = network
+    post = open_post(
+        config.data,
+        RecordRegistry(record, follower, keys.node.public),
+        LightNeighbours(follower),
+        own_key=keys.node.public,
+        relays=lambda: False,
+        closing=closing,
+        log=log,
+    )
+    follower.post = post.carrier
     staleness = Staleness(record, follower, config.light_stale_s)
-    return LightNode(record, outbox, follower, network, staleness, reader, log)
+    return LightNode(record, outbox, follower, network, staleness, reader, log, post)
 
 
 def member_of(genesis: Genesis, keys: NodeKeys, named: str) -> bytes:
@@ -188,6 +204,9 @@ def admin(node: LightNode) -> web.Application:
             "peers": len(node.follower.links),
             "waiting": len(node.outbox),
             "downloaded_bytes": node.follower.downloaded,
+            "post_waiting": node.post.office.waiting,
+            "post_bytes": node.post.office.weight,
+            "post_oldest_seconds": node.post.office.age_s,
         }
         lines = (f"depoli_light_{name} {value}\n" for name, value in shown.items())
         return web.Response(text="".join(lines), content_type="text/plain")

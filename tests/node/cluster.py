@@ -154,6 +154,7 @@ class Node:
                         tasks.create_task(self.running.replica.run())
                         tasks.create_task(self.running.network.run())
                         tasks.create_task(self.running.join())
+                        tasks.create_task(self.running.post.carrier.run())
                 except BaseExceptionGroup as group:
                     if group.subgroup(Joined) is None:
                         raise

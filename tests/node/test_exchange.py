@@ -133,6 +133,7 @@ class Desk:
         self.exchange._machine = self.ear  # type: ignore[assignment]
         self.link, self.other = FakeLink(self.cluster, PEER), FakeLink(self.cluster, THIRD)
         self.exchange.network = cast("Network", FakeNetwork(self.link, self.other))
+        self.exchange.post = None  # tests/node/post
 
     async def receive(self, channel: Channel, payload: bytes) -> None:
         await within(self.exchange.received(cast("Link", self.link), channel, payload))

@@ -91,7 +91,11 @@ class Light:
             self.url = f"http://127.0.0.1:{port}"
             self.tasks = [
                 asyncio.create_task(each)
-                for each in (self.parts.follower.run(), self.parts.network.run())
+                for each in (
+                    self.parts.follower.run(),
+                    self.parts.network.run(),
+                    self.parts.post.carrier.run(),
+                )
             ]
             try:
                 async with aiohttp.ClientSession() as self.session:

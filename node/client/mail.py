@@ -1,0 +1,102 @@
+"""Post in the HTTP client: envelopes are handed in, collected and dropped."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, TypeVar
+
+import msgspec
+
+from ledger.envelope import MAX_ENVELOPE_BYTES
+
+MAX_LETTERS: Final = 100  # in one answer
+MAX_WAIT_S: Final = 60
+
+T = TypeVar("T")
+
+Hex16 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+Hex32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class PostView(msgspec.Struct, frozen=True):
+    """How an envelope stands, as far as the node knows that it was handed in at."""
+
+    id: Hex32
+    number: int
+    recipient: Hex16
+    expires: int
+    state: Literal["waiting", "handed-on", "collected", "expired"]
+    tries: int = 0
+    trouble: str | None = None  # why the last try to hand it on failed
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """An envelope that waits for its recipient: verify it, the node may be anybody's."""
+
+    number: int  # of this node: it grows
+    id: Hex32
+    envelope: Annotated[bytes, msgspec.Meta(max_length=MAX_ENVELOPE_BYTES)]  # base64 in JSON
+
+
+class MailView(msgspec.Struct, frozen=True):
+    """What waits, in its order; `cursor` is the last number, None where nothing waits."""
+
+    envelopes: Annotated[tuple[Letter, ...], msgspec.Meta(max_length=MAX_LETTERS)]
+    cursor: int | None = None
+
+
+class MailboxView(msgspec.Struct, frozen=True):
+    """To which node a member has its post brought."""
+
+    node: Hex32  # the key of the node that answers
+    here: bool  # whether that is where it is brought
+    mailbox: Hex32 | None = None  # the node that the member named; None: it named none
+    issued: int | None = None
+
+
+class PostCalls(ABC):
+    """The part of a node's client that is about post."""
+
+    @abstractmethod
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        data: bytes | None = None,
+        allow: tuple[int, ...] = (200,),
+    ) -> tuple[int, bytes]: ...
+
+    @abstractmethod
+    def parse(self, body: bytes, type_: type[T]) -> T:
+        """Return what the node answered; raise `BadAnswer`."""
+
+    async def post(self, envelope: bytes) -> PostView:
+        """Hand in an encoded envelope; return how it stands: it is on the node's disk.
+
+        The same again is safe: what was handed on and is not acknowledged is sent again. Raises
+        `Unreachable`, `NetworkRefused` (422: it is refused for good; 429: too much waits).
+        """
+        body = (await self._ask("POST", "/post", {}, data=envelope, allow=(202,)))[1]
+        return self.parse(body, PostView)
+
+    async def mail(self, after: int = 0, *, wait: int = 0, limit: int = MAX_LETTERS) -> MailView:
+        """Return what waits for the token's member above a number; `wait` is in seconds."""
+        query = {"after": str(after), "limit": str(limit), "wait": str(min(wait, MAX_WAIT_S))}
+        return self.parse((await self._ask("GET", "/post", query))[1], MailView)
+
+    async def drop_mail(self, id_: bytes) -> None:
+        """Let the node forget an envelope: it is safe in the vault. Raises `NotFound`."""
+        await self._ask("DELETE", f"/post/{id_.hex()}", {}, allow=(204,))
+
+    async def post_state(self, id_: bytes) -> PostView:
+        """Return how an envelope of the token's member stands; raise `NotFound`."""
+        return self.parse((await self._ask("GET", f"/post/{id_.hex()}", {}))[1], PostView)
+
+    async def mailbox(self) -> MailboxView:
+        """Return to which node the post of the token's member is brought."""
+        return self.parse((await self._ask("GET", "/post/mailbox", {}))[1], MailboxView)
+
+    async def place_mailbox(self, mailbox: bytes) -> None:
+        """Have the member's post brought to this node: an encoded `Mailbox` that names it."""
+        await self._ask("PUT", "/post/mailbox", {}, data=mailbox, allow=(204,))

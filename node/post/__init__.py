@@ -1,0 +1,1 @@
+"""Post between members: sealed envelopes that nodes keep, hand over, and forget."""
