@@ -45,8 +45,6 @@ LONGER = {
     "consensus/core.py:Core": 36,  # most are one rule of docs/protocol.md each
     "contracts/errors.py": 640,  # the closed list of refusals, and what each says
     "ledger/segments.py": 585,  # one format, and who writes, reads, replaces and searches its files
-    "node/client/client.py": 560,  # one API, and what it answers
-    "node/client/client.py:NodeClient": 36,  # one for each thing that it is asked
     "node/replica.py": 583,  # the shell of agreement is one idea: the order of its steps
     "node/replica.py:Replica": 46,  # most answer one ask of the core, or one question of a peer
 }

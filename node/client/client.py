@@ -12,7 +12,6 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 import msgspec
 
 from ledger.encoding import encode
-from ledger.envelope import MAX_ENVELOPE_BYTES
 from node.client.connection import Connection
 from node.client.errors import ClientError
 from node.client.mail import PostCalls
@@ -22,7 +21,6 @@ MAX_ANSWER_BYTES: Final = 64 << 20
 MAX_BATCH: Final = 1024  # transactions in one request
 MAX_BATCH_BYTES: Final = 3 << 20  # a node takes bodies of 4 MiB
 MAX_WAIT_S: Final = 60
-MAX_LETTERS: Final = 100  # in one answer
 CONNECT_S: Final = 10
 ANSWER_S: Final = 30  # beyond what the node was asked to wait
 PAGE: Final = 500
@@ -253,42 +251,6 @@ class Head(msgspec.Struct, frozen=True):
     hash: Hex32
 
 
-class PostView(msgspec.Struct, frozen=True):
-    """How an envelope stands, as far as the node knows that it was handed in at."""
-
-    id: Hex32
-    number: int
-    recipient: Hex16
-    expires: int
-    state: Literal["waiting", "handed-on", "collected", "expired"]
-    tries: int = 0
-    trouble: str | None = None  # why the last try to hand it on failed
-
-
-class Letter(msgspec.Struct, frozen=True):
-    """An envelope that waits for its recipient: verify it, the node may be anybody's."""
-
-    number: int  # of this node: it grows
-    id: Hex32
-    envelope: Annotated[bytes, msgspec.Meta(max_length=MAX_ENVELOPE_BYTES)]  # base64 in JSON
-
-
-class MailView(msgspec.Struct, frozen=True):
-    """What waits, in its order; `cursor` is the last number, None where nothing waits."""
-
-    envelopes: Annotated[tuple[Letter, ...], msgspec.Meta(max_length=MAX_LETTERS)]
-    cursor: int | None = None
-
-
-class MailboxView(msgspec.Struct, frozen=True):
-    """To which node a member has its post brought."""
-
-    node: Hex32  # the key of the node that answers
-    here: bool  # whether that is where it is brought
-    mailbox: Hex32 | None = None  # the node that the member named; None: it named none
-    issued: int | None = None
-
-
 class _Page(msgspec.Struct, frozen=True):
     claims: tuple[ClaimView, ...] = ()
     settlements: tuple[SettlementView, ...] = ()
@@ -432,36 +394,6 @@ class NodeClient(PostCalls):
     async def status(self) -> dict[str, Any]:
         """Return where the node is: height, header, time, chain id."""
         return await self.get("/status", dict[str, Any])
-
-    async def post(self, envelope: bytes) -> PostView:
-        """Hand in an encoded envelope; return how it stands: it is on the node's disk.
-
-        The same again is safe: what was handed on and is not acknowledged is sent again. Raises
-        `Unreachable`, `NetworkRefused` (422: it is refused for good; 429: too much waits).
-        """
-        body = (await self._ask("POST", "/post", {}, data=envelope, allow=(202,)))[1]
-        return self.parse(body, PostView)
-
-    async def mail(self, after: int = 0, *, wait: int = 0, limit: int = MAX_LETTERS) -> MailView:
-        """Return what waits for the token's member above a number; `wait` is in seconds."""
-        query = {"after": str(after), "limit": str(limit), "wait": str(min(wait, MAX_WAIT_S))}
-        return await self.get("/post", MailView, query)
-
-    async def drop_mail(self, id_: bytes) -> None:
-        """Let the node forget an envelope: it is safe in the vault. Raises `NotFound`."""
-        await self._ask("DELETE", f"/post/{id_.hex()}", {}, allow=(204,))
-
-    async def post_state(self, id_: bytes) -> PostView:
-        """Return how an envelope of the token's member stands; raise `NotFound`."""
-        return await self.get(f"/post/{id_.hex()}", PostView)
-
-    async def mailbox(self) -> MailboxView:
-        """Return to which node the post of the token's member is brought."""
-        return await self.get("/post/mailbox", MailboxView)
-
-    async def place_mailbox(self, mailbox: bytes) -> None:
-        """Have the member's post brought to this node: an encoded `Mailbox` that names it."""
-        await self._ask("PUT", "/post/mailbox", {}, data=mailbox, allow=(204,))
 
     async def get(self, path: str, type_: type[T], query: Mapping[str, str] | None = None) -> T:
         """Return what a path under /v1 answers; raise `NotFound`, `BadAnswer`, `Unreachable`."""

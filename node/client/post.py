@@ -19,11 +19,11 @@ from ledger.envelope import Envelope
 from ledger.errors import LedgerError
 from node.client import acknowledgement, deliveries, inbox, memberkeys, sealing
 from node.client.acknowledgement import FACT, Acknowledgement, Verdict
-from node.client.client import Letter as Mail
 from node.client.client import NodeClient
 from node.client.deliveries import Letter, NoSealingKey
 from node.client.errors import ClientError, NotFound, NotReadable, NotVerified, Refused, Unreachable
 from node.client.inbox import Checked, Reader
+from node.client.mail import Letter as Mail
 from node.client.reading import parse_object
 from node.client.records import (
     AccessRecord,

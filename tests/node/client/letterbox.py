@@ -18,8 +18,8 @@ from ledger.errors import Malformed
 from ledger.keys import Algorithm, Role
 from node.client import disclosure as disclosures
 from node.client import inbox, lots
-from node.client.client import MAX_LETTERS, Letter, MailView, PostView
 from node.client.deliveries import Letter as ToSend
+from node.client.mail import MAX_LETTERS, Letter, MailView, PostView
 from node.client.post import Collected, Post
 from node.client.records import AccessRecord, DeliveryRecord, PrescriptionRecord, every, find
 from node.client.vault import Vault

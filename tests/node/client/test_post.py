@@ -15,10 +15,10 @@ from ledger.keys import Algorithm, Role, verify
 from ledger.validators import MemberId
 from node.client import acknowledgement, deliveries, sealing
 from node.client.acknowledgement import Verdict, parse_acknowledgement
-from node.client.client import PostView
 from node.client.deliveries import FIRST_RENEWAL_S, FIRST_RETRY_S, LIFETIME_S, NoSealingKey
 from node.client.errors import NotReadable, NotVerified, Refused, Unreachable
 from node.client.inbox import Reader
+from node.client.mail import PostView
 from node.client.post import SKEW_S
 from node.client.records import ReceivedRecord, Way, every
 from tests.contracts.world import id_of, key_of
