@@ -24,7 +24,10 @@ MAX_GENESIS_BYTES: Final = 16 << 20
 VAULT_KEY_BYTES: Final = 32
 MAX_WINDOW_MINUTES: Final = 24 * 60
 _REQUIRED: Final = {"node", "member", "label", "key_file", "token_file", "vault", "genesis"}
-_OPTIONAL: Final = {"vault_key_file", "sealing_key_file", "human_key_file", "window_minutes"}
+_OPTIONAL: Final = {
+    *("vault_key_file", "sealing_key_file", "human_key_file", "window_minutes", "keep_days"),
+}
+MAX_KEEP_DAYS: Final = 36_525
 _HINT: Final = (
     "name the folder with --home or DEPOLI_HOME; `depoli testnet create` makes homes for trying"
 )
@@ -74,6 +77,7 @@ class Home:
     sealing_key_file: Path | None = None  # seed of the key that others seal messages to
     human_key_file: Path | None = None  # secret of the key that a person holds
     window_minutes: int = 60  # of the windows in which queued claims leave together
+    keep_days: int = 0  # that the law has us keep what others disclosed, from its invoice on
 
     def key(self) -> Signer:
         """Return the transaction key; raise as `keystore.read_signer`."""
@@ -136,6 +140,9 @@ def load_home(folder: Path) -> Home:
         raise BadHome(
             path, f'window_minutes must be a text such as "60", 1 to {MAX_WINDOW_MINUTES}'
         )
+    days = table.get("keep_days", "0")
+    if not re.fullmatch("[0-9]{1,5}", days) or int(days) > MAX_KEEP_DAYS:
+        raise BadHome(path, f"keep_days must be a number of days, at most {MAX_KEEP_DAYS}")
 
     def place(name: str) -> Path:
         return folder / Path(table[name]).expanduser()
@@ -157,4 +164,5 @@ def load_home(folder: Path) -> Home:
         sealing_key_file=place_if("sealing_key_file"),
         human_key_file=place_if("human_key_file"),
         window_minutes=int(minutes),
+        keep_days=int(days),
     )

@@ -35,6 +35,7 @@ _NOUNS: Final = {
     "explain": "Say what happened to a thing, and who may do what next until when.",
     "events": "Show what concerns us on the chain, entry by entry, as it comes.",
     "lot": "Submit many claims under one signature.",
+    "erase": "Erase a prescription or a person, and have who was shown it erase it too.",
     "disclosure": "Show a payer what it may see of a claim, and verify what one was shown.",
     "gateway": "Serve shop software on this machine: claims, receipts, events by HTTP.",
     "settlement": "Settle a batch of accepted claims, and confirm it.",

@@ -127,6 +127,7 @@ class Acts:
             record.document, record.commitment = str(document), document.commitment
             record.codes, record.invoice_date = request.codes, request.invoice_date
             record.insured, record.authorisation = request.insured, request.authorisation
+            record.is_rectified = True
             with self._vault.changes():
                 update(self._vault, number, record)
         return outcome

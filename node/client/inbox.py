@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from contracts.commitment import Opening
 from ledger.encoding import decode, encode
-from node.client import acts, disclosure, questions, sealing, settling, told
+from node.client import acts, answering, disclosure, erasures, questions, sealing, settling, told
 from node.client.agreements import authorisation_of
 from node.client.client import NodeClient
 from node.client.disclosure import Asked, Disclosed
@@ -18,6 +18,7 @@ from node.client.errors import NotVerified
 from node.client.members import Members
 from node.client.reading import parse_object
 from node.client.records import (
+    AskedRecord,
     AuthorisationRecord,
     ClaimRecord,
     QuestionRecord,
@@ -34,8 +35,9 @@ AGREED: Final = "agreement"
 SETTLED: Final = "settlement"
 ASKED: Final = "question"
 ANSWERED: Final = "answer"
+TO_ERASE: Final = "erasure"
 
-Found: TypeAlias = Disclosed | Statement | questions.Asked
+Found: TypeAlias = Disclosed | Statement | questions.Asked | AskedRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,10 @@ async def take(
     """
     plain = sealing.unseal(data, name, reader.sealing_seed)
     checked = await check(vault, node, reader, plain, name)
+    if isinstance(checked.found, AskedRecord):
+        raise NotVerified(
+            "kind", f"{name} asks us to erase something", hint=f"depoli erase answer {name}"
+        )
     if isinstance(checked.found, questions.Asked):
         raise NotVerified(
             "kind",
@@ -93,6 +99,8 @@ async def check(
     match parse_object(plain, name).get("format"):
         case disclosure.FORMAT:
             checked, author = await _check_disclosure(vault, node, reader, plain, name)
+        case erasures.FORMAT:
+            checked, author = await _check_erasure(vault, node, reader, plain, name)
         case questions.FORMAT:
             checked, author = await _check_question(vault, node, reader, plain, name)
         case _:
@@ -100,6 +108,14 @@ async def check(
     if sender not in {None, author}:
         raise NotVerified("sender", "it came from another member than the one whose it is")
     return checked
+
+
+async def _check_erasure(
+    vault: Vault, node: NodeClient, reader: Reader, plain: bytes, name: str
+) -> tuple[Checked, bytes]:
+    asked = await answering.check(node, reader.member, plain, name)
+    keep_it = lambda: answering.keep_asked(vault, asked)  # noqa: E731
+    return Checked(asked, TO_ERASE, asked.erasure, keep_it), asked.requester
 
 
 def known(vault: Vault, claim: bytes) -> dict[str, Any]:

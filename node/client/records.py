@@ -9,6 +9,7 @@ from typing import ClassVar, Final, TypeVar
 
 import msgspec
 
+from contracts.calls import ErasureOutcome
 from contracts.nomenclature.codes import Codes
 from node.client.errors import VaultDamaged
 from node.client.fhir import Prescription
@@ -97,6 +98,7 @@ class ClaimRecord(Record):
     prescription: bytes | None = None  # commitment of the document that it rests on
     until: int | None = None  # last second of the prior agreement, as our node said
     lapsed: list[tuple[bytes, int]] = []  # transactions that came too late, and its position there
+    is_rectified: bool = False  # and its payer may hold the document that it had before
 
     @property
     def amount_cents(self) -> int:
@@ -235,6 +237,50 @@ class AccessRecord(Record):
     is_committed: bool = False  # the chain holds the commitment to the acknowledgement
 
 
+HELD: Final = ErasureOutcome.HELD_BY_LAW.name
+
+
+class Request(msgspec.Struct, kw_only=True):
+    """That a member was asked to erase something: what, it alone is told."""
+
+    recipient: bytes
+    commitment: bytes
+    message: bytes | None  # that says what; dropped once it was handed over
+    erasure: bytes | None = None  # id on the chain, once it stands there
+    outcome: str | None = None  # what the recipient stated on the chain; or why it cannot be asked
+    since: int | None = None  # block time of that
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will be heard of it."""
+        return self.outcome is not None and self.outcome != HELD
+
+
+class ErasureRecord(Record):
+    """That something was erased, without a word of what; and who was asked to erase it too."""
+
+    KIND = Kind.ERASURE
+    day: str
+    count: int  # records that were destroyed or written anew
+    is_final: bool = False  # no key of what was erased is left here
+    is_over: bool = False  # and all have answered
+    requests: list[Request] = []
+
+
+class AskedRecord(Record):
+    """That a member asked us to erase what it disclosed to us; what, only until that is done."""
+
+    KIND = Kind.ASKED
+    erasure: bytes  # id on the chain
+    requester: bytes
+    subject: bytes | None  # id of the claim or prior agreement
+    stays: bytes | None = None  # commitment of the document that was put in its place
+    outcome: int | None = None  # what we state, once it is so
+    until: str | None = None  # day to which the law has us keep it
+    is_final: bool = False  # no key of what was erased is left here
+    is_stated: bool = False  # the outcome stands on the chain
+
+
 R = TypeVar("R", bound=Record)
 _json: Final = msgspec.json.Encoder()
 
@@ -247,6 +293,11 @@ def keep(vault: Vault, record: Record, *names: str) -> int:
 def update(vault: Vault, number: int, record: Record) -> None:
     """Put a record in the place of its older self."""
     vault.replace(number, _json.encode(record))
+
+
+def renew(vault: Vault, number: int, record: Record) -> None:
+    """Put a record in the place of its older self, which no backup brings back after `rotate`."""
+    vault.renew(number, _json.encode(record))
 
 
 def find(vault: Vault, type_: type[R], name: str) -> tuple[int, R] | None:

@@ -37,6 +37,8 @@ class Kind(IntEnum):
     DELIVERY = 8  # something sent to a member, and what became of it
     ACCESS = 9  # something that a member sent us, and what we acknowledged
     QUEUED = 10  # a claim that waits for its window
+    ERASURE = 11  # that something was erased here, and who was asked to erase it too
+    ASKED = 16  # that somebody asked us to erase what it disclosed
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,18 @@ class Vault:
         uid, kind, key, _ = self._record(number)
         sealed = encrypt(content, key, self._bound(uid, kind))
         self._database.execute("UPDATE record SET content = ? WHERE number = ?", (sealed, number))
+
+    def renew(self, number: int, content: bytes) -> None:
+        """Put new content in a record under a new key; raise `KeyError` if there is none.
+
+        The key of the old content is gone, as where it was erased.
+        """
+        uid, kind, _, _ = self._record(number)
+        key = secrets.token_bytes(KEY_BYTES)
+        sealed = encrypt(content, key, self._bound(uid, kind))
+        self._database.execute("UPDATE record SET content = ? WHERE number = ?", (sealed, number))
+        self._keyring.wrap(uid, key)
+        self._changes_keys = True
 
     def find(self, kind: Kind, name: str) -> tuple[int, bytes] | None:
         """Return number and content of the record of that name, None where there is none."""

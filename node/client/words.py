@@ -138,8 +138,10 @@ DEEDS: Final = {
     ),
     "SettlementCancel": Deed("gave it up", "give it up", "depoli settlement cancel {name}"),
     "DisclosureAcknowledge": Deed("acknowledged it", "acknowledge it"),
-    "ErasureRequest": Deed("asked for it", "ask for it"),
-    "ErasureStatement": Deed("said what became of it", "say what became of it"),
+    "ErasureRequest": Deed("asked for it", "ask for it", "depoli erase records REFERENCE"),
+    "ErasureStatement": Deed(
+        "said what became of it", "say what became of it", "depoli erase answer"
+    ),
 }
 # What a call is for another thing than the one that it is about.
 FOR_OTHERS: Final = {

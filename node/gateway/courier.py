@@ -30,8 +30,7 @@ class Courier:
         self._waiting = dict.fromkeys(
             record.reference
             for _, record in every(desk.vault, ClaimRecord)
-            if record.progress in lots.OPEN
-            and not queue.is_waiting(desk.vault, record.reference)
+            if record.progress in lots.OPEN and not queue.is_waiting(desk.vault, record.reference)
         )
         self._woken = asyncio.Event()
         self._moved = asyncio.Condition()

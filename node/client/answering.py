@@ -1,0 +1,185 @@
+"""What others ask us to erase of what they disclosed to us, and what we state of it on the chain.
+
+Who asks must have disclosed it. What is not settled yet, or what the law has us keep, is erased
+later: the latter is stated so, and then that it is gone.
+"""
+
+import datetime as dt
+from typing import Final
+
+from contracts.calls import ErasureOutcome, ErasureStatement
+from contracts.errors import Refusal
+from node.client import disclosure, doomed, holdings
+from node.client.client import NodeClient
+from node.client.doomed import OVER
+from node.client.erasures import Wanted, erasure_of, erasures_of, parse_wanted
+from node.client.errors import NotVerified
+from node.client.holdings import Things
+from node.client.records import (
+    AskedRecord,
+    ReceivedRecord,
+    Record,
+    every,
+    find,
+    keep,
+    renew,
+    update,
+)
+from node.client.refusals import refusal
+from node.client.transactions import Say, Sender, once
+from node.client.vault import Vault
+
+ERASED: Final = ErasureOutcome.ERASED
+_HINT: Final = "was it asked just now, your node may not have the block: try again in a moment"
+
+
+async def check(node: NodeClient, member: bytes, plain: bytes, name: str) -> AskedRecord:
+    """Return what a message asks us to erase, as the chain says that it was asked.
+
+    Raises `NotReadable`, `NotVerified`. `name` is the file's.
+    """
+    wanted = parse_wanted(plain, name)
+    commitment = wanted.commitment.hex()
+    async for view in erasures_of(node):
+        if view.commitment == commitment and view.recipient == member.hex():
+            id_, requester = bytes.fromhex(view.id), bytes.fromhex(view.requester)
+            return _asked(id_, requester, wanted)
+    raise NotVerified("erasure", "nobody asked us for it on the chain", hint=_HINT)
+
+
+def keep_asked(vault: Vault, asked: AskedRecord) -> None:
+    """Keep a request, unless it is kept; call it inside `vault.changes()`."""
+    if find(vault, AskedRecord, asked.erasure.hex()) is None:
+        keep(vault, asked, asked.erasure.hex())
+
+
+class Answerer:
+    """A member that was asked. Each step may be made again, and then does no harm.
+
+    `keep_days` is how long the law has it keep what it was shown, from the day of the invoice.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        node: NodeClient,
+        sender: Sender,
+        *,
+        keep_days: int,
+        wait_s: int,
+        say: Say,
+    ) -> None:
+        self._vault, self._node, self._sender = vault, node, sender
+        self._keep_days, self._wait_s, self._say = keep_days, wait_s, say
+
+    async def go_on(self, today: str) -> None:
+        """Erase what we were asked to erase and may, and state what became of each request.
+
+        Raises what the node does, and `NetworkRefused`: the rest is done when it is run again.
+        """
+        for number, record in self._every():
+            if record.subject is not None:
+                await self._decide(number, record, today)
+        self._make_final()
+        for number, record in self._every():
+            if record.outcome is not None and not record.is_stated:
+                await self._state(number, record)
+
+    async def _decide(self, number: int, record: AskedRecord, today: str) -> None:
+        assert record.subject is not None  # the caller has looked
+        found = find(self._vault, ReceivedRecord, record.subject.hex())
+        if found is None or found[1].submitter != record.requester:
+            said = record.outcome and ERASED  # what was held is gone since, by a retention date
+            self._conclude(number, record, said or ErasureOutcome.NOTHING_HELD)
+            return
+        if record.stays is None:
+            kind = doomed.kind_of(found[1])
+            state = await doomed.state_of(self._node, kind, record.subject)
+            if state not in OVER[kind]:
+                self._say(f"{kind.name.lower()} {record.subject.hex()} is {state}: erased later")
+                return
+            until = _law_ends(found[1], self._keep_days)
+            if until > today:
+                if record.outcome is None:
+                    self._conclude(number, record, ErasureOutcome.HELD_BY_LAW, until)
+                return
+        self._conclude(number, record, ERASED)
+
+    def _conclude(
+        self, number: int, record: AskedRecord, outcome: ErasureOutcome, until: str | None = None
+    ) -> None:
+        """Erase what is to go, and note what we state of it, in one write."""
+        with self._vault.changes():
+            if outcome is ERASED:
+                self._erase(record)
+            record.outcome, record.until, record.is_stated = outcome, until, False
+            if until is None:
+                record.subject = record.stays = None
+                record.is_final = False
+                renew(self._vault, number, record)
+            else:
+                update(self._vault, number, record)
+
+    def _erase(self, record: AskedRecord) -> None:
+        assert record.subject is not None  # it is dropped here, and nowhere else
+        things = Things(ids={record.subject})
+        for number, held in list(holdings.of(self._vault, things)):
+            if record.stays is None:
+                holdings.destroy(self._vault, number, held)
+            elif isinstance(held, ReceivedRecord):
+                self._erase_earlier(number, held, record.stays)
+
+    def _erase_earlier(self, number: int, held: Record, stays: bytes) -> None:
+        assert isinstance(held, ReceivedRecord)
+        if disclosure.is_of(held.disclosure, stays):
+            renew(self._vault, number, held)  # what stood there before is opened by no old copy
+        else:
+            self._vault.erase(number)
+
+    def _make_final(self) -> None:
+        open_ = [
+            each for each in self._every() if each[1].outcome is not None and not each[1].is_final
+        ]
+        if not open_:
+            return
+        self._vault.rotate()
+        with self._vault.changes():
+            for number, record in open_:
+                record.is_final = True
+                update(self._vault, number, record)
+
+    async def _state(self, number: int, record: AskedRecord) -> None:
+        outcome = ErasureOutcome(record.outcome or 0)
+        call = ErasureStatement(record.erasure, outcome)
+        (said,) = await once(
+            self._vault, self._node, self._sender, [call], wait_s=self._wait_s, say=self._say
+        )
+        if said.code == Refusal.ERASURE_IN_WRONG_STATE:  # by an earlier run that did not hear
+            view = await erasure_of(self._node, record.erasure)
+            if view.outcome is None:
+                raise refusal(said, "the statement")
+        elif said.code:
+            raise refusal(said, "the statement")
+        with self._vault.changes():
+            record.is_stated = True
+            update(self._vault, number, record)
+
+    def _every(self) -> list[tuple[int, AskedRecord]]:
+        return list(every(self._vault, AskedRecord))
+
+
+def said(record: AskedRecord) -> str:
+    """Return what became of what we were asked."""
+    if record.outcome is None:
+        return "open"
+    return ErasureOutcome(record.outcome).name.lower()
+
+
+def _asked(id_: bytes, requester: bytes, wanted: Wanted) -> AskedRecord:
+    return AskedRecord(erasure=id_, requester=requester, subject=wanted.subject, stays=wanted.stays)
+
+
+def _law_ends(record: ReceivedRecord, days: int) -> str:
+    """Return the first day on which the law lets go of what was disclosed."""
+    invoiced = dt.date.fromisoformat(doomed.invoice_date_of(record))
+    return (invoiced + dt.timedelta(days)).isoformat()

@@ -1,0 +1,106 @@
+"""What a vault holds of which claim, prior agreement or prescription: so that nothing is forgotten.
+
+Whoever adds a kind of record says here what it is about; a test asks it of every kind.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from contracts.calls import MarkLock, PrescriptionCommit, parse_call
+from contracts.commitment import lock_of
+from contracts.explanation import named
+from ledger.transaction import created_id, parse
+from node.client.records import (
+    AccessRecord,
+    AuthorisationRecord,
+    ClaimRecord,
+    DeliveryRecord,
+    PrescriptionRecord,
+    QuestionRecord,
+    QueuedRecord,
+    ReceivedRecord,
+    Record,
+    TransactionRecord,
+    every,
+    renew,
+)
+from node.client.vault import Vault
+
+ERASED: Final = "erased"  # purpose of what came, once it is
+
+
+@dataclass(slots=True)
+class Things:
+    """What is to be erased: our references, and ids and commitments as they stand on the chain."""
+
+    prescriptions: set[str] = field(default_factory=set)
+    claims: set[str] = field(default_factory=set)  # of claims and of prior agreements
+    ids: set[bytes] = field(default_factory=set)
+    marks: set[bytes] = field(default_factory=set)
+
+    def add_prescription(self, record: PrescriptionRecord) -> None:
+        """Add a prescription, with every document that it had."""
+        self.prescriptions.add(record.reference)
+        self.ids |= {record.commitment, *map(bytes.fromhex, record.earlier)}
+
+    def add_claim(self, record: ClaimRecord) -> None:
+        """Add a claim or a request for a prior agreement."""
+        self.claims.add(record.reference)
+        self.marks |= set(record.marks.values())
+        if record.claim is not None:
+            self.ids.add(record.claim)
+
+
+# What a record is about, of the kinds that hold something of a person.
+ABOUT: Final[dict[type[Record], Callable[[Any, Things], bool]]] = {
+    PrescriptionRecord: lambda record, things: record.reference in things.prescriptions,
+    ClaimRecord: lambda record, things: record.prescription_reference in things.prescriptions,
+    AuthorisationRecord: lambda record, things: (
+        record.prescription_reference in things.prescriptions
+    ),
+    QuestionRecord: lambda record, things: record.authorisation in things.ids,
+    ReceivedRecord: lambda record, things: record.claim in things.ids,
+    QueuedRecord: lambda record, things: record.reference in things.claims,
+    DeliveryRecord: lambda record, things: record.subject in things.ids,
+    AccessRecord: lambda record, things: record.subject in things.ids,
+    TransactionRecord: lambda record, things: _says_nothing_else(record, things),  # noqa: PLW0108
+}
+
+
+def of(vault: Vault, things: Things) -> Iterator[tuple[int, Record]]:
+    """Yield number and record of everything that is about these things and no other."""
+    for type_, is_about in ABOUT.items():
+        for number, record in every(vault, type_):
+            if is_about(record, things):
+                yield number, record
+
+
+def destroy(vault: Vault, number: int, record: Record) -> None:
+    """Destroy a record with its key; call it inside `vault.changes()`, and `vault.rotate` after.
+
+    Of an envelope it stays known that it came, and nothing else: nobody may send it again.
+    """
+    if isinstance(record, AccessRecord):
+        record.subject, record.purpose = b"", ERASED
+        renew(vault, number, record)
+    else:
+        vault.erase(number)
+
+
+def _says_nothing_else(record: TransactionRecord, things: Things) -> bool:
+    """Return whether every call of a transaction of ours is about these things."""
+    body = parse(record.raw).body
+    locks = {lock_of(body.chain_id, body.sender, mark) for mark in things.marks}
+    for position, data in enumerate(body.calls):
+        call = parse_call(data)
+        match call:
+            case MarkLock():
+                ids = {call.lock}
+            case PrescriptionCommit():
+                ids = {call.commitment}
+            case _:
+                ids = {*named(call, created_id(record.id, position))}
+        if not ids or not ids <= things.ids | locks:
+            return False
+    return True
