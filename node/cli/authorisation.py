@@ -12,6 +12,7 @@ from contracts.calls import AuthorisationCancel, AuthorisationRefuse, Authorisat
 from contracts.questions import Kind
 from node.cli.claim import own_view
 from node.cli.deeds import acted, human_option, parse_choice, sent
+from node.cli.handing import Telling
 from node.cli.output import Verbs, emit, fields, json_option, moment, table
 from node.cli.person import (
     Person,
@@ -21,12 +22,14 @@ from node.cli.person import (
     run,
     today,
     wait_option,
-    write_private,
 )
 from node.client import inbox, lots, questions, sealing
 from node.client.acts import Acts
 from node.client.agreements import AuthorisationView, authorisation_of, authorisations_of
-from node.client.client import CallOutcome
+from node.client.client import CallOutcome, NodeClient
+from node.client.deliveries import Letter
+from node.client.disclosing import letter_of_question, letter_of_statement
+from node.client.questions import Asked
 from node.client.records import AuthorisationRecord, Progress, find
 from node.client.refusals import told
 from node.client.request import parse_authorisation
@@ -66,8 +69,8 @@ def request(context: click.Context, person: Person, file: Path) -> None:
         context,
         result,
         lambda: (
-            f"{fields(shown)}\nshow the payer what it may see: depoli disclosure make"
-            f" {record.reference} --authorisation --output FILE"
+            f"{fields(shown)}\nshow the payer what it may see: depoli disclosure send"
+            f" {record.reference} --authorisation"
         ),
     )
     if record.progress is not Progress.COMMITTED:
@@ -78,25 +81,30 @@ def request(context: click.Context, person: Person, file: Path) -> None:
 @click.argument("name", metavar="AUTHORISATION")
 @click.option("--question", required=True, help=f"One of the two that there are: {_KINDS}.")
 @click.option(
-    "--output", required=True, type=click.Path(path_type=Path), help="New file for the shop."
+    "--output",
+    type=click.Path(path_type=Path),
+    help="New file for the shop. Left out, it goes by post.",
 )
 @wait_option
 @at_home
 @json_option
 @click.pass_context
-def ask(context: click.Context, person: Person, name: str, question: str, output: Path) -> None:
-    """Ask the shop one of the two questions that may be asked; it travels sealed, in a file."""
+def ask(
+    context: click.Context, person: Person, name: str, question: str, output: Path | None
+) -> None:
+    """Ask the shop one of the two questions that may be asked; it travels sealed."""
     kind = questions.parse_kind(question)
+    put: list[Asked] = []
 
     async def do(acts: Acts, id_: bytes) -> CallOutcome:
         outcome, asked = await acts.ask(id_, kind)
-        if outcome.code == 0:
-            async with person.node() as node:
-                shop = (await authorisation_of(node, id_)).optician
-            write_private(output, await person.sealed(asked.to_json(), bytes.fromhex(shop)))
+        put.append(asked)
         return outcome
 
-    _acted(context, person, name, f"asked; hand {output} to the shop", do)
+    def letter(_acts: Acts, _id: bytes, shop: bytes) -> Letter:
+        return letter_of_question(put[0], shop)
+
+    _acted(context, person, name, "asked", do, telling=Telling(output, _shop, letter))
 
 
 @authorisation.command()
@@ -106,7 +114,11 @@ def ask(context: click.Context, person: Person, name: str, question: str, output
     "text",
     help="A day (YYYY-MM-DD), or yes or no; or not-provable-here. Left out, it is only shown.",
 )
-@click.option("--output", type=click.Path(path_type=Path), help="New file for the payer.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="New file for the payer. Left out, an answer goes by post.",
+)
 @wait_option
 @at_home
 @json_option
@@ -120,8 +132,8 @@ def answer(
     """
     plain = sealing.unseal(read_input(file), file.name, person.sealing_seed)
     asked = questions.parse_asked(plain, file.name)
-    if (text is None) != (output is None):
-        raise Usage("--answer needs --output, for what the payer must be told")
+    if text is None and output is not None:
+        raise Usage("--output is for an answer: give it with --answer")
 
     async def view() -> AuthorisationView:
         async with person.node() as node:
@@ -139,14 +151,20 @@ def answer(
         emit(context, shown, lambda: f"{fields(shown)}\nholds against the chain")
         return
 
+    given: list[Asked] = []
+
     async def do(acts: Acts, _id: bytes) -> CallOutcome:
-        assert output is not None  # with an answer
-        outcome, given = await acts.answer(asked, text)
-        if outcome.code == 0:
-            write_private(output, await person.sealed(given.to_json(), bytes.fromhex(seen.payer)))
+        outcome, answered = await acts.answer(asked, text)
+        given.append(answered)
         return outcome
 
-    _acted(context, person, name, f"answered; hand {output} to the payer", do)
+    async def payer(_node: NodeClient, _id: bytes) -> str:
+        return seen.payer
+
+    def letter(_acts: Acts, _id: bytes, payer: bytes) -> Letter:
+        return letter_of_question(given[0], payer)
+
+    _acted(context, person, name, "answered", do, telling=Telling(output, payer, letter))
 
 
 @authorisation.command()
@@ -156,7 +174,9 @@ def answer(
 )
 @click.option("--amount", type=click.IntRange(min=0), help="Agree to so many cents only.")
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="New file for the shop: what --amount opens."
+    "--output",
+    type=click.Path(path_type=Path),
+    help="New file for the shop: what --amount opens. Left out, the shop is told by post.",
 )
 @human_option
 @wait_option
@@ -174,19 +194,16 @@ def grant(
     human: bool,
 ) -> None:
     """Agree to AUTHORISATION, whose disclosure you verified: as asked, or in part."""
-    if (amount is None) != (output is None):
-        raise Usage("--amount needs --output, for what the shop must be told")
+    if amount is None and output is not None:
+        raise Usage("--output is for what --amount opens")
     until = int(time.time()) + days * DAY_S
 
-    async def do(acts: Acts, id_: bytes) -> CallOutcome:
-        outcome = await acts.grant(id_, amount, until)
-        if output is not None and outcome.code == 0:
-            statement = acts.statement(id_, of_claim=False)
-            sealed = await person.sealed(statement.to_json(), statement.beneficiary)
-            write_private(output, sealed)
-        return outcome
+    def letter(acts: Acts, id_: bytes, _shop: bytes) -> Letter:
+        return letter_of_statement(acts.statement(id_, of_claim=False), inbox.AGREED)
 
-    _acted(context, person, name, "granted", do, human=human)
+    telling = None if amount is None else Telling(output, _shop, letter)
+    do = lambda acts, id_: acts.grant(id_, amount, until)  # noqa: E731
+    _acted(context, person, name, "granted", do, human=human, telling=telling)
 
 
 @authorisation.command()
@@ -276,6 +293,10 @@ def list_(context: click.Context, person: Person, state: str | None) -> None:
     headings = ("reference", "state", "optician", "payer", "id")
     rows: Sequence[Sequence[object]] = [[item[key] for key in headings] for item in result]
     emit(context, result, lambda: table(headings, rows))
+
+
+async def _shop(node: NodeClient, id_: bytes) -> str:
+    return (await authorisation_of(node, id_)).optician
 
 
 def _chain_view(view: AuthorisationView, person: Person) -> dict[str, Any]:

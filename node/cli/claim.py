@@ -8,6 +8,7 @@ import click
 
 from contracts.calls import Leg, Reason
 from node.cli.deeds import VERBS
+from node.cli.handing import hand_over, require_way
 from node.cli.output import Verbs, emit, fields, json_option, note, table
 from node.cli.person import (
     Person,
@@ -19,10 +20,10 @@ from node.cli.person import (
     run,
     today,
     wait_option,
-    write_private,
 )
 from node.client import inbox, lots
 from node.client.client import CallOutcome, ClaimView
+from node.client.disclosing import letter_of_statement
 from node.client.records import ClaimRecord, Progress, every, find
 from node.client.refusals import refusal, told
 from node.client.request import parse_claim
@@ -71,8 +72,7 @@ def submit(context: click.Context, person: Person, file: Path) -> None:
         (record,) = run(go())
     result = own_view(record, person)
     shown = {key: value for key, value in result.items() if value is not None}
-    make = f"depoli disclosure make {record.reference} --output FILE"
-    after = f"\nshow the payer what it may see: {make}"
+    after = f"\nshow the payer what it may see: depoli disclosure send {record.reference}"
     is_there = record.progress is Progress.COMMITTED
     emit(context, result, lambda: fields(shown) + (after if is_there else ""))
     if not is_there:
@@ -147,7 +147,9 @@ def list_(context: click.Context, person: Person, state: str | None) -> None:
     "--amount", type=click.IntRange(min=0), help="Accept only so many cents of one claim."
 )
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="New file for the shop: what --amount opens."
+    "--output",
+    type=click.Path(path_type=Path),
+    help="New file for the shop: what --amount opens. Left out, the shop is told by post.",
 )
 @wait_option
 @at_home
@@ -163,11 +165,8 @@ def accept(
 ) -> None:
     """Accept CLAIMs whose disclosures hold against the chain."""
     ids = [parse_id(text) for text in claims]
-    if amount is not None and (len(ids) != 1 or output is None):
-        raise Usage(
-            "--amount is for one claim, and needs --output for what the shop must be told",
-            hint="depoli claim accept CLAIM --amount 4200 --output partial.json",
-        )
+    if amount is not None and len(ids) != 1:
+        raise Usage("--amount is for one claim", hint="depoli claim accept CLAIM --amount 4200")
     with person.vault() as vault:
 
         async def go() -> list[CallOutcome]:
@@ -176,16 +175,18 @@ def accept(
                     await inbox.take(
                         vault,
                         node,
-                        inbox.Reader(person.home.member, person.members, person.sealing_seed),
+                        person.reader,
                         read_input(path),
                         path.name,
                     )
                 office = person.office(vault, node)
+                if amount is not None:
+                    shop = bytes.fromhex((await node.claim(ids[0])).submitter)
+                    await require_way(person, vault, node, shop, output)
                 outcomes = await office.accept(ids, amount)
-                if output is not None and amount is not None and outcomes[0].code == 0:
-                    statement = office.acceptance(ids[0])
-                    sealed = await person.sealed(statement.to_json(), statement.beneficiary)
-                    write_private(output, sealed)
+                if amount is not None and outcomes[0].code == 0:
+                    letter = letter_of_statement(office.acceptance(ids[0]), inbox.ACCEPTED)
+                    note(await hand_over(person, vault, node, letter, output))
                 return outcomes
 
         _tell(context, ids, run(go()), "accepted")

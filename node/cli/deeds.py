@@ -19,6 +19,7 @@ from contracts.calls import (
     ClaimWithdraw,
     Reason,
 )
+from node.cli.handing import Telling, hand_over, require_way
 from node.cli.output import emit, fields, json_option, note
 from node.cli.person import (
     Person,
@@ -29,11 +30,12 @@ from node.cli.person import (
     run,
     today,
     wait_option,
-    write_private,
 )
-from node.client import lots
+from node.client import inbox, lots
 from node.client.acts import Acts
-from node.client.client import CallOutcome
+from node.client.client import CallOutcome, NodeClient
+from node.client.deliveries import Letter
+from node.client.disclosing import letter_of_statement
 from node.client.records import ClaimRecord, Progress
 from node.client.refusals import refusal, told
 from node.client.request import parse_claim
@@ -67,14 +69,27 @@ def acted(
     *,
     human: bool = False,
     kind: str = "claim",
+    telling: Telling | None = None,
 ) -> None:
-    """Do something to a thing of ours, print what it is then, and end as refused if it was."""
+    """Do something to a thing of ours, tell the other side, print what it is then.
+
+    Ends as refused if it was.
+    """
     with person.vault() as vault:
         id_ = _IDS[kind](vault, name)
 
         async def go() -> CallOutcome:
             async with person.node() as node:
-                return await do(person.acts(vault, node, human=human), id_)
+                other = b""
+                if telling is not None:
+                    other = bytes.fromhex(await telling.recipient(node, id_))
+                    await require_way(person, vault, node, other, telling.output)
+                acts = person.acts(vault, node, human=human)
+                outcome = await do(acts, id_)
+                if telling is not None and outcome.code == 0:
+                    letter = telling.letter(acts, id_, other)
+                    note(await hand_over(person, vault, node, letter, telling.output))
+                return outcome
 
         outcome = run(go())
     if outcome.code:
@@ -184,7 +199,9 @@ def uphold(context: click.Context, person: Person, name: str, *, human: bool) ->
     "--amount", type=click.IntRange(min=0), help="Accept only so many cents of a rejected claim."
 )
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="New file for the shop: what --amount opens."
+    "--output",
+    type=click.Path(path_type=Path),
+    help="New file for the shop: what --amount opens. Left out, the shop is told by post.",
 )
 @human_option
 @wait_option
@@ -204,18 +221,18 @@ def overturn(
 
     What a machine rejected, and every amount, a person decides, with a key of its own: --human.
     """
-    if (amount is None) != (output is None):
-        raise Usage("--amount needs --output, for what the shop must be told")
+    if amount is None and output is not None:
+        raise Usage("--output is for what --amount opens")
 
-    async def do(acts: Acts, id_: bytes) -> CallOutcome:
-        outcome = await acts.overturn(id_, amount)
-        if output is not None and outcome.code == 0:
-            statement = acts.statement(id_, of_claim=True)
-            sealed = await person.sealed(statement.to_json(), statement.beneficiary)
-            write_private(output, sealed)
-        return outcome
+    async def shop(node: NodeClient, id_: bytes) -> str:
+        return (await node.claim(id_)).submitter
 
-    acted(context, person, name, "overturned", do, human=human)
+    def letter(acts: Acts, id_: bytes, _shop: bytes) -> Letter:
+        return letter_of_statement(acts.statement(id_, of_claim=True), inbox.ACCEPTED)
+
+    telling = None if amount is None else Telling(output, shop, letter)
+    do = lambda acts, id_: acts.overturn(id_, amount)  # noqa: E731
+    acted(context, person, name, "overturned", do, human=human, telling=telling)
 
 
 @click.command()

@@ -9,6 +9,7 @@ import click
 
 from node.cli.output import Verbs, emit, fields, json_option
 from node.cli.person import Person, at_home, euros, id_of, read_input, run, write_private
+from node.cli.showing import list_, send
 from node.client import disclosure as disclosures
 from node.client import inbox, lots, nomenclature
 from node.client.disclosure import Disclosed
@@ -23,7 +24,11 @@ _PARTS = frozenset(("lenses", "frame"))
 
 @click.group(cls=Verbs)
 def disclosure() -> None:
-    """Show a payer what it may see of a claim, and verify what one was shown."""
+    """Show a payer what it may see of a claim, verify what one was shown, and see who saw what."""
+
+
+disclosure.add_command(send)
+disclosure.add_command(list_)
 
 
 @disclosure.command()
@@ -83,13 +88,12 @@ def make(
 @click.pass_context
 def verify(context: click.Context, person: Person, paths: Sequence[Path]) -> None:
     """Verify FILEs against the chain and keep them: disclosures, and statements of a payer."""
-    reader = inbox.Reader(person.home.member, person.members, person.sealing_seed)
     result: list[dict[str, Any]] = []
 
     async def go(vault: Vault) -> None:
         async with person.node() as node:
             for path in paths:
-                found = await inbox.take(vault, node, reader, read_input(path), path.name)
+                found = await inbox.take(vault, node, person.reader, read_input(path), path.name)
                 result.append({"file": str(path)} | _shown(found, person))
 
     with person.vault() as vault:

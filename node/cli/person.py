@@ -17,13 +17,15 @@ from node import files, keystore
 from node.ceremony import founder_of
 from node.cli.home import DEFAULT, Home, load_home
 from node.cli.output import note
-from node.client import sealing
+from node.client import memberkeys, sealing
 from node.client.acts import Acts
 from node.client.client import NodeClient
 from node.client.decisions import Office
 from node.client.errors import NotFound
+from node.client.inbox import Reader
 from node.client.lots import load as load_claim
 from node.client.members import Members, parse_members
+from node.client.post import Post
 from node.client.reading import MAX_FILE_BYTES
 from node.client.records import AuthorisationRecord, ClaimRecord
 from node.client.settling import Settlements
@@ -33,7 +35,7 @@ from node.client.vault import Vault
 from node.errors import Usage
 
 WAIT_S: Final = 60
-_ID: Final = re.compile(r"[0-9a-f]{64}")
+ID: Final = re.compile(r"[0-9a-f]{64}")
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -77,11 +79,8 @@ class Person:
 
         All validators signed that one. Of who has none there our node says which it has now.
         """
-        founder = self.members.genesis.member(member)
-        public: bytes | None = None if founder is None else founder.key(Role.SEALING)
-        if public is None:
-            async with self.node() as node:
-                public = (await node.member(member)).sealing_key
+        async with self.node() as node:
+            public = await memberkeys.sealing_key(node, self.members.genesis, member)
         return sealing.seal_to(plain, member, public)
 
     def vault(self) -> Vault:
@@ -96,6 +95,15 @@ class Person:
     def office(self, vault: Vault, node: NodeClient) -> Office:
         """Return us at work."""
         return Office(vault, node, self.sender, wait_s=self.wait_s, say=note)
+
+    @property
+    def reader(self) -> Reader:
+        """Us as who reads what others hand us."""
+        return Reader(self.home.member, self.members, self.sealing_seed)
+
+    def post(self, vault: Vault, node: NodeClient) -> Post:
+        """Return our post."""
+        return Post(vault, node, self.sender, self.reader, say=note)
 
     def acts(self, vault: Vault, node: NodeClient, *, human: bool) -> Acts:
         """Return us at what follows decisions; `human` signs with the key of a person."""
@@ -162,7 +170,7 @@ def today() -> str:
 
 def parse_id(text: str) -> bytes:
     """Return the id in 64 hexadecimal digits, or raise `Usage`."""
-    if not _ID.fullmatch(text):
+    if not ID.fullmatch(text):
         raise Usage(
             f"{text[:80]} is no id: 64 hexadecimal digits, lower case",
             hint="depoli claim list, settlement list and proposal list show ids",
@@ -182,7 +190,7 @@ def authorisation_id(vault: Vault, name: str) -> bytes:
 
 def id_of(vault: Vault, name: str, type_: type[ClaimRecord]) -> bytes:
     """Return the id of what is kept as `type_`, named by it or our reference; raise `NotFound`."""
-    if _ID.fullmatch(name):
+    if ID.fullmatch(name):
         return bytes.fromhex(name)
     record = load_claim(vault, name, type_)[1]
     if record.claim is None:

@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 import click
 
 from contracts.calls import Direction, Ground
+from node.cli.handing import hand_over, require_way
 from node.cli.output import Verbs, emit, fields, json_option, moment, table
 from node.cli.person import (
+    ID,
     Person,
     at_home,
     euros,
@@ -17,16 +19,18 @@ from node.cli.person import (
     read_input,
     run,
     wait_option,
-    write_private,
 )
-from node.client import sealing
+from node.client import inbox, sealing
 from node.client.client import CallOutcome, NodeClient, SettlementView
 from node.client.decisions import require_applied
+from node.client.disclosing import letter_of_statement
 from node.client.errors import NotVerified, Refused
 from node.client.records import SettlementRecord
 from node.client.screening import require_none
 from node.client.settling import Order, Settlements
 from node.client.statements import REFERENCE, SETTLEMENT, Statement, parse_statement
+from node.client.told import statement_of
+from node.client.vault import Vault
 from node.errors import Usage
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -59,9 +63,8 @@ _payment = click.option(
 )
 _output = click.option(
     "--output",
-    required=True,
     type=click.Path(path_type=Path),
-    help="New file for the beneficiary: what opens the sum.",
+    help="New file for the beneficiary: what opens the sum. Left out, it goes by post.",
 )
 
 
@@ -72,11 +75,7 @@ _output = click.option(
 @_payment
 @click.option("--repayment", is_flag=True, help="Pay reversed claims back, to whom paid them.")
 @click.option("--leave-open", is_flag=True, help="Do not announce it yet.")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    help="New file for the beneficiary: what opens the sum.",
-)
+@_output
 @wait_option
 @at_home
 @json_option
@@ -97,8 +96,8 @@ def create(
 
     Interrupted, it is run again: it goes on with the settlement that it began.
     """
-    if (output is None) != leave_open:
-        raise Usage("give --output FILE for what opens the sum, or --leave-open")
+    if output is not None and leave_open:
+        raise Usage("--leave-open announces nothing: there is no sum to write")
     order = Order(
         person.members.find(beneficiary).id,
         Direction.REPAYMENT if repayment else Direction.PAYMENT,
@@ -110,7 +109,10 @@ def create(
     async def go(ours: Settlements) -> SettlementRecord:
         return await ours.create(order)
 
-    _build(context, person, go, output)
+    async def paid(_node: NodeClient) -> str:
+        return order.beneficiary.hex()
+
+    _build(context, person, go, output, tells=None if leave_open else paid)
 
 
 @settlement.command()
@@ -123,7 +125,7 @@ def add(
 ) -> None:
     """Put more claims into SETTLEMENT, which is open."""
     listed = _listed(claims, take_all=take_all)
-    _build(context, person, lambda ours: ours.add(parse_id(name), listed), None)
+    _build(context, person, lambda ours: ours.add(parse_id(name), listed))
 
 
 @settlement.command()
@@ -133,7 +135,7 @@ def add(
 def remove(context: click.Context, person: Person, name: str, claims: Sequence[str]) -> None:
     """Take claims out of SETTLEMENT, which is open."""
     listed = _listed(claims, take_all=False) or ()
-    _build(context, person, lambda ours: ours.remove(parse_id(name), listed), None)
+    _build(context, person, lambda ours: ours.remove(parse_id(name), listed))
 
 
 @settlement.command()
@@ -142,30 +144,35 @@ def remove(context: click.Context, person: Person, name: str, claims: Sequence[s
 @wait_option
 @_on
 def announce(
-    context: click.Context, person: Person, name: str, payment: str | None, output: Path
+    context: click.Context, person: Person, name: str, payment: str | None, output: Path | None
 ) -> None:
-    """Seal SETTLEMENT, and write what opens its sum."""
+    """Seal SETTLEMENT, and tell the beneficiary what opens its sum."""
     reference = _reference(payment)
-    _build(context, person, lambda ours: ours.announce(parse_id(name), reference), output)
+    doing = lambda ours: ours.announce(parse_id(name), reference)  # noqa: E731
+
+    async def paid(node: NodeClient) -> str:
+        return (await node.settlement(parse_id(name))).beneficiary
+
+    _build(context, person, doing, output, tells=paid)
 
 
 @settlement.command()
 @_output
 @_on
-def statement(context: click.Context, person: Person, name: str, output: Path) -> None:
-    """Write what opens the sum of SETTLEMENT once more, until it is closed."""
+def statement(context: click.Context, person: Person, name: str, output: Path | None) -> None:
+    """Tell what opens the sum of SETTLEMENT once more, until it is closed."""
     _require_new(output)
 
-    async def go(ours: Settlements, _node: NodeClient) -> Statement:
-        return _write(person, ours, parse_id(name), output)
+    async def go(ours: Settlements, vault: Vault, node: NodeClient) -> tuple[Statement, str]:
+        return await _tell(person, ours, vault, node, parse_id(name), output)
 
-    told = _with(person, go)
-    result = {"settlement": name, "cents": told.opening.amount, "file": str(output)}
-    emit(context, result, lambda: f"wrote {output}: {euros(told.opening.amount)}")
+    told, how = _with(person, go)
+    result = {"settlement": name, "cents": told.opening.amount, "file": _name(output)}
+    emit(context, result, lambda: f"{how}: {euros(told.opening.amount)}")
 
 
 @settlement.command()
-@click.argument("file", metavar="STATEMENT", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("name", metavar="STATEMENT")
 @click.option(
     "--sum-only", is_flag=True, help="Check the sum alone, where this vault lacks claims in it."
 )
@@ -173,22 +180,19 @@ def statement(context: click.Context, person: Person, name: str, output: Path) -
 @at_home
 @json_option
 @click.pass_context
-def confirm(context: click.Context, person: Person, file: Path, *, sum_only: bool) -> None:
+def confirm(context: click.Context, person: Person, name: str, *, sum_only: bool) -> None:
     """Confirm the settlement that STATEMENT opens, once it holds against the chain.
 
-    Its sum must be that of the claims in it as this vault knows their amounts.
+    STATEMENT is the payer's file, or the id of the settlement where it came by post. Its sum must
+    be that of the claims in it as this vault knows their amounts.
     """
-    plain = sealing.unseal(read_input(file), file.name, person.sealing_seed)
-    told = parse_statement(plain, file.name)
-    if told.format != SETTLEMENT:
-        raise Usage(f"{file.name} is of one claim; depoli disclosure verify reads it")
-    if told.beneficiary != person.home.member:
-        raise NotVerified("beneficiary", "this statement is for another member, not for you")
 
-    async def go(ours: Settlements, _node: NodeClient) -> None:
+    async def go(ours: Settlements, vault: Vault, _node: NodeClient) -> Statement:
+        told = _told(person, vault, name)
         require_applied(await ours.confirm(told, sum_only=sum_only))
+        return told
 
-    _with(person, go)
+    told = _with(person, go)
     result = {
         "settlement": told.id.hex(),
         "payer": person.members.label_of(told.payer),
@@ -242,7 +246,7 @@ def show(context: click.Context, person: Person, name: str) -> None:
     """Show SETTLEMENT as it stands on the chain, and its total if you know it."""
     id_ = parse_id(name)
 
-    async def go(ours: Settlements, node: NodeClient) -> dict[str, Any]:
+    async def go(ours: Settlements, _vault: Vault, node: NodeClient) -> dict[str, Any]:
         view = await node.settlement(id_)
         claims = [each.id async for each in node.settlement_claims(id_)]
         return _shown(person, view, ours.known(view)) | {"claims": claims}
@@ -259,7 +263,7 @@ def show(context: click.Context, person: Person, name: str) -> None:
 def list_(context: click.Context, person: Person, state: str | None) -> None:
     """List the settlements that you pay or are paid, the oldest first."""
 
-    async def go(ours: Settlements, node: NodeClient) -> list[dict[str, Any]]:
+    async def go(ours: Settlements, _vault: Vault, node: NodeClient) -> list[dict[str, Any]]:
         return [_shown(person, view, ours.known(view)) async for view in node.settlements(state)]
 
     result = _with(person, go)
@@ -285,12 +289,12 @@ def list_(context: click.Context, person: Person, state: str | None) -> None:
     emit(context, result, lambda: table(headings, rows))
 
 
-def _with(person: Person, doing: Callable[[Settlements, NodeClient], Awaitable[T]]) -> T:
+def _with(person: Person, doing: Callable[[Settlements, Vault, NodeClient], Awaitable[T]]) -> T:
     with person.vault() as vault:
 
         async def go() -> T:
             async with person.node() as node:
-                return await doing(person.settlements(vault, node), node)
+                return await doing(person.settlements(vault, node), vault, node)
 
         return run(go())
 
@@ -299,41 +303,67 @@ def _build(
     context: click.Context,
     person: Person,
     doing: Callable[[Settlements], Awaitable[SettlementRecord]],
-    output: Path | None,
+    output: Path | None = None,
+    *,
+    tells: Callable[[NodeClient], Awaitable[str]] | None = None,
 ) -> None:
-    """Let the payer take a step, write the statement where it is announced, and say so."""
-    if output is not None:
-        _require_new(output)
+    """Let the payer take a step, tell whom `tells` names what opens the sum, and say so."""
+    _require_new(output)
 
-    async def go(ours: Settlements, _node: NodeClient) -> SettlementRecord:
+    async def go(
+        ours: Settlements, vault: Vault, node: NodeClient
+    ) -> tuple[SettlementRecord, str | None]:
+        if tells is not None:
+            await require_way(person, vault, node, bytes.fromhex(await tells(node)), output)
         record = await doing(ours)
-        if output is not None:
-            _write(person, ours, record.id, output)
-        return record
+        if tells is None:
+            return record, None
+        return record, (await _tell(person, ours, vault, node, record.id, output))[1]
 
-    record = _with(person, go)
-    label = person.members.label_of(record.counterpart)
+    record, how = _with(person, go)
     result = {
         "settlement": record.id.hex(),
-        "beneficiary": label,
+        "beneficiary": person.members.label_of(record.counterpart),
         "claims": record.count,
         "cents": record.cents,
-        "file": None if output is None else str(output),
+        "file": _name(output),
     }
     last = (
-        f"open: depoli settlement announce {record.id.hex()} --output FILE seals it"
-        if output is None
-        else f"hand {output} to {label}: {euros(record.cents)}"
+        f"open: depoli settlement announce {record.id.hex()} seals it"
+        if how is None
+        else f"{how}: {euros(record.cents)}"
     )
     emit(context, result, lambda: f"{fields(_human(result))}\n{last}")
 
 
-def _write(person: Person, ours: Settlements, id_: bytes, output: Path) -> Statement:
-    told = ours.statement(id_)
-    beneficiary = person.members.find(told.beneficiary.hex())
-    write_private(output, sealing.seal(told.to_json(), beneficiary))
-    ours.told(id_)
+def _told(person: Person, vault: Vault, name: str) -> Statement:
+    """Return the statement in a file of ours, or that came by post, of this settlement."""
+    path = Path(name)
+    if ID.fullmatch(name) and not path.exists():
+        return statement_of(vault, parse_id(name), person.home.member)
+    plain = sealing.unseal(read_input(path), path.name, person.sealing_seed)
+    told = parse_statement(plain, path.name)
+    if told.format != SETTLEMENT:
+        raise Usage(f"{path.name} is of one claim; depoli disclosure verify reads it")
+    if told.beneficiary != person.home.member:
+        raise NotVerified("beneficiary", "this statement is for another member, not for you")
     return told
+
+
+async def _tell(
+    person: Person,
+    ours: Settlements,
+    vault: Vault,
+    node: NodeClient,
+    id_: bytes,
+    output: Path | None,
+) -> tuple[Statement, str]:
+    """Tell the beneficiary what opens the sum; return that, and how it gets there."""
+    told = ours.statement(id_)
+    letter = letter_of_statement(told, inbox.SETTLED)
+    how = await hand_over(person, vault, node, letter, output)
+    ours.told(id_)
+    return told, how
 
 
 def _decide(
@@ -342,7 +372,7 @@ def _decide(
     name: str,
     doing: Callable[[Settlements], Awaitable[CallOutcome]],
 ) -> None:
-    async def go(ours: Settlements, node: NodeClient) -> dict[str, Any]:
+    async def go(ours: Settlements, _vault: Vault, node: NodeClient) -> dict[str, Any]:
         require_applied(await doing(ours))
         view = await node.settlement(parse_id(name))
         return _shown(person, view, ours.known(view))
@@ -395,7 +425,13 @@ def _reference(payment: str | None) -> str | None:
     return payment
 
 
-def _require_new(output: Path) -> None:
+def _name(output: Path | None) -> str | None:
+    return None if output is None else str(output)
+
+
+def _require_new(output: Path | None) -> None:
+    if output is None:
+        return
     if output.exists():
         raise Usage(f"{output} exists and is not overwritten", hint="name another file")
     if not output.parent.is_dir():

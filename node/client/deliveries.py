@@ -12,7 +12,7 @@ from ledger import envelope as envelopes
 from ledger.envelope import MAX_CONTENT_BYTES, Envelope, Unsigned
 from node.client import sealing
 from node.client.acknowledgement import Acknowledgement, Verdict
-from node.client.errors import ClientError, NotVerified, Refused
+from node.client.errors import USAGE, ClientError, NotVerified, Refused
 from node.client.records import DeliveryRecord, Way, find, keep, update
 from node.client.transactions import Sender
 from node.client.vault import Vault
@@ -29,11 +29,13 @@ NONCE_BYTES: Final = 16
 class NoSealingKey(ClientError):
     """Nothing goes by post that is not sealed, and there is no key to seal it to."""
 
+    exit_code = USAGE
+
     def __init__(self, who: str) -> None:
         super().__init__(
-            f"{who} has no sealing key: nothing goes to it by post, because all post is sealed",
-            hint="ask it for one (depoli member add-key --role sealing), or hand the file over by"
-            " a way that is private itself: --output FILE",
+            f"{who} has no sealing key: nothing goes by post that is not sealed, and answered so",
+            hint="depoli member add-key --role sealing makes one; or hand the file over by a way"
+            " that is private itself: --output FILE",
         )
 
 

@@ -4,13 +4,15 @@ The log is of both directions: what we sent and whether the recipient signed for
 sent us and what we signed.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from node.client import disclosure, lots
+from node.client import disclosure, inbox, lots, questions
 from node.client.deliveries import Letter, letter_name
 from node.client.errors import NotFound
+from node.client.questions import Asked
 from node.client.records import (
     AccessRecord,
     AuthorisationRecord,
@@ -81,6 +83,19 @@ def letter_of_statement(statement: Statement, purpose: str) -> Letter:
     )
 
 
+def letter_of_question(asked: Asked, recipient: bytes) -> Letter:
+    """Return a question about a prior agreement for the shop, or its answer for the payer."""
+    said = asked.question if asked.answer is None else asked.answer
+    return Letter(
+        recipient=recipient,
+        format=questions.FORMAT,
+        purpose=inbox.ASKED if asked.answer is None else inbox.ANSWERED,
+        subject=asked.authorisation,
+        version=said.commitment(),
+        plain=asked.to_json(),
+    )
+
+
 def unshown(vault: Vault, type_: type[ClaimRecord]) -> Iterator[ClaimRecord]:
     """Yield what stands on the chain and was not shown to its payer yet.
 
@@ -131,6 +146,23 @@ def log(vault: Vault) -> list[Shown]:
         for _, each in every(vault, AccessRecord)
     ]
     return sorted(sent + received, key=lambda each: each.time)
+
+
+def ids_named(vault: Vault, name: str) -> set[bytes]:
+    """Return the ids of what is called so: by its id, or by our reference."""
+    if re.fullmatch("[0-9a-f]{64}", name):
+        return {bytes.fromhex(name)}
+    return {id_ for id_, reference in _references(vault).items() if reference == name}
+
+
+def ids_on(vault: Vault, prescription: str) -> set[bytes]:
+    """Return the ids of the claims and prior agreements on a prescription of ours."""
+    return {
+        record.claim
+        for type_ in (ClaimRecord, AuthorisationRecord)
+        for _, record in every(vault, type_)
+        if record.claim is not None and record.prescription_reference == prescription
+    }
 
 
 def _references(vault: Vault) -> dict[bytes, str]:

@@ -92,17 +92,13 @@ class Post:
     async def send(self, letters: Sequence[Letter]) -> list[DeliveryRecord]:
         """Keep letters, hand them to our node, and return how each stands.
 
-        Sent before, a letter is sent again, or left where it was acknowledged. Raises
-        `NoSealingKey`, `Refused`; `Unreachable` once all are kept: `resend` sends them then.
+        Sent before, a letter is sent again, or left where it was acknowledged. Where our node is
+        not there they wait, and `resend` sends them. Raises `NoSealingKey`, `Refused`.
         """
-        if self._reader.sealing_seed is None:
-            raise NoSealingKey("your client.toml")
-        keys: dict[bytes, bytes] = {}
-        for recipient in {letter.recipient for letter in letters}:
-            key = await self._sealing_key(recipient)
-            if key is None:
-                raise NoSealingKey(self._label(recipient))
-            keys[recipient] = key
+        keys = {
+            recipient: await self.require_key(recipient)
+            for recipient in {letter.recipient for letter in letters}
+        }
         with self._vault.changes():
             found = [
                 deliveries.begin(
@@ -110,10 +106,25 @@ class Post:
                 )
                 for letter in letters
             ]
-        for number, record in found:
-            if record.state is Way.WAITING:  # what was handed on is not sent at once again
-                await self._try(number)
+        try:
+            for number, record in found:
+                if record.state is Way.WAITING:  # what was handed on is not sent at once again
+                    await self._try(number)
+        except Unreachable as error:
+            self._say(f"kept, and sent later: {error}")
         return [read(self._vault, DeliveryRecord, number) for number, _ in found]
+
+    async def require_key(self, recipient: bytes) -> bytes:
+        """Return the key that what goes to a member is sealed to; raise `NoSealingKey`.
+
+        We need one ourselves: the acknowledgement comes sealed too.
+        """
+        if self._reader.sealing_seed is None:
+            raise NoSealingKey("your client.toml")
+        key = await self._sealing_key(recipient)
+        if key is None:
+            raise NoSealingKey(self._label(recipient))
+        return key
 
     async def resend(self) -> list[DeliveryRecord]:
         """Send what is due again, and return it; what has expired is sent no more.

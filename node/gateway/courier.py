@@ -25,8 +25,8 @@ class Courier:
 
     def __init__(self, desk: Desk, log: Log) -> None:
         self._desk, self._log = desk, log
-        # References in the order in which they came; what an earlier run left is on its way too, but
-        # for what waits for its window.
+        # References in the order in which they came; what an earlier run left is on its way too,
+        # but for what waits for its window.
         self._waiting = dict.fromkeys(
             record.reference
             for _, record in every(desk.vault, ClaimRecord)

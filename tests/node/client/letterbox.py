@@ -14,12 +14,13 @@ from typing import Any
 from contracts import registry
 from contracts.state import Overlay
 from ledger import envelope as envelopes
+from ledger import mailbox as mailboxes
 from ledger.errors import Malformed
 from ledger.keys import Algorithm, Role
 from node.client import disclosure as disclosures
 from node.client import inbox, lots
 from node.client.deliveries import Letter as ToSend
-from node.client.mail import MAX_LETTERS, Letter, MailView, PostView
+from node.client.mail import MAX_LETTERS, Letter, MailboxView, MailView, PostView
 from node.client.post import Collected, Post
 from node.client.records import AccessRecord, DeliveryRecord, PrescriptionRecord, every, find
 from node.client.vault import Vault
@@ -66,6 +67,7 @@ class Letterbox:
     waiting: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)  # recipient, envelope
     fetched: set[bytes] = field(default_factory=set)  # ids
     count: int = 0
+    placed: set[bytes] = field(default_factory=set)  # members whose post is brought here
     is_slow: bool = False  # nodes hand nothing on at once
     lost: int = 0  # so many envelopes are lost, once they were taken
     all_time: list[bytes] = field(default_factory=list)
@@ -110,6 +112,13 @@ class PostedNode(MemoryNode):
             if recipient == self.me and number > after
         ]
         return MailView(tuple(mine[:limit]))
+
+    async def mailbox(self) -> MailboxView:
+        return MailboxView(node="00" * 32, here=self.me in self.box.placed)
+
+    async def place_mailbox(self, mailbox: bytes) -> None:
+        placed = mailboxes.parse(mailbox)
+        self.box.placed.add(placed.body.member)
 
     async def drop_mail(self, id_: bytes) -> None:
         self.fate.step()

@@ -213,7 +213,7 @@ def test_a_claim_is_rejected_with_a_reason_of_the_list(town: Town) -> None:
     [
         (Exit.USAGE, ("claim", "submit", "none.json"), "there is no file none.json"),
         (Exit.USAGE, ("claim", "accept", "xyz"), "xyz is no id"),
-        (Exit.USAGE, ("claim", "accept", "0" * 64, "--amount", "5"), "needs --output"),
+        (Exit.USAGE, ("claim", "accept", "0" * 64, "1" * 64, "--amount", "5"), "for one claim"),
         (Exit.REJECTED, ("claim", "accept", "0" * 64), "no disclosure of 0000"),
         (Exit.NOT_FOUND, ("claim", "show", "F-9"), "the vault holds no claim F-9"),
         (Exit.NOT_FOUND, ("claim", "show", "0" * 64), "no such claim"),

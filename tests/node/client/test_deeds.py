@@ -218,7 +218,7 @@ def test_a_prescription_is_rectified_and_revoked_and_claims_stand(town: Town) ->
         (("claim", "dispute", "F2025-0003", "--ground", "anger"), "payment-not-found"),
         (("claim", "recover", "F2025-0003", "--reason", "anger"), "rights-closed"),
         (("claim", "overturn", "F2025-0003", "--amount", "7"), "--output"),
-        (("authorisation", "grant", "0" * 64, "--amount", "7"), "--output"),
+        (("authorisation", "grant", "0" * 64, "--output", "x"), "--amount"),
     ],
 )
 def test_what_is_typed_wrong_is_said(town: Town, line: tuple[str, ...], says: str) -> None:

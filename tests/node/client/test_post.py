@@ -126,8 +126,8 @@ def test_without_a_node_it_is_kept_and_sent_later(
 
     with monkeypatch.context() as patch:
         patch.setattr(type(two.node), "post", gone)
-        with pytest.raises(Unreachable):
-            two.send()
+        (record,) = two.send()
+        assert (record.state, record.attempts) == (Way.WAITING, 0)
         with pytest.raises(Unreachable):
             two.resend()
     assert two.deliveries()[0].state is Way.WAITING
@@ -150,7 +150,7 @@ def test_what_nobody_acknowledges_expires_and_can_be_sent_anew(two: Corresponden
 def test_nothing_goes_by_post_that_cannot_be_sealed_or_answered(two: Correspondence) -> None:
     with pytest.raises(NoSealingKey, match=r"client\.toml"):
         run(two.post_of("shop", reader=Reader(id_of("shop"), MEMBERS, None)).send([two.letter()]))
-    with pytest.raises(NoSealingKey, match="nothing goes to it by post"):
+    with pytest.raises(NoSealingKey, match="rival has no sealing key"):
         two.send(two.letter(recipient=id_of("rival")))
     assert two.deliveries() == []
     assert two.node.box.all_time == []
