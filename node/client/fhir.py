@@ -189,6 +189,8 @@ def _parse_prescriber(resource: dict[str, Any], field: str) -> str:
     prescriber = as_object(resource.get("prescriber"), field)
     found = prescriber.get("identifier") or _contained_identifiers(resource, prescriber)
     field = f"{field}.identifier"
+    if found is None:
+        raise Refused(field, "is missing: the prescriber's RPPS number, 11 digits")
     identifiers = found if isinstance(found, list) else [as_object(found, field)]
     numbers = [
         _NATIONAL.sub(r"\1\2", value) if _NATIONAL.fullmatch(value) else value

@@ -4,15 +4,16 @@ A file is one document of our own format, a FHIR resource or bundle, or a table 
 each. Every entry is judged, so that a bad one hides neither the others nor its own other faults.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
-from node.client import sheets
+from node.client import fhir_claims, sheets
 from node.client.errors import ManyRefused, NotReadable, Refused
 from node.client.faults import faults_of
 from node.client.parts import Part
 from node.client.reading import parse_object
+from node.client.references import Resources
 from node.client.request import (
     ClaimRequest,
     HandedPrescription,
@@ -46,19 +47,22 @@ class Entry(Generic[T]):
 
 
 def read_entries(
-    data: bytes, name: str, *, today: str, agreements: bool = False
+    data: bytes, name: str, *, today: str, agreements: bool = False, replacing: bool = False
 ) -> list[Entry[ClaimRequest]]:
     """Return every claim of a file, or request for a prior agreement; raise `NotReadable`.
 
-    `name` is the file's. Two of one reference are refused, both.
+    `name` is the file's. Of two with one reference the second is refused; so are claims that are to
+    take the place of an earlier one, but where `replacing`.
     """
 
     def parse(document: dict[str, Any]) -> ClaimRequest:
         of = authorisation_of if agreements else claim_of
         return of(document, today=today)
 
+    parts: Iterable[Part]
     if _is_json(data, name):
-        parts: Iterator[Part] = _json_claims(data, name)
+        document = parse_object(data, name, limit=MAX_IMPORT_BYTES)
+        parts = _claims(document, name, agreements=agreements, replacing=replacing)
     else:
         parts = sheets.read_claims(data, name, agreements=agreements)
     entries = [_judge(part, parse, lambda request: request.left_out) for part in parts]
@@ -71,8 +75,10 @@ def read_prescriptions(data: bytes, name: str, *, today: str) -> list[Entry[Hand
     def parse(document: dict[str, Any]) -> HandedPrescription:
         return handed_of(document, today=today)
 
+    parts: Iterable[Part]
     if _is_json(data, name):
-        parts: Iterator[Part] = _json_prescriptions(data, name)
+        document = parse_object(data, name, limit=MAX_IMPORT_BYTES)
+        parts = _prescriptions(document, name)
     else:
         parts = sheets.read_prescriptions(data, name)
     entries = [_judge(part, parse, lambda handed: handed.prescription.left_out) for part in parts]
@@ -129,19 +135,28 @@ def _is_json(data: bytes, name: str) -> bool:
     return start.startswith(b"{")
 
 
-def _json_claims(data: bytes, name: str) -> Iterator[Part]:
-    document = parse_object(data, name, limit=MAX_IMPORT_BYTES)
-    yield Part(name, document)
+def _claims(
+    document: dict[str, Any], name: str, *, agreements: bool, replacing: bool
+) -> Iterable[Part]:
+    if "resourceType" not in document:
+        return [Part(name, document)]
+    return fhir_claims.claim_parts(
+        Resources(document, name), name, agreements=agreements, replacing=replacing
+    )
 
 
-def _json_prescriptions(data: bytes, name: str) -> Iterator[Part]:
-    document = parse_object(data, name, limit=MAX_IMPORT_BYTES)
-    yield Part(name, document)
+def _prescriptions(document: dict[str, Any], name: str) -> Iterable[Part]:
+    if "resourceType" not in document:
+        return [Part(name, document)]
+    return fhir_claims.prescription_parts(Resources(document, name), name)
 
 
 def _require_some(entries: list[Entry[T]], name: str) -> list[Entry[T]]:
     if not entries:
-        raise NotReadable(f"{name} holds none")
+        raise NotReadable(
+            f"{name} holds none: no claim where one is wanted, no prescription where that is",
+            hint="depoli prescription import takes prescriptions, depoli claim submit claims",
+        )
     return entries
 
 

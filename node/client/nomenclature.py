@@ -4,7 +4,7 @@ What the tables mean is judged in `contracts.nomenclature`; each objection there
 sentence that names what was typed, and what to type instead.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -75,6 +75,16 @@ def require_known(code: str, field: str) -> None:
     """Raise `Refused` unless there is such a grouping code, in whichever place."""
     with in_words():
         current().codes.row(code, field)
+
+
+def known(given: Sequence[str], field: str) -> Code:
+    """Return the row of the first grouping code among codes of other lists too; raise `Refused`."""
+    rows = {row.code: row for row in current().codes.codes}
+    found = next((rows[code] for code in given if code in rows), None)
+    if found is not None:
+        return found
+    with in_words():
+        return current().codes.row(given[0], field)
 
 
 def lenses(codes: Codes, field: str = "codes") -> dict[str, Code]:

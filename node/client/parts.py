@@ -15,10 +15,11 @@ class Part:
     """What a part of a file says, in the fields of our own format; nothing of it is judged yet."""
 
     place: str  # the file, and where in it
-    document: dict[str, Any]
+    document: dict[str, Any]  # empty where the faults forbid to look further
     faults: tuple[Refused, ...] = ()  # what could not even be read
     columns: Mapping[str, str] = field(default_factory=dict)  # our field -> as the file names it
     left_out: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()  # fields of ours that faults kept from being read
 
     def judge(self, parse: Callable[[dict[str, Any]], T]) -> T:
         """Return what `parse` makes of the document; raise `Refused` with the faults of both.
@@ -31,17 +32,22 @@ class Part:
             faults.add(self._named(fault))
         said = {fault.field for fault in faults.found}
         found = None
-        try:
-            found = parse(self.document)
-        except Refused as refused:
-            for fault in map(self._named, faults_of(refused)):
-                if fault.field not in said:
-                    faults.add(fault)
+        if self.document:
+            try:
+                found = parse(self.document)
+            except Refused as refused:
+                told = [each for each in faults_of(refused) if not self._is_unread(each.field)]
+                for fault in map(self._named, told):
+                    if fault.field not in said:
+                        faults.add(fault)
         order = [*self.columns.values()]
         faults.found.sort(key=lambda fault: (*order, fault.field).index(fault.field))
         faults.require_none()
         assert found is not None  # what is refused was kept, and raised
         return found
+
+    def _is_unread(self, field_: str) -> bool:
+        return any(field_ == each or field_.startswith(f"{each}.") for each in self.unread)
 
     def _named(self, fault: Refused) -> Refused:
         """Return a fault under the name that the file has for the field."""

@@ -13,7 +13,7 @@ from node.client.faults import Faults
 
 MAX_FILE_BYTES: Final = 1 << 20  # a claim has about two thousand
 MAX_DEPTH: Final = 48  # a FHIR resource has about ten
-_REFERENCE: Final = re.compile(r"[A-Z0-9-]{1,20}")
+REFERENCE: Final = re.compile(r"[A-Z0-9-]{1,20}")
 _SHOWN: Final = 40  # characters of a name in a message
 
 
@@ -123,7 +123,7 @@ def as_choice(value: object, field: str, choices: tuple[str, ...]) -> str:
 
 def as_reference(value: object, field: str) -> str:
     """Return `value` if it is 1 to 20 of A-Z, 0-9 and -, else raise `Refused`."""
-    if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
+    if not isinstance(value, str) or not REFERENCE.fullmatch(value):
         raise Refused(field, "must be 1 to 20 capital letters, digits and dashes")
     return value
 
