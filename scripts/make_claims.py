@@ -3,11 +3,14 @@
     scripts/make_claims.py [FOLDER]        the default is the folder `data` beside this file
 
 `claims/` holds claims that are to be accepted at the shop's door, `bad/` claims that are to be
-refused there, with the sentence expected for each in `refusals.json`.
+refused there, with the sentence expected for each in `refusals.json`. `forms/` holds some of the
+former once more as other programs write them: a table, and FHIR of two releases.
 """
 
 import copy
+import csv
 import datetime as dt
+import io
 import json
 import random
 import shutil
@@ -19,10 +22,14 @@ from typing import Any
 
 SEED = 2018_12_03  # the day of the decree whose cases these are
 PAYERS = ("insurer-a", "insurer-b", "payment-operator")  # of `depoli testnet create`
+PARTS = ("lenses", "frame")
+INS_NIR = "urn:oid:1.2.250.1.213.1.4.8"
 SOCIAL_SECURITY_NUMBER = "180127512345642"  # the published test number, of nobody
 # What a pair costs, in euros: capped for class A, what the shop asks for class B.
 PRICES_A = {"a": 75, "c": 120, "f": 185}
 PRICES_B = {"a": 110, "c": 215, "f": 295}
+
+IN_FORMS = (0, 2, 4, 11, 20, 22, 29, 34)  # one and two lenses, with and without cylinder, a frame
 
 Eye = tuple[str, str | None, int | None, str | None] | None
 Eyes = tuple[Eye, Eye]
@@ -67,12 +74,16 @@ def main() -> int:
     """Write all files anew."""
     folder = Path(sys.argv[1]) if sys.argv[1:] else Path(__file__).parent / "data"
     claims = list(make_claims())
-    for name in ("claims", "bad"):
+    for name in ("claims", "bad", "forms"):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(parents=True)
     for document in claims:
         name = f"{document['claim']['reference'].lower()}.json"
         write(folder / "claims" / name, document)
+    some = [claims[number] for number in IN_FORMS]
+    (folder / "forms" / "day.csv").write_bytes(as_table(some).encode("cp1252"))
+    write(folder / "forms" / "day-r4.json", as_bundle(some, "R4"))
+    write(folder / "forms" / "day-r5.json", as_bundle(some, "R5"))
     expected = {}
     for name, document, sentence in make_bad(claims):
         write(folder / "bad" / f"{name}.json", document)
@@ -222,6 +233,125 @@ def prescription(
             }
         },
         "lensSpecification": lenses,
+    }
+
+
+def as_table(claims: list[dict[str, Any]]) -> str:
+    """Return claims as a French program exports them."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, delimiter=";")
+    eye = ("Sphère {}", "Cylindre {}", "Axe {}", "Addition {}", "Code {}")
+    writer.writerow(
+        [
+            *("N° facture", "Payeur", "Part", "Date facture", "N° adhérent", "N° PEC"),
+            *("Ordonnance", "Date ordonnance", "N° RPPS"),
+            *(name.format(side) for side in ("OD", "OG") for name in eye),
+            *("Code monture", "Suppléments", "Montant verres", "Montant monture"),
+            *("Nom du client", "Remarque"),
+        ]
+    )
+    for document in claims:
+        claim, held = document["claim"], document["prescription"]
+        lenses = {lens["eye"]: lens for lens in held["lensSpecification"]}
+        codes, amounts = claim["codes"], claim["amounts"]
+        cells: list[Any] = [
+            *(claim["reference"], claim["payer"], "AMC" if claim["leg"][0] == "c" else "AMO"),
+            *(day(claim["invoice_date"]), claim["insured"], claim.get("authorisation")),
+            *(document.get("prescription_reference"), day(held["dateWritten"])),
+            held["prescriber"]["identifier"]["value"],
+        ]
+        for side in ("right", "left"):
+            lens = lenses.get(side, {})
+            cells += [comma(lens.get(name)) for name in ("sphere", "cylinder", "axis", "add")]
+            cells.append(codes.get(side))
+        cells += [codes.get("frame"), " ".join(codes["supplements"])]
+        cells += [
+            comma(Decimal(amounts[part]) / 100) if part in amounts else None for part in PARTS
+        ]
+        writer.writerow([*cells, "DURAND Fictif", "rappeler après 18 h"])
+    return out.getvalue()
+
+
+def day(text: str) -> str:
+    """Return a day as people in France write it."""
+    return "/".join(reversed(text.split("-")))
+
+
+def comma(number: Decimal | int | None) -> str | None:
+    """Return a number as people in France write it."""
+    return None if number is None else str(number).replace(".", ",")
+
+
+def as_bundle(claims: list[dict[str, Any]], release: str) -> dict[str, Any]:
+    """Return claims as a program writes them that speaks FHIR: every resource an entry."""
+    entries: list[dict[str, Any]] = []
+    for number, document in enumerate(claims, start=1):
+        urls = [f"urn:uuid:00000000-0000-4000-8000-{number:06}{kind:06}" for kind in range(4)]
+        held = copy.deepcopy(document["prescription"])
+        doctor = {
+            "resourceType": "Practitioner",
+            "identifier": [held["prescriber"].pop("identifier")],
+            "name": [{"family": "Exemple"}],
+        }
+        held["prescriber"]["reference"] = urls[2]
+        held["patient"] = {"reference": urls[3]}
+        held["identifier"] = [
+            {"value": document.get("prescription_reference", document["claim"]["reference"])}
+        ]
+        person = {
+            "resourceType": "Patient",
+            "identifier": [{"system": INS_NIR, "value": SOCIAL_SECURITY_NUMBER}],
+            "name": [{"family": "DURAND", "given": ["Fictif"]}],
+        }
+        claim = as_claim(document["claim"], release)
+        claim |= {"prescription": {"reference": urls[1]}, "patient": {"reference": urls[3]}}
+        entries += [
+            {"fullUrl": url, "resource": resource}
+            for url, resource in zip(urls, (claim, held, doctor, person), strict=True)
+        ]
+    return {"resourceType": "Bundle", "type": "collection", "entry": entries}
+
+
+def as_claim(claim: dict[str, Any], release: str) -> dict[str, Any]:
+    """Return a FHIR Claim, without the prescription and the patient that it refers to."""
+    codes, amounts = claim["codes"], dict(claim["amounts"])
+    lines: list[tuple[str, str | None]] = [
+        (codes[side], side) for side in ("right", "left") if side in codes
+    ]
+    lines += [(code, None) for code in (codes.get("frame"), *codes["supplements"]) if code]
+    items = []
+    for sequence, (code, side) in enumerate(lines, start=1):
+        item: dict[str, Any] = {
+            "sequence": sequence,
+            "productOrService": {"coding": [{"code": code}]},
+        }
+        if side:
+            site = {"coding": [{"code": side}]}
+            item["bodySite"] = site if release == "R4" else [{"site": [{"concept": site}]}]
+        part = "frame" if code[0] == "M" else "lenses"
+        if part in amounts:
+            item["net"] = {"value": Decimal(amounts.pop(part)) / 100, "currency": "EUR"}
+        items.append(item)
+    insurance = {
+        "sequence": 1,
+        "focal": True,
+        "coverage": {"identifier": {"value": claim["insured"]}},
+    }
+    if "authorisation" in claim:
+        insurance["preAuthRef"] = [claim["authorisation"]]
+    return {
+        "resourceType": "Claim",
+        "identifier": [{"value": claim["reference"]}],
+        "status": "active",
+        "type": {"coding": [{"code": "vision"}]},
+        "subType": {"coding": [{"code": claim["leg"]}]},
+        "use": "claim",
+        "created": claim["invoice_date"],
+        "insurer": {"identifier": {"value": claim["payer"]}},
+        "provider": {"display": "shop-a"},
+        "priority": {"coding": [{"code": "normal"}]},
+        "insurance": [insurance],
+        "item": items,
     }
 
 

@@ -12,6 +12,7 @@ from contracts.calls import AuthorisationCancel, AuthorisationRefuse, Authorisat
 from contracts.questions import Kind
 from node.cli.claim import own_view
 from node.cli.deeds import acted, human_option, parse_choice, sent
+from node.cli.given import the_claim
 from node.cli.handing import Telling
 from node.cli.output import Verbs, emit, fields, json_option, moment, table
 from node.cli.person import (
@@ -20,7 +21,6 @@ from node.cli.person import (
     authorisation_id,
     read_input,
     run,
-    today,
     wait_option,
 )
 from node.client import inbox, lots, questions, sealing
@@ -32,7 +32,6 @@ from node.client.disclosing import letter_of_question, letter_of_statement
 from node.client.questions import Asked
 from node.client.records import AuthorisationRecord, Progress, find
 from node.client.refusals import told
-from node.client.request import parse_authorisation
 from node.errors import Usage
 
 DAY_S: Final = 86_400
@@ -54,9 +53,11 @@ def authorisation() -> None:
 def request(context: click.Context, person: Person, file: Path) -> None:
     """Ask for the prior agreement in FILE, which is like a claim's; it holds its marks.
 
+    FILE is of our own format, a FHIR Claim of the use preauthorization, or a table (CSV).
+
     Run again after a failure, it goes on.
     """
-    asked = parse_authorisation(read_input(file), file.name, today=today())
+    asked = the_claim(file, agreements=True)
     with person.vault() as vault:
         with vault.changes():
             payer_of = person.members.id_of

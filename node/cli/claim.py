@@ -8,6 +8,7 @@ import click
 
 from contracts.calls import Leg, Reason
 from node.cli.deeds import VERBS
+from node.cli.given import the_claim
 from node.cli.handing import hand_over, require_way
 from node.cli.output import Verbs, emit, fields, json_option, note, table
 from node.cli.person import (
@@ -18,7 +19,6 @@ from node.cli.person import (
     parse_id,
     read_input,
     run,
-    today,
     wait_option,
 )
 from node.client import inbox, lots
@@ -26,13 +26,15 @@ from node.client.client import CallOutcome, ClaimView
 from node.client.disclosing import letter_of_statement
 from node.client.records import ClaimRecord, Progress, every, find
 from node.client.refusals import refusal, told
-from node.client.request import parse_claim
 from node.errors import Usage
 
 _ON_CHAIN = frozenset((Progress.SUBMITTED, Progress.COMMITTED, Progress.CANCELLED, Progress.ENDED))
 
 
-@click.group(cls=Verbs)
+_FILES = {"check": "node.cli.given", "export": "node.cli.exporting"}
+
+
+@click.group(cls=Verbs, elsewhere=_FILES)
 def claim() -> None:
     """Submit, decide, dispute, reverse and show claims."""
 
@@ -50,12 +52,11 @@ for _verb in VERBS:
 def submit(context: click.Context, person: Person, file: Path) -> None:
     """Submit the claim in FILE: prescription, grouping codes, amounts.
 
-    It leaves at once, and so tells when: depoli lot queue tells a window only. Everything is judged
-    before anything leaves. Run again after a failure, it goes on.
+    FILE is of our own format, a FHIR Claim or Bundle, or a table of one row (CSV). It leaves at
+    once, and so tells when: depoli lot queue tells a window only. Everything is judged before
+    anything leaves. Run again after a failure, it goes on.
     """
-    request = parse_claim(read_input(file), file.name, today=today())
-    if request.prescribed and (left := request.prescribed.prescription.left_out):
-        note(f"left out, and not kept: {', '.join(left)}")
+    request = the_claim(file)
     with person.vault() as vault:
         sender = person.sender
         with vault.changes():

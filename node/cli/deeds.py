@@ -19,6 +19,7 @@ from contracts.calls import (
     ClaimWithdraw,
     Reason,
 )
+from node.cli.given import the_claim
 from node.cli.handing import Telling, hand_over, require_way
 from node.cli.output import emit, fields, json_option, note
 from node.cli.person import (
@@ -26,9 +27,7 @@ from node.cli.person import (
     at_home,
     authorisation_id,
     claim_id,
-    read_input,
     run,
-    today,
     wait_option,
 )
 from node.client import inbox, lots
@@ -38,7 +37,6 @@ from node.client.deliveries import Letter
 from node.client.disclosing import letter_of_statement
 from node.client.records import ClaimRecord, Progress
 from node.client.refusals import refusal, told
-from node.client.request import parse_claim
 from node.client.vault import Vault
 from node.errors import Usage
 
@@ -270,7 +268,7 @@ def supersede(context: click.Context, person: Person, name: str, file: Path) -> 
     What is rectified is a code, a date or a reference; the amount stays. Hand the payer a new
     disclosure: the old one proves nothing any more.
     """
-    request = parse_claim(read_input(file), file.name, today=today())
+    request = the_claim(file)
 
     async def do(acts: Acts, _id: bytes) -> CallOutcome:
         return await acts.supersede(name, request, person.members.id_of(request.payer))
@@ -290,7 +288,7 @@ def resubmit(context: click.Context, person: Person, name: str, file: Path) -> N
 
     FILE has a reference of its own. Run again after a failure, it goes on.
     """
-    request = parse_claim(read_input(file), file.name, today=today())
+    request = the_claim(file, replacing=True)
     with person.vault() as vault:
         prior = lots.load(vault, name)[1]
         with vault.changes():

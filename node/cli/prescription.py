@@ -6,17 +6,20 @@ from typing import Any
 
 import click
 
+from node.cli.given import the_prescription
 from node.cli.output import Verbs, emit, fields, json_option, note, table
-from node.cli.person import Person, at_home, read_input, run, today, wait_option, write_private
+from node.cli.person import Person, at_home, run, wait_option, write_private
 from node.client import fhir, lots, prescriptions
 from node.client.client import CallOutcome
 from node.client.records import PrescriptionRecord, every
 from node.client.refusals import refusal
-from node.client.request import PRESCRIPTION_FORMAT, parse_handed
+from node.client.request import PRESCRIPTION_FORMAT
 from node.errors import Usage
 
+_FILES = dict.fromkeys(("check", "import"), "node.cli.given_prescriptions")
 
-@click.group(cls=Verbs)
+
+@click.group(cls=Verbs, elsewhere=_FILES)
 def prescription() -> None:
     """Keep a prescription in the vault and commit to it."""
 
@@ -29,16 +32,15 @@ def prescription() -> None:
 @json_option
 @click.pass_context
 def add(context: click.Context, person: Person, file: Path, reference: str | None) -> None:
-    """Keep the FHIR VisionPrescription in FILE, and commit to it on the chain.
+    """Keep the prescription in FILE, and commit to it on the chain.
 
-    FILE may also be one that another shop exported, with the secret of its marks.
+    FILE is a FHIR VisionPrescription, a table of one row (CSV), or what another shop exported, with
+    the secret of its marks. `import` takes many.
     """
-    handed = parse_handed(read_input(file), file.name, today=today())
+    handed = the_prescription(file)
     name = reference or handed.reference
     if name is None:
         raise Usage("a prescription needs your reference of it", hint="--reference ORD-17")
-    if left := handed.prescription.left_out:
-        note(f"left out, and not kept: {', '.join(left)}")
     with person.vault() as vault:
         sender = person.sender
         with vault.changes():
@@ -134,7 +136,7 @@ def supersede(context: click.Context, person: Person, reference: str, file: Path
 
     Nothing new may rest on the earlier document then.
     """
-    handed = parse_handed(read_input(file), file.name, today=today())
+    handed = the_prescription(file)
     with person.vault() as vault:
 
         async def go() -> CallOutcome:

@@ -92,12 +92,28 @@ def read_requests(data: bytes, name: str, *, today: str) -> list[ClaimRequest]:
 
 def whole(entries: Sequence[Entry[T]]) -> list[T]:
     """Return what was found; raise `Refused` with all faults, each with its place, if any is."""
-    faults = [placed(entry.place, fault) for entry in entries for fault in _faults(entry)]
+    many = len(entries) > 1
+    faults = [
+        placed(entry.place, fault) if many else fault
+        for entry in entries
+        for fault in _faults(entry)
+    ]
     if len(faults) == 1:
         raise faults[0]
     if faults:
         raise ManyRefused(faults)
     return [entry.found for entry in entries if entry.found is not None]
+
+
+def only(entries: Sequence[Entry[T]], name: str) -> Entry[T]:
+    """Return the entry of a file that holds one; raise `NotReadable`, or `Refused` if it is bad."""
+    if len(entries) > 1:
+        raise NotReadable(
+            f"{name} holds {len(entries)} documents, where one is wanted",
+            hint="depoli lot submit takes many claims, depoli prescription import prescriptions",
+        )
+    whole(entries)
+    return entries[0]
 
 
 def placed(place: str, fault: Refused) -> Refused:

@@ -1,7 +1,11 @@
 """Committing to a prescription by itself, rectifying it, and revoking it."""
 
+from collections.abc import Sequence
+from typing import Final
+
 from contracts.calls import PrescriptionCommit, PrescriptionRevoke, PrescriptionSupersede
 from contracts.errors import Refusal
+from ledger.transaction import MAX_CALLS
 from node.client import documents, screening
 from node.client.acts import APPLIED, Acts
 from node.client.client import CallOutcome, NodeClient
@@ -10,8 +14,10 @@ from node.client.errors import NotFound, Undecided
 from node.client.fhir import Prescription
 from node.client.reading import as_reference
 from node.client.records import PrescriptionRecord, find, update
-from node.client.transactions import Decided, Say, Sender, deliver, sign_and_keep
+from node.client.transactions import Decided, Say, Sender, deliver, once, sign_and_keep
 from node.client.vault import Vault
+
+_STANDS: Final = (0, Refusal.PRESCRIPTION_ALREADY_COMMITTED)
 
 
 def parse_reference(text: str) -> str:
@@ -43,6 +49,36 @@ async def commit(
         number, record = find(vault, PrescriptionRecord, reference) or found
         record.is_committed = True
         update(vault, number, record)
+
+
+async def commit_all(
+    vault: Vault,
+    node: NodeClient,
+    sender: Sender,
+    references: Sequence[str],
+    *,
+    wait_s: int,
+    say: Say,
+) -> None:
+    """Commit to kept prescriptions, many under one signature; what was done is not done again.
+
+    Raises `NotFound`, `NetworkRefused`, and what `once` raises.
+    """
+    found = [load(vault, reference) for reference in references]
+    todo = [each for each in found if not each[1].is_committed]
+    for start in range(0, len(todo), MAX_CALLS):
+        batch = todo[start : start + MAX_CALLS]
+        say(f"committing to {len(batch)} prescriptions")
+        calls = [PrescriptionCommit(record.commitment) for _, record in batch]
+        outcomes = await once(vault, node, sender, calls, wait_s=wait_s, say=say)
+        with vault.changes():
+            for (number, record), outcome in zip(batch, outcomes, strict=True):
+                if outcome.code in _STANDS:
+                    record.is_committed = True
+                    update(vault, number, record)
+        for outcome in outcomes:
+            if outcome.code not in _STANDS:
+                require_applied(outcome)
 
 
 async def supersede(

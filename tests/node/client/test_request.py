@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from node.client.errors import ClientError, NotReadable, Refused
-from node.client.request import parse_claim, parse_handed
+from node.client.importing import read_entries
+from node.client.request import ClaimRequest, parse_claim, parse_handed
 
 ROOT = Path(__file__).parents[3]
 DATA = ROOT / "scripts" / "data"
@@ -51,11 +52,27 @@ def test_a_bad_claim_is_refused_with_its_sentence(name: str) -> None:
     assert str(refusal.value) == EXPECTED[name]
 
 
+@pytest.mark.parametrize("form", ["day.csv", "day-r4.json", "day-r5.json"])
+def test_other_forms_of_the_examples_hold_the_same_claims(form: str) -> None:
+    path = DATA / "forms" / form
+    entries = read_entries(path.read_bytes(), form, today=TODAY)
+    assert len(entries) == 8
+    same = {claim.reference: claim for claim in (parse(path) for path in CLAIMS)}
+    for entry in entries:
+        assert entry.found is not None, entry.fault
+        assert entry.found == same[entry.found.reference]
+        assert entry.left_out
+
+
+def parse(path: Path) -> ClaimRequest:
+    return parse_claim(path.read_bytes(), path.name, today=TODAY)
+
+
 def test_the_examples_are_what_the_script_writes(tmp_path: Path) -> None:
     script = ROOT / "scripts" / "make_claims.py"
     subprocess.run([sys.executable, script, tmp_path], check=True, capture_output=True)
-    kept = {path.relative_to(DATA): path.read_bytes() for path in DATA.rglob("*.json")}
-    made = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.json")}
+    kept = {path.relative_to(DATA): path.read_bytes() for path in DATA.rglob("*.*")}
+    made = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.*")}
     assert made == kept
 
 
