@@ -15,6 +15,7 @@ _AGREEMENT: Final = "la demande de prise en charge {}"
 _BATCH: Final = "le règlement groupé {}"
 # What was done, how that is called, and to what: « a déposé », « a voulu déposer ».
 ACTS: Final = {
+    "MarkLock": ("réservé", "réserver", "une marque à usage unique"),
     "PrescriptionCommit": ("inscrit", "inscrire", "l'empreinte de l'ordonnance {}"),
     "PrescriptionSupersede": (
         "remplacé",
@@ -154,7 +155,9 @@ def what_happened(entry: EntryView, who: str, thing: str) -> str:
     """Return who did what to a thing, and what became of it, without a stop."""
     kind, _ = about(entry)
     unknown = ("inscrit", "inscrire", f"l'acte {entry.call}")
-    done, do, what = ACTS.get(entry.call, unknown) if kind else unknown
+    done, do, what = ACTS.get(entry.call, unknown)
+    if "{}" in what and not kind:  # which one, is not told
+        done, do, what = unknown
     named = what.format(thing)
     if entry.outcome.code:
         known = Refusal.__members__.get(entry.outcome.name)

@@ -51,6 +51,7 @@ DEEDS: Final = {
         "depoli prescription supersede {name} FILE",
     ),
     "PrescriptionRevoke": Deed("revoked it", "revoke it", "depoli prescription revoke {name}"),
+    "MarkLock": Deed("locked a one-use mark", "lock a one-use mark", "depoli claim submit FILE"),
     "ClaimSubmit": Deed("submitted it", "submit it", "depoli claim submit FILE"),
     "ClaimAccept": Deed("accepted it", "accept it", "depoli claim accept {name}"),
     "ClaimReject": Deed("rejected it", "reject it", "depoli claim reject {name} --reason REASON"),

@@ -151,7 +151,7 @@ def test_a_person_reads_a_line_for_each_and_errors_say_what_to_do(tmp_path: Path
             assert (code, err) == (Exit.OK, "")
             lines = out.splitlines()
             assert [line.split()[0] for line in lines] == ["2", "3"]
-            assert lines[0].endswith("  you made the call MarkLock")
+            assert lines[0].endswith("  you locked a one-use mark")
             assert lines[1].endswith(f"UTC  claim {id_}: you submitted it: complementary")
             code, out, _ = await typing("--json", "--after", "2")
             (entry,) = json.loads(out)["entries"]

@@ -269,7 +269,10 @@ def test_what_was_decided_is_said_with_its_reason() -> None:
         ),
         (
             told("MarkLock", CallOutcome(20, "MARK_ALREADY_LOCKED")),
-            "shop-a a voulu inscrire l'acte MarkLock, ce qui a été refusé (MARK_ALREADY_LOCKED).",
+            (
+                "shop-a a voulu réserver une marque à usage unique,"
+                " ce qui a été refusé (MARK_ALREADY_LOCKED)."
+            ),
         ),
     ):
         assert words in plain(page(page_))
