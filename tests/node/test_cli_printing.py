@@ -268,6 +268,10 @@ def test_what_was_decided_is_said_with_its_reason() -> None:
             ),
         ),
         (
+            told("ReadySignal", CallOutcome(1, "UNHEARD_OF")),
+            "shop-a a voulu inscrire l'acte ReadySignal, ce qui a été refusé (UNHEARD_OF).",
+        ),
+        (
             told("MarkLock", CallOutcome(20, "MARK_ALREADY_LOCKED")),
             (
                 "shop-a a voulu réserver une marque à usage unique,"
