@@ -11,6 +11,7 @@ import click
 
 from node.cli.output import Verbs, emit, json_option, note, table
 from node.cli.person import Person, at_home, today
+from node.client.queue import Windows
 from node.errors import NotFound, Usage
 
 TOKENS: Final = "gateway.toml"
@@ -55,6 +56,7 @@ def run(person: Person, listen: str) -> None:
             vault,
             person.home.node,
             person.node,
+            Windows(60 * person.home.window_minutes),
             today,
             lambda content: page_of(parse_json(content.decode()), members),
             lambda content: proved(parse_json(content.decode()), members),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from importlib import metadata
 from typing import Final
@@ -10,7 +11,8 @@ import msgspec
 from aiohttp import web
 
 from node import problems
-from node.asking import require
+from node.asking import MAX_WAIT_S, require
+from node.client import queue
 from node.client.errors import ClientError
 from node.gateway import openapi, troubles
 from node.gateway.claims import ClaimDesk
@@ -95,7 +97,7 @@ def application(desk: Desk, doors: Doors, log: Log) -> web.Application:
 
     made.router.add_get(OPEN, describe, allow_head=False)
     made.on_shutdown.append(streams.end)
-    made.cleanup_ctx.append(_working(courier))
+    made.cleanup_ctx.append(_working(desk, courier, log))
     return made
 
 
@@ -113,12 +115,28 @@ def _scoped(operation: Operation) -> Handle:
     return handle
 
 
-def _working(courier: Courier) -> Callable[[web.Application], AsyncIterator[None]]:
+def _working(
+    desk: Desk, courier: Courier, log: Log
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return what runs beside the answers: what brings claims on their way, now and in windows."""
+
+    async def watch() -> None:
+        await queue.watch(
+            desk.vault,
+            desk.connect,
+            desk.sender,
+            clock=lambda: int(time.time()),
+            rest=asyncio.sleep,
+            wait_s=MAX_WAIT_S,
+            say=log.debug,
+            tell=lambda flushed: log.info("claims of a window", count=len(flushed.references)),
+        )
+
     async def work(_: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(courier.run())
-        yield
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(each) for each in (courier.run(), watch())]
+            yield
+            for task in running:
+                task.cancel()
 
     return work

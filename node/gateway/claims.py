@@ -16,7 +16,8 @@ from node.client import lots
 from node.client.client import ClaimView
 from node.client.decisions import Office, require_applied
 from node.client.errors import NotFound, Unreachable
-from node.client.records import ClaimRecord, every, find
+from node.client.queue import leaves_at
+from node.client.records import ClaimRecord, QueuedRecord, every, find
 from node.client.refusals import told
 from node.gateway.desk import Desk
 from node.gateway.operations import (
@@ -184,7 +185,13 @@ def shown_claim(record: ClaimRecord, desk: Desk) -> Claim:
         position=record.position,
         height=record.height,
         refusal=refusal,
+        leaves=_leaves(record, desk),
     )
+
+
+def _leaves(record: ClaimRecord, desk: Desk) -> int | None:
+    found = find(desk.vault, QueuedRecord, record.reference)
+    return None if found is None or found[1].ended is not None else leaves_at(found[1])
 
 
 def reference_of(desk: Desk, claim: str) -> str | None:

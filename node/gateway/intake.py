@@ -1,27 +1,39 @@
-"""Claims come in over the gateway: alone, in lots, or to be judged only."""
+"""Claims come in over the gateway, in any form that is read: alone, in lots, or to be judged."""
 
+import time
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from aiohttp import web
 
 from node.asking import parse_wait
-from node.client import lots, nomenclature, prescriptions
+from node.client import importing, intake, lots, nomenclature, prescriptions, queue
 from node.client.doubts import doubts as doubts_of
-from node.client.errors import ClientError
-from node.client.request import ClaimRequest, parse_claim, require_prescribed
+from node.client.errors import NotReadable
+from node.client.intake import Document, Judged
+from node.client.request import ClaimRequest, require_prescribed
 from node.gateway import schemas
 from node.gateway.claims import shown_claim
 from node.gateway.courier import Courier
 from node.gateway.desk import Desk
-from node.gateway.operations import WAIT, Operation, answer, read_body
+from node.gateway.operations import FHIR, JSON, WAIT, Operation, Parameter, answer, read_body
 from node.gateway.shapes import Claim, Item, Lot, Problem, Verdict
 from node.gateway.troubles import problem_of
 from node.problems import Problem as Refused
 from node.tokens import Scope
 
+T = TypeVar("T")
+
+CSV: Final = "text/csv"
 _BODY: Final = "the body"
+_NOW, _WINDOW = "now", "window"
+_WHEN: Final = Parameter(
+    "when",
+    "`now`, or `window`: with all that comes in this window of time, at a moment of the next one"
+    " that tells nothing of a customer.",
+    {"enum": [_NOW, _WINDOW], "default": _NOW},
+)
 
 
 class _Lot(msgspec.Struct, forbid_unknown_fields=True):
@@ -48,21 +60,22 @@ class IntakeDesk:
                 Claim,
                 statuses=(200, 202),
                 refusals=(404, 422),
-                parameters=(WAIT,),
-                body=schemas.CLAIM,
+                parameters=(WAIT, _WHEN),
+                bodies={JSON: schemas.CLAIM, FHIR: schemas.RESOURCE},
             ),
             Operation(
                 "POST",
                 "/v1/lots",
                 "submitLot",
-                "Hand in many claims. Each is judged by itself; those that are taken travel"
-                " under one signature. The same lot again submits nothing twice.",
+                "Hand in many claims: a list, a FHIR bundle, or a table (CSV). Each is judged by"
+                " itself; those that are taken travel under one signature. The same lot again"
+                " submits nothing twice.",
                 self.submit_lot,
                 Scope.SUBMIT,
                 Lot,
                 statuses=(200, 202),
-                parameters=(WAIT,),
-                body=schemas.LOT,
+                parameters=(WAIT, _WHEN),
+                bodies={JSON: schemas.LOT, FHIR: schemas.RESOURCE, CSV: {"type": "string"}},
             ),
             Operation(
                 "POST",
@@ -73,77 +86,96 @@ class IntakeDesk:
                 Scope.READ,
                 Verdict,
                 refusals=(404, 422),
-                body=schemas.CLAIM,
+                bodies={JSON: schemas.CLAIM, FHIR: schemas.RESOURCE},
             ),
         )
 
     async def submit(self, request: web.Request) -> web.Response:
         """Take a claim; answer when it is decided, or `wait` seconds are over."""
-        wait = parse_wait(request)
-        body = await read_body(request)
-        with self._desk.vault.changes():
-            asked, doubts = self._prepare(body, _BODY)
-        await self._bring([asked.reference], wait)
-        shown = self._own(asked.reference, doubts, asked)
-        return answer(shown, 202 if self._is_open(asked.reference) else 200)
+        body = await read_body(request, JSON, FHIR)
+        found = await self._take(request, [_document(_BODY, body)], is_one=True)
+        shown = self._shown(found[0])
+        return answer(shown, 202 if self._is_open(shown.reference) else 200)
 
     async def submit_lot(self, request: web.Request) -> web.Response:
         """Take what holds of a lot; answer likewise, for each."""
-        wait = parse_wait(request)
-        documents = _documents(await read_body(request))
-        taken: dict[int, tuple[ClaimRequest, list[str]]] = {}
-        refused: dict[int, Problem] = {}
-        with self._desk.vault.changes():
-            for number, document in enumerate(documents):
-                try:
-                    taken[number] = self._prepare(bytes(document), f"claims[{number}]")
-                except ClientError as error:
-                    refused[number] = msgspec.convert(problem_of(error).body, Problem)
-        references = [asked.reference for asked, _ in taken.values()]
-        await self._bring(references, wait)
+        body = await read_body(request, JSON, FHIR, CSV)
+        documents = _documents(body) if request.content_type == JSON else [_document(_BODY, body)]
+        found = await self._take(request, documents)
         items = [
-            Item(number=number, problem=refused[number])
-            if number in refused
-            else Item(
+            Item(
                 number=number,
-                claim=self._own(taken[number][0].reference, taken[number][1], taken[number][0]),
+                place=each.name,
+                claim=None if each.error else self._shown(each),
+                problem=_problem(each),
             )
-            for number in range(len(documents))
+            for number, each in enumerate(found)
         ]
-        return answer(Lot(items=tuple(items)), 202 if any(map(self._is_open, references)) else 200)
+        taken = [item.claim.reference for item in items if item.claim is not None]
+        return answer(Lot(items=tuple(items)), 202 if any(map(self._is_open, taken)) else 200)
 
     async def check(self, request: web.Request) -> web.Response:
         """Judge a claim by itself, and by the prescription that it names where that is kept."""
-        asked = parse_claim(await read_body(request), _BODY, today=self._desk.today())
+        body = await read_body(request, JSON, FHIR)
+        (entry,) = _one(importing.read_entries(body, _BODY, today=self._desk.today()))
+        if entry.fault is not None:
+            raise entry.fault
+        asked = entry.found
+        assert asked is not None  # it is that, or a fault
         self._desk.members.id_of(asked.payer)
         return answer(
             Verdict(
                 reference=asked.reference,
                 category=nomenclature.category(asked.codes),
                 doubts=tuple(self._doubts(asked)),
-                left_out=_left_out(asked),
+                left_out=entry.left_out,
             )
         )
 
-    def _prepare(self, data: bytes, name: str) -> tuple[ClaimRequest, list[str]]:
-        """Judge and keep a claim; return it with what looks wrong in it. Raise as `prepare`."""
-        desk = self._desk
-        asked = parse_claim(data, name, today=desk.today())
-        lots.prepare(desk.vault, desk.sender, asked, desk.members.id_of)
-        return asked, lots.doubts_of(desk.vault, asked)
+    async def _take(
+        self, request: web.Request, documents: Sequence[Document], *, is_one: bool = False
+    ) -> list[Judged]:
+        """Keep the claims of documents and bring them on their way; return what became of each."""
+        wait, desk = parse_wait(request), self._desk
+        when = request.query.get("when", _NOW)
+        if when not in {_NOW, _WINDOW}:
+            raise Refused(400, "malformed", f"when must be {_NOW} or {_WINDOW}")
+        now = int(time.time())
 
-    async def _bring(self, references: Sequence[str], wait: int) -> None:
-        self._courier.take(filter(self._is_open, references))
+        def then(asked: ClaimRequest) -> None:
+            if when == _WINDOW:
+                queue.put(desk.vault, asked.reference, desk.windows, now)
+
+        found = intake.judge(
+            desk.vault,
+            desk.sender,
+            documents,
+            desk.members.id_of,
+            today=desk.today(),
+            all_or_none=is_one,
+            then=then,
+        )
+        if is_one:
+            (only,) = _one(found)
+            if only.error is not None:
+                raise only.error
+        unread = found[0].error if len(found) == 1 and documents[0].name == _BODY else None
+        if isinstance(unread, NotReadable):
+            raise unread
+        taken = [str(each.reference) for each in found if each.error is None]
+        at_once = [each for each in taken if not queue.is_waiting(desk.vault, each)]
+        self._courier.take(filter(self._is_open, at_once))
         if wait:
-            await self._courier.wait(references, wait)
+            await self._courier.wait(at_once, wait)
+        return found
 
     def _is_open(self, reference: str) -> bool:
         return lots.load(self._desk.vault, reference)[1].progress in lots.OPEN
 
-    def _own(self, reference: str, doubts: Sequence[str], asked: ClaimRequest) -> Claim:
-        record = lots.load(self._desk.vault, reference)[1]
+    def _shown(self, judged: Judged) -> Claim:
+        record = lots.load(self._desk.vault, str(judged.reference))[1]
         shown = shown_claim(record, self._desk)
-        return msgspec.structs.replace(shown, doubts=tuple(doubts), left_out=_left_out(asked))
+        return msgspec.structs.replace(shown, doubts=judged.doubts, left_out=judged.left_out)
 
     def _doubts(self, asked: ClaimRequest) -> list[str]:
         """Return what looks wrong in a claim that is not kept; raise `NotFound`, `Refused`."""
@@ -154,13 +186,27 @@ class IntakeDesk:
         return doubts_of(asked, kept)
 
 
-def _documents(body: bytes) -> list[msgspec.Raw]:
-    """Return the documents of a lot, each yet to be judged; raise `Problem`."""
+def _problem(judged: Judged) -> Problem | None:
+    if judged.error is None:
+        return None
+    return msgspec.convert(problem_of(judged.error).body, Problem)
+
+
+def _document(name: str, content: bytes) -> Document:
+    return Document(name, lambda: content)
+
+
+def _documents(body: bytes) -> list[Document]:
+    """Return the documents of a list, each yet to be judged; raise `Problem`."""
     try:
-        return msgspec.json.decode(body, type=_Lot).claims
+        found = msgspec.json.decode(body, type=_Lot).claims
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(400, "malformed", "the body is no lot", str(error)[:200]) from None
+    return [_document(f"claims[{number}]", bytes(each)) for number, each in enumerate(found)]
 
 
-def _left_out(asked: ClaimRequest) -> tuple[str, ...]:
-    return () if asked.prescribed is None else asked.prescribed.prescription.left_out
+def _one(found: Sequence[T]) -> Sequence[T]:
+    """Return the one claim of a body; raise `NotReadable` where it holds another number."""
+    if len(found) != 1:
+        raise NotReadable(f"the body holds {len(found)} claims", hint="POST /v1/lots takes many")
+    return found

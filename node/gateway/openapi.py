@@ -69,7 +69,7 @@ def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
 
 def _operation(each: Operation) -> dict[str, Any]:
     summary, _, more = each.about.partition(". ")
-    refusals = {*_ALWAYS, *each.refusals, *(_WITH_BODY if each.body else ())}
+    refusals = {*_ALWAYS, *each.refusals, *(_WITH_BODY if each.bodies else ())}
     shown: dict[str, Any] = {
         "operationId": each.name,
         "summary": summary.rstrip("."),
@@ -80,8 +80,8 @@ def _operation(each: Operation) -> dict[str, Any]:
             **{str(status): _refusal(status) for status in sorted(refusals)},
         },
     }
-    if each.body is not None:
-        content = {type_: {"schema": each.body} for type_ in each.body_types}
+    if each.bodies:
+        content = {type_: {"schema": schema} for type_, schema in each.bodies.items()}
         shown["requestBody"] = {"required": True, "content": content}
     return shown
 

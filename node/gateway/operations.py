@@ -15,6 +15,7 @@ from node.tokens import Scope
 MAX_PAGE: Final = 500
 MAX_COUNT: Final = (1 << 62) - 1
 JSON: Final = "application/json"
+FHIR: Final = "application/fhir+json"
 _NAME: Final = "^([A-Z0-9-]{1,20}|[0-9a-f]{64})$"
 _REFERENCE: Final = "^[A-Z0-9-]{1,20}$"
 
@@ -47,8 +48,7 @@ class Operation:
     statuses: tuple[int, ...] = (200,)
     refusals: tuple[int, ...] = ()  # beside those that every operation has
     parameters: tuple[Parameter, ...] = ()
-    body: Schema | None = None
-    body_types: tuple[str, ...] = field(default=(JSON,))
+    bodies: Mapping[str, Schema] = field(default_factory=dict)  # media type -> schema
 
 
 NAME: Final = Parameter(

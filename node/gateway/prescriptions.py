@@ -15,6 +15,8 @@ from node.gateway import schemas
 from node.gateway.desk import Desk
 from node.gateway.operations import (
     AFTER,
+    FHIR,
+    JSON,
     LIMIT,
     MAX_COUNT,
     MAX_PAGE,
@@ -28,7 +30,6 @@ from node.gateway.operations import (
 from node.gateway.shapes import Prescription, Prescriptions
 from node.tokens import Scope
 
-FHIR: Final = "application/fhir+json"
 _GIVEN: Final = Parameter(
     "reference",
     "Your reference of it, where the document has none.",
@@ -57,8 +58,7 @@ class PrescriptionDesk:
                 statuses=(200, 202),
                 refusals=(409, 422),
                 parameters=(_GIVEN, WAIT),
-                body=schemas.PRESCRIPTION,
-                body_types=("application/json", FHIR),
+                bodies={JSON: schemas.PRESCRIPTION, FHIR: schemas.PRESCRIPTION},
             ),
             Operation(
                 "GET",
@@ -86,7 +86,7 @@ class PrescriptionDesk:
     async def keep(self, request: web.Request) -> web.Response:
         """Keep one; with ?wait, commit to it too, 202 where that is not done in time."""
         wait = parse_wait(request)
-        body = await read_body(request, "application/json", FHIR)
+        body = await read_body(request, JSON, FHIR)
         desk = self._desk
         handed = parse_handed(body, "the body", today=desk.today())
         name = request.query.get("reference", handed.reference)

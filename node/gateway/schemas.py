@@ -65,6 +65,7 @@ _HANDED: Final = _object(
         "secret": _SECRET,
     },
 )
+RESOURCE: Final[Schema] = {"type": "object", "description": "a resource of FHIR R4 or R5"}
 PRESCRIPTION: Final[Schema] = {"anyOf": [_RESOURCE, _HANDED]}
 CLAIM: Final = _object(
     ("format", "claim"),

@@ -48,6 +48,7 @@ class Claim(Shape, frozen=True, kw_only=True):
     position: int | None  # in its transaction
     height: int | None
     refusal: Refusal | None
+    leaves: int | None = None  # of one that waits for its window: the moment, in unix seconds
     chain: OnChain | None = None  # of one claim only, where the node answers
     doubts: tuple[Text, ...] = ()  # what looks wrong in it, when it is handed in
     left_out: tuple[Text, ...] = ()  # fields of its prescription that were not kept
@@ -73,7 +74,8 @@ class Problem(Shape, frozen=True, kw_only=True):
 class Item(Shape, frozen=True, kw_only=True):
     """What became of one document of a lot: a claim, or why it is refused at the door."""
 
-    number: int  # in the list that was handed in, from 0
+    number: int  # in what was handed in, from 0
+    place: Text  # where it stands there
     claim: Claim | None = None
     problem: Problem | None = None
 

@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from node.client.errors import NotFound, Unreachable
+from node.client.queue import Windows
 from node.gateway.application import application
 from node.gateway.desk import Desk
 from node.gateway.doors import Doors
@@ -117,7 +118,7 @@ def open_gateway(folder: Path) -> Iterator[Gateway]:
         with desks.open_vault(folder, "shop") as vault:
             sender = desks.sender("shop", made.node)
             desk = Desk(
-                sender, "shop", MEMBERS, vault, "http://memory", lambda: made.node,
+                sender, "shop", MEMBERS, vault, "http://memory", lambda: made.node, Windows(3600),
                 lambda: TODAY, lambda content: content.decode(), lambda content: content,
             )  # fmt: skip
             with (folder / "log").open("w") as stream:

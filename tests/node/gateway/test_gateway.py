@@ -1,5 +1,6 @@
 """What the gateway answers, over real HTTP on loopback, to software that asks well or badly."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from node.gateway.doors import NotLoopback, require_loopback
 from node.tokens import remove_grant
 from tests.node.client import desk as desks
 from tests.node.client.desk import example
+from tests.node.client.test_sheets import FRENCH, table
 from tests.node.gateway.doorstep import Gateway, open_gateway
 
 
@@ -147,6 +149,32 @@ def test_a_social_security_number_is_refused_and_not_repeated(gateway: Gateway) 
     assert answer.body["type"] == "urn:depoli:problem:social-security-number"
     assert number not in str(answer.body)
     assert number not in (gateway.folder / "log").read_text()
+
+
+def test_a_claim_may_wait_for_its_window(gateway: Gateway) -> None:
+    before = time.time()
+    queued = gateway.post("/v1/claims?when=window&wait=5", example(3))
+    assert (queued.status, queued.body["progress"]) == (202, "prepared")
+    assert before < queued.body["leaves"] < before + 2 * 3600
+    assert not gateway.node.sent
+    assert gateway.get("/v1/status").body["waiting"] == 0
+    # Whoever hands it in again does not send it now either: it waits.
+    assert gateway.post("/v1/claims?wait=5", example(3)).body["progress"] == "prepared"
+    assert gateway.post("/v1/claims?when=soon", example(3)).status == 400
+
+
+def test_a_table_and_a_bundle_are_lots_too(gateway: Gateway) -> None:
+    unread = gateway.post("/v1/lots", b"a;b;c\n1;2;3\n", **{"Content-Type": "text/csv"})
+    assert unread.status == 400
+    right = FRENCH | {"Payeur": "insurer"}
+    wrong = right | {"N° facture": "F-2", "Ordonnance": "ORD-2", "Axe OD": "900"}
+    body = table(right, wrong).encode("cp1252")
+    answer = gateway.post("/v1/lots?wait=30", body, **{"Content-Type": "text/csv"})
+    assert answer.status == 200
+    first, second = answer.body["items"]
+    assert (first["place"], first["claim"]["progress"]) == ("the body, row 2", "committed")
+    assert (second["place"], second["claim"]) == ("the body, row 3", None)
+    assert "Axe OD" in second["problem"]["title"]
 
 
 # --- who comes in ---------------------------------------------------------------------------------
