@@ -1,4 +1,4 @@
-"""The two documents that stay off the chain: a prescription, and the codes of a claim.
+"""The documents that stay off the chain: a prescription, the codes of a claim, a day of a payer.
 
 Each is an SD-JWT with a fixed set of fields, absent ones null, so that what is signed looks the
 same whatever it holds. Who issues one and who checks one read the same tables here. Lengths of
@@ -33,6 +33,7 @@ class DocumentType:
     type: str
     fields: Mapping[str, Check]
     required: frozenset[str]  # never null
+    is_bound: bool = False  # it names the key of its holder
 
 
 def _integer(low: int, high: int, step: int = 1) -> Check:
@@ -128,6 +129,15 @@ CLAIM: Final = DocumentType(
     frozenset(("invoice_date", "leg", "prescription")),
 )
 
+# By the payer of a claim, for whom it was paid: on what day. The claim stays closed: it is for the
+# payer that is asked, later, of which one it spoke.
+REIMBURSEMENT: Final = DocumentType(
+    "depoli-reimbursement-1+sd-jwt",
+    {"invoice_date": _day, "claim": _HEX32},
+    frozenset(("invoice_date", "claim")),
+    is_bound=True,
+)
+
 
 def mark_fields(secret: bytes, ordinal: int) -> dict[str, Value]:
     """Return the fields of a prescription that hold its secret and the marks made of it."""
@@ -151,12 +161,14 @@ def issue(
     *,
     key_id: bytes,
     key: Signer,
+    holder: bytes | None = None,
 ) -> SdJwt:
     """Return a signed document with all its fields disclosed; those not in `values` are null.
 
     `salts` are 32 random bytes for each field of the type, drawn for this document alone. Raises
     `BadDocument` for a field that the type does not have or a value that it does not allow.
     """
+    assert type_.is_bound is (holder is not None)
     assert len(salts) == len(set(salts)) == len(type_.fields)
     assert all(len(salt) == SALT_BYTES for salt in salts)
     complete = dict.fromkeys(type_.fields) | dict(values)
@@ -165,7 +177,7 @@ def issue(
         sd_jwt.make_disclosure(salt, name, complete[name])
         for salt, name in zip(salts, type_.fields, strict=True)
     ]
-    return sd_jwt.issue(disclosures, type_.type, key_id, key)
+    return sd_jwt.issue(disclosures, type_.type, key_id, key, holder=holder)
 
 
 def present(document: SdJwt, names: Iterable[str]) -> SdJwt:
@@ -182,6 +194,7 @@ def present(document: SdJwt, names: Iterable[str]) -> SdJwt:
         document.type,
         document.digests,
         tuple(held[name] for name in wanted),
+        document.holder,
     )
 
 
@@ -193,6 +206,8 @@ def parse(text: str, type_: DocumentType) -> tuple[SdJwt, dict[str, Value]]:
     document = sd_jwt.parse(text)
     if document.type != type_.type:
         raise BadDocument(f"it is of the type {document.type[:64]!r}, not {type_.type}")
+    if (document.holder is not None) is not type_.is_bound:
+        raise BadDocument("it names the key of a holder where it must not, or does not")
     if len(document.digests) != len(type_.fields):
         raise BadDocument(f"a document of its type has {len(type_.fields)} fields")
     for disclosure in document.disclosures:

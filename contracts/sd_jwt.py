@@ -1,8 +1,9 @@
 """SD-JWT (RFC 9901), the part of it that our documents use: flat, signed as transactions are.
 
 A signed JWT (RFC 7515, 7519) holds the digests of salted fields; each field travels beside it as a
-disclosure, so that its holder chooses which to show. Nothing is disclosed of array elements, in
-depth, or bound to a holder's key: what has any of it is refused.
+disclosure, so that its holder chooses which to show. It may name the Ed25519 key of its holder, who
+then signs each showing (contracts.key_binding). Nothing is disclosed of array elements or in depth:
+what has any of it is refused.
 """
 
 import binascii
@@ -18,7 +19,7 @@ from contracts.commitment import document_commitment
 from contracts.errors import BadDocument
 from ledger.errors import BadSignature
 from ledger.hashing import Hash
-from ledger.keys import SIGNATURE_BYTES, Algorithm, Signer, algorithm_of
+from ledger.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Algorithm, Signer, algorithm_of
 from ledger.keys import verify as verify_signature
 
 # RFC 8037, 3.1; RFC 7518, 3.4: r and s, 32 bytes each, of which we take the low s only.
@@ -30,6 +31,8 @@ MAX_DISCLOSURES: Final = 64
 MAX_DISCLOSURE_BYTES: Final = 4 << 10
 _HEADER: Final = ("alg", "kid", "typ")
 _PAYLOAD: Final = ("_sd", "_sd_alg")
+_BOUND: Final = (*_PAYLOAD, "cnf")  # RFC 7800, 3.1
+_JWK: Final = ("crv", "kty", "x")  # RFC 8037, 2
 _RESERVED: Final = frozenset(("_sd", "...", "_sd_alg"))  # RFC 9901, 4.2.1
 
 
@@ -58,6 +61,7 @@ class SdJwt:
     type: str
     digests: tuple[str, ...]
     disclosures: tuple[Disclosure, ...]
+    holder: bytes | None = None  # Ed25519 key of who may show it; None: whoever has it
 
     def __str__(self) -> str:
         """Return the compact serialisation (RFC 9901, 4)."""
@@ -111,8 +115,15 @@ def parse_disclosure(text: str) -> Disclosure:
             raise BadDocument("a disclosure is not [salt, name, value]")
 
 
-def issue(disclosures: Iterable[Disclosure], type_: str, key_id: bytes, key: Signer) -> SdJwt:
-    """Return the signed JWT over these fields, all disclosed.
+def issue(
+    disclosures: Iterable[Disclosure],
+    type_: str,
+    key_id: bytes,
+    key: Signer,
+    *,
+    holder: bytes | None = None,
+) -> SdJwt:
+    """Return the signed JWT over these fields, all disclosed; with `holder`, bound to that key.
 
     Digests of fresh salts are as good as random: sorted, they tell nothing of the fields' order.
     """
@@ -120,12 +131,12 @@ def issue(disclosures: Iterable[Disclosure], type_: str, key_id: bytes, key: Sig
     digests = tuple(sorted(disclosure.digest for disclosure in fields))
     algorithm = ALGORITHMS[key.algorithm]
     header = {"alg": algorithm, "kid": key_id.hex(), "typ": type_}
-    payload = {"_sd": list(digests), "_sd_alg": HASH}
-    signed = ".".join(
-        encode_base64url(strict_json.compact(part).encode("ascii")) for part in (header, payload)
-    )
+    payload: dict[str, Any] = {"_sd": list(digests), "_sd_alg": HASH}
+    if holder is not None:
+        payload["cnf"] = {"jwk": _jwk(holder)}
+    signed = ".".join(map(encode_part, (header, payload)))
     signature = encode_base64url(key.sign(signed.encode("ascii")))
-    return SdJwt(f"{signed}.{signature}", algorithm, key_id.hex(), type_, digests, fields)
+    return SdJwt(f"{signed}.{signature}", algorithm, key_id.hex(), type_, digests, fields, holder)
 
 
 def parse(text: str) -> SdJwt:
@@ -141,8 +152,8 @@ def parse(text: str) -> SdJwt:
     parts = jwt.split(".")
     if len(parts) != 3:  # noqa: PLR2004 - RFC 7515, 3.1
         raise BadDocument("a signed JWT has three parts")
-    header = _object(parts[0], _HEADER, "the header")
-    payload = _object(parts[1], _PAYLOAD, "the payload")
+    header = parse_part(parts[0], _HEADER, "the header")
+    payload = _payload(parts[1])
     if header["alg"] not in tuple(ALGORITHMS.values()) or payload["_sd_alg"] != HASH:
         allowed = " or ".join(ALGORITHMS.values())
         raise BadDocument(f"it must be signed with {allowed} and hashed with {HASH}")
@@ -158,7 +169,8 @@ def parse(text: str) -> SdJwt:
     for disclosure in disclosures:
         if disclosure.digest not in digests:
             raise BadDocument(f"the field {disclosure.name[:64]!r} is not the one that was signed")
-    return SdJwt(jwt, header["alg"], header["kid"], header["typ"], digests, disclosures)
+    holder = None if "cnf" not in payload else _holder(payload["cnf"])
+    return SdJwt(jwt, header["alg"], header["kid"], header["typ"], digests, disclosures, holder)
 
 
 def verify_jws(signed: str, signature: str, public: bytes) -> None:
@@ -170,9 +182,35 @@ def verify_jws(signed: str, signature: str, public: bytes) -> None:
         raise BadDocument("its signature does not verify") from None
 
 
-def _object(part: str, names: tuple[str, ...], what: str) -> dict[str, Any]:
+def parse_part(part: str, names: tuple[str, ...], what: str) -> dict[str, Any]:
+    """Return the object of these fields that a part of a JWT encodes, or raise `BadDocument`."""
     found = strict_json.parse(decode_base64url(part), BadDocument, limit=MAX_BYTES)
     return strict_json.require_fields(found, names, BadDocument, what)
+
+
+def encode_part(value: object) -> str:
+    """Return a part of a JWT."""
+    return encode_base64url(strict_json.compact(value).encode("ascii"))
+
+
+def _payload(part: str) -> dict[str, Any]:
+    found = strict_json.parse(decode_base64url(part), BadDocument, limit=MAX_BYTES)
+    names = _BOUND if isinstance(found, dict) and "cnf" in found else _PAYLOAD
+    return strict_json.require_fields(found, names, BadDocument, "the payload")
+
+
+def _jwk(holder: bytes) -> dict[str, str]:
+    return {"crv": "Ed25519", "kty": "OKP", "x": encode_base64url(holder)}
+
+
+def _holder(value: object) -> bytes:
+    """Return the key of a holder, or raise `BadDocument`."""
+    confirmation = strict_json.require_fields(value, ("jwk",), BadDocument, "cnf")
+    jwk = strict_json.require_fields(confirmation["jwk"], _JWK, BadDocument, "the holder's key")
+    key = decode_base64url(jwk["x"]) if isinstance(jwk["x"], str) and jwk["x"].isascii() else b""
+    if len(key) != PUBLIC_KEY_BYTES or jwk != _jwk(key):
+        raise BadDocument("the holder's key is no Ed25519 key")
+    return key
 
 
 def _digests(value: object) -> tuple[str, ...]:

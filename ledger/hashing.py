@@ -44,6 +44,10 @@ class Domain(bytes, Enum):
     MAILBOX = b"depoli/mailbox/1\x00"
     ERASURE = b"depoli/erasure/1\x00"  # (salt, id of what was disclosed) that is to be erased
     ACKNOWLEDGEMENT = b"depoli/acknowledgement/1\x00"  # of what a member was told beside the chain
+    PROOF = b"depoli/proof/1\x00"  # of what an answer says: the salt of that answer
+    QUALIFIES = b"depoli/qualifies/1\x00"  # what is signed: that an early renewal qualifies
+    DRAW = b"depoli/draw/1\x00"  # (header's hash, answer's commitment): whether it is looked into
+    VERDICT = b"depoli/verdict/1\x00"  # what who looked into it signs
 
 
 def hash_of(domain: Domain, *parts: bytes) -> Hash:

@@ -13,6 +13,7 @@ from contracts import authorisation as authorisations
 from contracts import batch
 from contracts import claim as claims
 from contracts import erasure as erasures
+from contracts import prescription as prescriptions
 from contracts import settlement as settlements
 from contracts.calls import (
     MAX_SETTLED,
@@ -96,6 +97,7 @@ class Things:
         router.add_get("/v1/claims/{id}", self.claim)
         router.add_get("/v1/authorisations", self.list_authorisations)
         router.add_get("/v1/authorisations/{id}", self.authorisation)
+        router.add_get("/v1/prescriptions/{id}", self.prescription)
         router.add_get("/v1/settlements", self.list_settlements)
         router.add_get("/v1/settlements/{id}", self.settlement)
         router.add_get("/v1/settlements/{id}/claims", self.settlement_claims)
@@ -210,6 +212,18 @@ class Things:
         if shown is None or not may_read(grant, *(bytes.fromhex(shown[each]) for each in parties)):
             raise not_found("erasure", id_)
         return web.json_response(shown)
+
+    async def prescription(self, request: web.Request) -> web.Response:
+        """Tell whether a member's prescription is in force to who was told its commitment.
+
+        That is 32 bytes that nobody guesses; when it was committed, and what followed, is not told.
+        """
+        grant = require(request, Scope.READ, Scope.AUDIT)
+        id_, member = parse_id(request), parse_member(request) or grant.member or b""
+        found = prescriptions.of(self._chain.state.state, member, id_)
+        if found is None:
+            raise not_found("prescription", id_)
+        return web.json_response(views.prescription(member, id_, found))
 
     async def _shown(
         self,

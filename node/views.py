@@ -15,6 +15,7 @@ from contracts.erasure import Erasure
 from contracts.errors import Refusal
 from contracts.explanation import Explanation, Step
 from contracts.parameters import Parameters
+from contracts.prescription import Prescription
 from contracts.state import Reader
 from ledger import transaction as transactions
 from ledger.block import BareBlock, CommittedBlock
@@ -80,6 +81,11 @@ def authorisation(state: Reader, id_: bytes, record: Authorisation, *, time: int
         "marks": _marks(record.marks),
     }
     return {"id": id_.hex(), **plain(record), **names}
+
+
+def prescription(member: bytes, id_: bytes, record: Prescription) -> dict[str, Any]:
+    """Return whether a prescription of this member is in force, and nothing of when or why."""
+    return {"id": id_.hex(), "member": member.hex(), "state": record.state.name.lower()}
 
 
 def settlement(

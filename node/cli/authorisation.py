@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from contracts.calls import AuthorisationCancel, AuthorisationRefuse, AuthorisationReview, Reason
+from contracts.early import PER_THOUSAND
 from contracts.questions import Kind
 from node.cli.claim import own_view
 from node.cli.deeds import acted, human_option, parse_choice, sent
@@ -23,15 +24,17 @@ from node.cli.person import (
     run,
     wait_option,
 )
-from node.client import inbox, lots, questions, sealing
+from node.client import answers, inbox, lots, questions, sealing
 from node.client.acts import Acts
 from node.client.agreements import AuthorisationView, authorisation_of, authorisations_of
+from node.client.answers import Answered
 from node.client.client import CallOutcome, NodeClient
 from node.client.deliveries import Letter
 from node.client.disclosing import letter_of_question, letter_of_statement
 from node.client.questions import Asked
 from node.client.records import AuthorisationRecord, Progress, find
 from node.client.refusals import told
+from node.client.vault import Vault
 from node.errors import Usage
 
 DAY_S: Final = 86_400
@@ -86,19 +89,31 @@ def request(context: click.Context, person: Person, file: Path) -> None:
     type=click.Path(path_type=Path),
     help="New file for the shop. Left out, it goes by post.",
 )
+@click.option(
+    "--control",
+    type=click.IntRange(0, PER_THOUSAND),
+    default=questions.CONTROL,
+    show_default=True,
+    help="Of a thousand renewals that shops attest, so many are looked into.",
+)
 @wait_option
 @at_home
 @json_option
 @click.pass_context
 def ask(
-    context: click.Context, person: Person, name: str, question: str, output: Path | None
+    context: click.Context,
+    person: Person,
+    name: str,
+    question: str,
+    output: Path | None,
+    control: int,
 ) -> None:
     """Ask the shop one of the two questions that may be asked; it travels sealed."""
     kind = questions.parse_kind(question)
     put: list[Asked] = []
 
     async def do(acts: Acts, id_: bytes) -> CallOutcome:
-        outcome, asked = await acts.ask(id_, kind)
+        outcome, asked = await acts.ask(id_, kind, control)
         put.append(asked)
         return outcome
 
@@ -113,7 +128,7 @@ def ask(
 @click.option(
     "--answer",
     "text",
-    help="A day (YYYY-MM-DD), or yes or no; or not-provable-here. Left out, it is only shown.",
+    help="not-provable-here, or no; depoli renewal proves the others. Left out, it is only shown.",
 )
 @click.option(
     "--output",
@@ -129,7 +144,8 @@ def answer(
 ) -> None:
     """Answer the QUESTION that a payer handed over, or read the answer that a shop did.
 
-    That it cannot be proved here is an answer too: not-provable-here.
+    That it cannot be proved here is an answer too: not-provable-here. What a payer reads is
+    verified, with its proof, and kept.
     """
     plain = sealing.unseal(read_input(file), file.name, person.sealing_seed)
     asked = questions.parse_asked(plain, file.name)
@@ -149,6 +165,9 @@ def answer(
             "question": questions.name_of(asked.question.kind),
             "answer": None if asked.answer is None else questions.said(asked.answer),
         }
+        is_ours = asked.answer is not None and seen.payer == person.home.member.hex()
+        if is_ours and (by := _taken(person, asked).word_of):
+            shown["by"] = ", ".join(map(person.members.label_of, by))
         emit(context, shown, lambda: f"{fields(shown)}\nholds against the chain")
         return
 
@@ -298,6 +317,18 @@ def list_(context: click.Context, person: Person, state: str | None) -> None:
 
 async def _shop(node: NodeClient, id_: bytes) -> str:
     return (await authorisation_of(node, id_)).optician
+
+
+def _taken(person: Person, asked: Asked) -> Answered:
+    """Return what a shop answered us, verified and kept."""
+    chain_id = person.members.genesis.chain_id
+
+    async def take(vault: Vault) -> Answered:
+        async with person.node() as node:
+            return await answers.take(vault, node, asked, chain_id, now=int(time.time()))
+
+    with person.vault() as vault:
+        return run(take(vault))
 
 
 def _chain_view(view: AuthorisationView, person: Person) -> dict[str, Any]:

@@ -152,26 +152,33 @@ class Acts:
         self._conclude(authorisation, own, view.granted_amount)
         return outcome
 
-    async def ask(self, authorisation: bytes, kind: Kind) -> tuple[CallOutcome, Asked]:
-        """Ask one of the two questions; return it for the other side, to be sealed."""
-        name = name_of_question(authorisation, kind)
+    async def ask(
+        self, authorisation: bytes, kind: Kind, control: int = questions.CONTROL
+    ) -> tuple[CallOutcome, Asked]:
+        """Ask one of the two questions; return it for the other side, to be sealed.
+
+        Of a thousand renewals that are attested, `control` are looked into (contracts.control).
+        """
+        asked = questions.new_question(authorisation, kind, control)
+        name = questions.name_of_record(asked)
         found = find(self._vault, QuestionRecord, name)
         if found is not None:
             asked = asked_of(found[1])
         else:
-            asked = questions.new_question(authorisation, kind)
             with self._vault.changes():
                 record = QuestionRecord(
-                    authorisation=authorisation, question=asked.question.encode()
+                    authorisation=authorisation, question=asked.question.encode(), control=control
                 )
                 keep(self._vault, record, name)
         call = AuthorisationAsk(authorisation, asked.question.commitment())
         return await self.make(call), asked
 
-    async def answer(self, asked: Asked, text: str) -> tuple[CallOutcome, Asked]:
+    async def answer(
+        self, asked: Asked, text: str, proof: bytes | None = None
+    ) -> tuple[CallOutcome, Asked]:
         """Answer a question that was put to us; the same again is the same answer."""
-        name = name_of_question(asked.authorisation, asked.question.kind)
-        given = questions.new_answer(asked, text)
+        name = questions.name_of_record(asked)
+        given = questions.new_answer(asked, text, proof)
         reply = given.answer
         assert reply is not None  # it was just made
         with self._vault.changes():
@@ -188,8 +195,13 @@ class Acts:
                     authorisation=asked.authorisation,
                     question=asked.question.encode(),
                     answer=reply.encode(),
+                    proof=proof,
+                    control=asked.control,
                 )
-                keep(self._vault, record, name)
+                if found is None:
+                    keep(self._vault, record, name)
+                else:  # what was asked came by post, and is kept
+                    update(self._vault, found[0], record)
         call = AuthorisationAnswer(asked.authorisation, reply.commitment())
         return await self.make(call), given
 
@@ -244,9 +256,4 @@ def asked_of(record: QuestionRecord) -> Asked:
     """Return what the vault keeps of a question."""
     question = parse_question(record.question)
     answer = None if record.answer is None else parse_answer(question, record.answer)
-    return Asked(record.authorisation, question, answer)
-
-
-def name_of_question(authorisation: bytes, kind: Kind) -> str:
-    """Return the name under which the vault keeps a question."""
-    return f"{authorisation.hex()} {kind}"
+    return Asked(record.authorisation, question, answer, record.proof, record.control)

@@ -201,6 +201,14 @@ def verify(
     )
 
 
+def verify_claim_document(
+    text: str, claim: ClaimView, submitter: MemberView
+) -> Mapping[str, Value]:
+    """Return the fields that are disclosed of a claim's document on the chain; `NotVerified`."""
+    signers = _signers(claim, submitter)
+    return _verify_document("claim document", text, CLAIM, claim.document, signers)
+
+
 def _signers(claim: Asked, submitter: MemberView) -> dict[str, bytes]:
     """Return by whose keys, by id, the documents of a claim may be signed.
 

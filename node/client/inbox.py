@@ -10,7 +10,16 @@ from typing import Any, Final, TypeAlias
 
 from contracts.commitment import Opening
 from ledger.encoding import decode, encode
-from node.client import acts, answering, disclosure, erasures, questions, sealing, settling, told
+from node.client import (
+    answering,
+    answers,
+    disclosure,
+    erasures,
+    questions,
+    sealing,
+    settling,
+    told,
+)
 from node.client.agreements import authorisation_of
 from node.client.client import NodeClient
 from node.client.disclosure import Asked, Disclosed
@@ -217,20 +226,21 @@ async def _check_question(
         recipient, author = author, recipient
     if recipient != reader.member.hex():
         raise NotVerified("recipient", "it is for another member, not for you")
-    asked.verify(view.questions, view.answers)
-    answer = None if asked.answer is None else asked.answer.encode()
+    if asked.answer is None:
+        asked.verify(view.questions, view.answers)
+    else:
+        await answers.verify(asked, node, reader.members.genesis.chain_id, now=int(time()))
 
     def keep_it() -> None:
-        label = acts.name_of_question(asked.authorisation, asked.question.kind)
-        found = find(vault, QuestionRecord, label)
-        if found is None:
+        if asked.answer is not None:
+            answers.keep_answered(vault, asked)
+        elif find(vault, QuestionRecord, label := questions.name_of_record(asked)) is None:
             record = QuestionRecord(
-                authorisation=asked.authorisation, question=asked.question.encode(), answer=answer
+                authorisation=asked.authorisation,
+                question=asked.question.encode(),
+                control=asked.control,
             )
             keep(vault, record, label)
-        elif answer is not None:
-            found[1].answer = answer
-            update(vault, *found)
 
-    purpose = ASKED if answer is None else ANSWERED
+    purpose = ASKED if asked.answer is None else ANSWERED
     return Checked(asked, purpose, asked.authorisation, keep_it), bytes.fromhex(author)

@@ -122,6 +122,52 @@ class QuestionRecord(Record):
     authorisation: bytes
     question: bytes  # encoded, as its commitment stands on the chain
     answer: bytes | None = None  # encoded
+    proof: bytes | None = None  # of what the answer says
+    control: int = 0  # of 1,000 that are attested, so many are looked into
+
+
+class ProofRecord(Record):
+    """The proof of the day of a reimbursement: of our own making, or brought by its patient."""
+
+    KIND = Kind.PROOF
+    issuer: bytes
+    day: str
+    document: str  # SD-JWT; brought to us, it discloses the day alone
+    holder: bytes  # seed of the key that shows it
+    claim: bytes | None = None  # of which it speaks, where we made it
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What was typed to ask whether an early renewal qualifies; it never leaves the shop."""
+
+    last: str  # day that the period is counted from
+    on: str
+    age: int
+    has_frame: bool
+    by_ophthalmologist: bool = False
+    is_degraded: bool = False
+    listed_situation: bool = False
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """That somebody was shown the prescriptions of an attestation."""
+
+    member: bytes | None  # None: whoever stood at the terminal, in the shop
+    at: int  # unix seconds
+
+
+class ControlRecord(Record):
+    """An attestation that was given by us or to us; `before` is ours alone."""
+
+    KIND = Kind.CONTROL
+    authorisation: bytes
+    attestation: bytes
+    answer: bytes | None = None  # commitment of the answer that it came with
+    before: str | None = None  # our references of both prescriptions
+    after: str | None = None
+    facts: Facts | None = None
+    opened: list[Opened] = []
+    verdict: bytes | None = None
 
 
 class TransactionRecord(Record):

@@ -39,6 +39,8 @@ class Kind(IntEnum):
     QUEUED = 10  # a claim that waits for its window
     ERASURE = 11  # that something was erased here, and who was asked to erase it too
     ASKED = 16  # that somebody asked us to erase what it disclosed
+    PROOF = 13  # of the day of a reimbursement: made by us, or handed to us
+    CONTROL = 14  # what was attested of an early renewal, and what a control of it came to
 
 
 @dataclass(frozen=True, slots=True)

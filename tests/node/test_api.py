@@ -402,6 +402,7 @@ PATHS = (
     "/v1/authorisations",
     f"/v1/authorisations/{ID}",
     f"/v1/authorisations/{ID}/explanation",
+    f"/v1/prescriptions/{ID}",
     f"/v1/prescriptions/{ID}/explanation",
     "/v1/erasures",
     f"/v1/erasures/{ID}",

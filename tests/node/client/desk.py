@@ -13,6 +13,7 @@ from contracts import authorisation as authorisations
 from contracts import batch, eras, governance, registry
 from contracts import claim as claims
 from contracts import erasure as erasures
+from contracts import prescription as prescriptions
 from contracts import settlement as settlements
 from contracts.calls import parse_call
 from contracts.dispatch import LIVES
@@ -63,6 +64,7 @@ class MemoryNode(NodeClient):
         self.entries: list[Entry] = []
         self.sent: list[bytes] = []  # ids, in the order in which they came
         self.raws: dict[bytes, bytes] = {}  # id -> transaction
+        self.headers: dict[int, str] = {}  # of the blocks that it made: height -> hash
         self.lose_requests = 0  # so many requests do not arrive
         self.lose_answers = 0  # so many arrive, and their answers are lost
         self.let_lapse = 0  # so many transactions come too late
@@ -168,6 +170,14 @@ class MemoryNode(NodeClient):
                 if erased is None:
                     raise NotFound("no such erasure")
                 return _through_json(views.erasure(bytes.fromhex(text), erased), type_)
+            case ["prescriptions", text]:
+                member = bytes.fromhex((query or {})["member"])
+                held = prescriptions.of(state, member, bytes.fromhex(text))
+                if held is None:
+                    raise NotFound("no such prescription")
+                return _through_json(views.prescription(member, bytes.fromhex(text), held), type_)
+            case ["blocks", text]:
+                return _through_json({"hash": self.headers[int(text)]}, type_)
             case ["governance"]:
                 first = int((query or {}).get("from", "0"))
                 return _through_json(voting.in_force(self.world.chain, first), type_)
@@ -249,6 +259,7 @@ class MemoryNode(NodeClient):
         except Inadmissible as error:
             return Sent("rejected", transaction.id.hex(), problem=Trouble(title=str(error)))
         self.entries += executed.entries
+        self.headers[executed.header.height] = executed.header.hash.hex()
         answer = Sent(
             "committed",
             transaction.id.hex(),

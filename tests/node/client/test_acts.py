@@ -82,11 +82,14 @@ class Quarter:
 
     def disclose(self, record: ClaimRecord) -> None:
         """Hand the payer what it may see, which verifies it."""
+        self.take("insurer", self.disclosed(record))
+
+    def disclosed(self, record: ClaimRecord) -> bytes:
+        """Return what the payer may see, as its file."""
         shop = self.vaults["shop"]
         prescription = lots.prescription_of(shop, record)
         opening = lots.opening_of(record)
-        made = disclosures.make(record, prescription, opening, now=int(time.time()))
-        self.take("insurer", made.to_json())
+        return disclosures.make(record, prescription, opening, now=int(time.time())).to_json()
 
     def take(self, name: str, data: bytes) -> Any:  # noqa: ANN401
         reader = inbox.Reader(id_of(name), MEMBERS, None)
@@ -143,7 +146,7 @@ def test_a_prior_agreement_goes_from_question_to_the_claim_that_consumes_it(
     read = questions.parse_asked(asked.to_json(), "question.json")
     view = run(authorisation_of(quarter.node, id_))
     read.verify(view.questions, view.answers)
-    outcome, given = run(quarter.acts("shop").answer(read, "2024-02-29"))
+    outcome, given = run(quarter.acts("shop").answer(read, "2024-02-29", b"its proof"))
     assert outcome.code == 0
     back = questions.parse_asked(given.to_json(), "answer.json")
     view = run(authorisation_of(quarter.node, id_))
@@ -185,7 +188,7 @@ def test_asking_and_answering_again_is_the_same_question_and_answer(quarter: Qua
     again, second = run(shop.answer(second, questions.UNPROVABLE))
     assert (outcome.code, again.code, first) == (0, 0, second)
     with pytest.raises(Refused, match="answered before, for good"):
-        run(shop.answer(first, "yes"))
+        run(shop.answer(first, "yes", b"its proof"))
 
 
 def test_an_answer_is_only_that_of_the_question_on_the_chain(quarter: Quarter) -> None:
