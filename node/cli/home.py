@@ -25,8 +25,12 @@ VAULT_KEY_BYTES: Final = 32
 MAX_WINDOW_MINUTES: Final = 24 * 60
 _REQUIRED: Final = {"node", "member", "label", "key_file", "token_file", "vault", "genesis"}
 _OPTIONAL: Final = {
+    *("vault_credential", "keyring", "keyring_copy"),
+    *("pkcs11_module", "pkcs11_token", "pkcs11_key", "pkcs11_pin_file"),
     *("vault_key_file", "sealing_key_file", "human_key_file", "window_minutes", "keep_days"),
 }
+_TOKEN: Final = {"pkcs11_module", "pkcs11_token", "pkcs11_key"}  # all three or none
+MAX_PIN_BYTES: Final = 256
 MAX_KEEP_DAYS: Final = 36_525
 _HINT: Final = (
     "name the folder with --home or DEPOLI_HOME; `depoli testnet create` makes homes for trying"
@@ -61,6 +65,16 @@ class NoPerson(Usage):
 
 
 @dataclass(frozen=True, slots=True)
+class TokenKey:
+    """Which key in which PKCS#11 token opens the vault."""
+
+    module: Path
+    token: str
+    key: str
+    pin_file: Path | None  # None: somebody is asked
+
+
+@dataclass(frozen=True, slots=True)
 class Home:
     """Who one is and where one's things are; paths are absolute or start at the working folder."""
 
@@ -71,12 +85,16 @@ class Home:
     key_file: Path  # seed of the member's transaction key
     token_file: Path
     vault: Path
-    vault_key_file: Path | None  # None: the vault opens by a passphrase
+    vault_key_file: Path | None  # None: the vault opens by another way, or a passphrase
     genesis: Path
     members: Path  # folder with the member.json of those that were admitted after it
     sealing_key_file: Path | None = None  # seed of the key that others seal messages to
     human_key_file: Path | None = None  # secret of the key that a person holds
     window_minutes: int = 60  # of the windows in which queued claims leave together
+    keyring: Path | None = None  # None: beside the vault
+    keyring_copy: Path | None = None  # folder where `depoli vault backup` puts a copy of it
+    vault_credential: str | None = None  # name of a systemd credential that opens the vault
+    token_key: TokenKey | None = None  # what in a PKCS#11 token opens it
     keep_days: int = 0  # that the law has us keep what others disclosed, from its invoice on
 
     def key(self) -> Signer:
@@ -96,14 +114,8 @@ class Home:
         return text.decode("ascii", errors="replace").strip()
 
     def vault_key(self) -> bytes | None:
-        """Return the vault's key, None where it opens by a passphrase; raise `BadVaultKey`."""
-        if self.vault_key_file is None:
-            return None
-        hint = "put it back from its backup; without it the vault opens to nobody"
-        text = files.read_secret(self.vault_key_file, limit=2 * VAULT_KEY_BYTES + 1, hint=hint)
-        if not re.fullmatch(rb"[0-9a-f]{%d}\n?" % (2 * VAULT_KEY_BYTES), text):
-            raise BadVaultKey(self.vault_key_file)
-        return bytes.fromhex(text.decode())
+        """Return the key in the vault's key file, None where there is none; raise `BadVaultKey`."""
+        return None if self.vault_key_file is None else read_vault_key(self.vault_key_file)
 
     def cards(self) -> list[Card]:
         """Return the cards of members that were admitted after genesis; raise as `load_card`."""
@@ -115,34 +127,20 @@ class Home:
         return files.read_public(self.genesis, limit=MAX_GENESIS_BYTES, hint=hint)
 
 
+def read_vault_key(path: Path, *, credential: bool = False) -> bytes:
+    """Return the 32 bytes in a key file or a credential; raise `BadVaultKey`, or as `files`."""
+    hint = "put it back from its backup; without it the vault opens by its other ways only"
+    limit = 2 * VAULT_KEY_BYTES + 1
+    text = files.read_secret(path, limit=limit, hint=hint, credential=credential)
+    if not re.fullmatch(rb"[0-9a-f]{%d}\n?" % (2 * VAULT_KEY_BYTES), text):
+        raise BadVaultKey(path)
+    return bytes.fromhex(text.decode())
+
+
 def load_home(folder: Path) -> Home:
     """Return the home in `folder`; raise `Missing`, `TooLong`, `BadHome`."""
     path = folder / FILE_NAME
-    text = files.read_public(path, limit=MAX_HOME_BYTES, hint=_HINT)
-    try:
-        table = tomllib.loads(text.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise BadHome(path, f"not a TOML file: {error}") from None
-    if unknown := sorted(table.keys() - _REQUIRED - _OPTIONAL):
-        raise BadHome(path, f"there is no key {unknown[0][:64]}")
-    if missing := sorted(_REQUIRED - table.keys()):
-        raise BadHome(path, f"the key {missing[0]} is missing")
-    for name, value in table.items():
-        if not isinstance(value, str) or not value:
-            raise BadHome(path, f"{name} must be a text")
-    if not re.fullmatch(f"[0-9a-f]{{{2 * MEMBER_ID_BYTES}}}", table["member"]):
-        raise BadHome(path, f"member must be {2 * MEMBER_ID_BYTES} hexadecimal digits")
-    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", table["node"]):
-        raise BadHome(path, "node must be a URL such as http://127.0.0.1:8100")
-
-    minutes = table.get("window_minutes", "60")
-    if not re.fullmatch("[1-9][0-9]{0,3}", minutes) or int(minutes) > MAX_WINDOW_MINUTES:
-        raise BadHome(
-            path, f'window_minutes must be a text such as "60", 1 to {MAX_WINDOW_MINUTES}'
-        )
-    days = table.get("keep_days", "0")
-    if not re.fullmatch("[0-9]{1,5}", days) or int(days) > MAX_KEEP_DAYS:
-        raise BadHome(path, f"keep_days must be a number of days, at most {MAX_KEEP_DAYS}")
+    table = _parse(path)
 
     def place(name: str) -> Path:
         return folder / Path(table[name]).expanduser()
@@ -163,6 +161,50 @@ def load_home(folder: Path) -> Home:
         members=folder / MEMBERS,
         sealing_key_file=place_if("sealing_key_file"),
         human_key_file=place_if("human_key_file"),
-        window_minutes=int(minutes),
-        keep_days=int(days),
+        window_minutes=int(table.get("window_minutes", "60")),
+        keep_days=int(table.get("keep_days", "0")),
+        keyring=place_if("keyring"),
+        keyring_copy=place_if("keyring_copy"),
+        vault_credential=table.get("vault_credential"),
+        token_key=TokenKey(
+            module=place("pkcs11_module"),
+            token=table["pkcs11_token"],
+            key=table["pkcs11_key"],
+            pin_file=place_if("pkcs11_pin_file"),
+        )
+        if table.keys() >= _TOKEN
+        else None,
     )
+
+
+def _parse(path: Path) -> dict[str, str]:
+    """Return the keys of the file, of which each can be meant; raise as `load_home`."""
+    text = files.read_public(path, limit=MAX_HOME_BYTES, hint=_HINT)
+    try:
+        table = tomllib.loads(text.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise BadHome(path, f"not a TOML file: {error}") from None
+    if unknown := sorted(table.keys() - _REQUIRED - _OPTIONAL):
+        raise BadHome(path, f"there is no key {unknown[0][:64]}")
+    if missing := sorted(_REQUIRED - table.keys()):
+        raise BadHome(path, f"the key {missing[0]} is missing")
+    for name, value in table.items():
+        if not isinstance(value, str) or not value:
+            raise BadHome(path, f"{name} must be a text")
+    if not re.fullmatch(f"[0-9a-f]{{{2 * MEMBER_ID_BYTES}}}", table["member"]):
+        raise BadHome(path, f"member must be {2 * MEMBER_ID_BYTES} hexadecimal digits")
+    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", table["node"]):
+        raise BadHome(path, "node must be a URL such as http://127.0.0.1:8100")
+    minutes = table.get("window_minutes", "60")
+    if not re.fullmatch("[1-9][0-9]{0,3}", minutes) or int(minutes) > MAX_WINDOW_MINUTES:
+        raise BadHome(
+            path, f'window_minutes must be a text such as "60", 1 to {MAX_WINDOW_MINUTES}'
+        )
+    days = table.get("keep_days", "0")
+    if not re.fullmatch("[0-9]{1,5}", days) or int(days) > MAX_KEEP_DAYS:
+        raise BadHome(path, f"keep_days must be a number of days, at most {MAX_KEEP_DAYS}")
+    if (given := _TOKEN & table.keys()) and given != _TOKEN:
+        raise BadHome(path, f"{min(given)} needs {min(_TOKEN - given)}")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,255}", table.get("vault_credential", "-")):
+        raise BadHome(path, "vault_credential must be the name of a credential: no path")
+    return table

@@ -1,5 +1,6 @@
 """The entry point: finds commands, and turns every error into a sentence and an exit code."""
 
+import contextlib
 import difflib
 import errno
 import importlib
@@ -29,6 +30,7 @@ _NOUNS: Final = {
     "doctor": "Say in words why there is no block, and what to do.",
     "testnet": "A whole network on this machine, for trying things.",
     "codes": "Ask the tables of optics: codes, categories, ceilings, renewals.",
+    "vault": "See what the vault holds; back it up, restore it, change what opens it, export it.",
     "prescription": "Keep a prescription in the vault and commit to it.",
     "authorisation": "Ask a payer to agree before you claim, and answer what is asked.",
     "claim": "Submit, decide, dispute, reverse and show claims.",
@@ -135,6 +137,7 @@ class Nouns(click.Group):
         """Run a command and exit; no traceback reaches a person unless DEPOLI_DEBUG=1."""
         if not __debug__:
             _fail("Python's -O switches off checks this program relies on", "run it without -O")
+        _leave_no_core()
         extra["standalone_mode"] = False
         try:
             result = super().main(args, prog_name or "depoli", **extra)
@@ -143,6 +146,15 @@ class Nouns(click.Group):
                 raise
             _explain(error)
         sys.exit(result if isinstance(result, int) else Exit.OK)
+
+
+def _leave_no_core() -> None:
+    """Let no crash write the memory of this process, with the keys in it, to a disk."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
+        import resource  # noqa: PLC0415
+
+        _, most = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def _explain(error: BaseException) -> NoReturn:

@@ -4,7 +4,6 @@ import asyncio
 import datetime as dt
 import functools
 import re
-import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import click
 from ledger.keys import Role
 from node import files, keystore
 from node.ceremony import founder_of
+from node.cli import opening
 from node.cli.home import DEFAULT, Home, load_home
 from node.cli.output import note
 from node.client import memberkeys, sealing
@@ -30,7 +30,6 @@ from node.client.reading import MAX_FILE_BYTES
 from node.client.records import AuthorisationRecord, ClaimRecord
 from node.client.settling import Settlements
 from node.client.transactions import Sender
-from node.client.unlocking import Passphrase
 from node.client.vault import Vault
 from node.errors import Usage
 
@@ -85,8 +84,8 @@ class Person:
 
     def vault(self) -> Vault:
         """Open the vault, which is made at its first use; raise as `Vault`."""
-        key = self.home.vault_key()
-        return Vault(self.home.vault, key if key is not None else _read_passphrase())
+        way = opening.way_of(self.home, is_new=not self.home.vault.exists())
+        return Vault(self.home.vault, way, self.home.keyring)
 
     def node(self) -> NodeClient:
         """Return the client of our node; connect with `async with`."""
@@ -204,10 +203,3 @@ def id_of(vault: Vault, name: str, type_: type[ClaimRecord]) -> bytes:
 def euros(cents: int | None) -> str | None:
     """Return cents as people write an amount."""
     return None if cents is None else f"{cents // 100},{cents % 100:02} €"
-
-
-def _read_passphrase() -> Passphrase:
-    """Return the vault's passphrase, from the terminal or a line of standard input."""
-    if sys.stdin.isatty():
-        return Passphrase(click.prompt("passphrase of the vault", hide_input=True, err=True))
-    return Passphrase(sys.stdin.readline().rstrip("\r\n"))

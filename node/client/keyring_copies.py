@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from node.client.errors import ClientError
+from node.client.errors import ClientError, DiskFull
 from node.client.files import replacing
 from node.client.vault_files import VaultFiles
 
@@ -45,6 +45,8 @@ def copy_into(files: VaultFiles, name: str, target: Path) -> None:
             out.execute("PRAGMA journal_mode = OFF").fetchall()  # what fails is thrown away
             out.execute("PRAGMA synchronous = OFF")
             files.database.backup(out, name=name)
+        except sqlite3.OperationalError as error:
+            raise DiskFull(target) if "full" in str(error) else error from None
         finally:
             out.close()
 

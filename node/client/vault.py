@@ -9,7 +9,7 @@ files is not recognised.
 import contextlib
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -18,8 +18,8 @@ from typing import Any, Self
 
 from node.client import keyring_copies, migration
 from node.client.aead import KEY_BYTES, NotOpened, decrypt, encrypt
-from node.client.errors import VaultDamaged, WrongKey
-from node.client.keyring import Keyring, NoWay
+from node.client.errors import Refused, VaultDamaged, WrongKey
+from node.client.keyring import MAX_WAYS, Keyring, NoWay, Way
 from node.client.unlocking import Key, Unlock
 from node.client.vault_files import UID_BYTES, VaultFiles, beside
 
@@ -224,11 +224,48 @@ class Vault:
         Copies of the keyring that can be reached are written anew. Raises as `changes`.
         """
         with self.changes():
-            (edition,) = self._one("SELECT edition FROM keyring.heading")
-            with self._undamaged():
-                rewrapped = self._keyring.rotate(edition + 1, progress)
-            self._changes_keys = True
+            rewrapped = self._renew(progress)
         return Rotation(rewrapped, self._sweep(), keyring_copies.rewrite(self.files))
+
+    @property
+    def identity(self) -> bytes:
+        """The random id of the vault, which stands in both files and in every copy."""
+        return self._id
+
+    def ways(self) -> list[Way]:
+        """Return the ways to unlock it."""
+        with self.files.guarded():
+            return self._keyring.ways()
+
+    def rekey(
+        self, add: Mapping[str, Unlock], remove: Collection[int] = ()
+    ) -> tuple[list[Way], Rotation]:
+        """Add ways to unlock under their labels, and remove others; return those that are left.
+
+        The vault's key changes too, so that who could open it by a way that is gone, and copied
+        the keyring, reads nothing that is kept from now on. Raises `Refused`, and as `changes`.
+        """
+        with self.changes():
+            known = {way.number for way in self._keyring.ways()}
+            if unknown := sorted(set(remove) - known):
+                raise Refused("way", f"there is none with the number {unknown[0]}")
+            if not known - set(remove) and not add:
+                raise Refused("way", "the last one stays, or nobody opens the vault any more")
+            if len(known) - len(set(remove)) + len(add) > MAX_WAYS:
+                raise Refused("way", f"there are at most {MAX_WAYS}")
+            for label, unlock in add.items():
+                self._keyring.enrol(unlock, label)
+            for number in set(remove):
+                self._keyring.remove(number)
+            rewrapped = self._renew(lambda _: None)
+            left = self._keyring.ways()
+        return left, Rotation(rewrapped, self._sweep(), keyring_copies.rewrite(self.files))
+
+    def _renew(self, progress: Callable[[int], None]) -> int:
+        (edition,) = self._one("SELECT edition FROM keyring.heading")
+        self._changes_keys = True
+        with self._undamaged():
+            return self._keyring.rotate(edition + 1, progress)
 
     def _open(self, unlock: Unlock) -> None:
         files = self.files

@@ -10,7 +10,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from node.client.errors import (
     DiskFull,
@@ -64,7 +64,7 @@ class VaultFiles:
         try:
             with self.guarded():
                 self.database.execute("PRAGMA temp_store = MEMORY")
-                self._set("main")
+                self.set_up("main")
                 self.is_new = not self._pragma("main.schema_version")
                 application = self._pragma("main.application_id")
                 self.version: int = self._pragma("main.user_version")
@@ -73,6 +73,18 @@ class VaultFiles:
         except BaseException:
             self.database.close()
             raise
+
+    @classmethod
+    def of(cls, database: sqlite3.Connection, path: Path, keyring: Path) -> Self:
+        """Return files over a connection to the data, as they are; the keyring is attached."""
+        files = cls.__new__(cls)
+        files.database, files.path, files.keyring = database, path, keyring
+        files.is_new, files.version = False, SCHEMA_VERSION
+        with files.guarded():
+            database.execute("PRAGMA temp_store = MEMORY")
+            files.set_up("main")
+            files.attach(is_made=True)
+        return files
 
     def _require(self, path: Path, application: int, expected: int) -> None:
         if application != expected:
@@ -105,8 +117,15 @@ class VaultFiles:
             raise KeyringMissing(self.path, self.keyring)
         with self.guarded(self.keyring):
             self.database.execute("ATTACH DATABASE ? AS keyring", (str(self.keyring),))
-            self._set("keyring")
+            self.set_up("keyring")
             self._pragma("keyring.schema_version")
+
+    def set_up(self, name: str) -> None:
+        """Let `main` or `keyring` be durable, and leave nothing of what is deleted."""
+        # EXTRA makes the removal of a journal durable, and so a commit: DELETE alone does not.
+        for pragma in ("journal_mode = DELETE", "secure_delete = ON", "synchronous = EXTRA"):
+            self.database.execute(f"PRAGMA {name}.{pragma}").fetchall()
+        self.database.execute("PRAGMA foreign_keys = ON")
 
     def create(self, identity: bytes) -> None:
         """Write the headings of a data file, within a transaction; the keyring's rows come next."""
@@ -176,12 +195,6 @@ class VaultFiles:
     def close(self) -> None:
         """Close both files; nothing is left to write."""
         self.database.close()
-
-    def _set(self, name: str) -> None:
-        # EXTRA makes the removal of a journal durable, and so a commit: DELETE alone does not.
-        for pragma in ("journal_mode = DELETE", "secure_delete = ON", "synchronous = EXTRA"):
-            self.database.execute(f"PRAGMA {name}.{pragma}").fetchall()
-        self.database.execute("PRAGMA foreign_keys = ON")
 
     def _pragma(self, name: str) -> int:
         value: int = self.database.execute(f"PRAGMA {name}").fetchone()[0]
