@@ -206,7 +206,7 @@ def reject(
 ) -> None:
     """Reject CLAIMs for a reason of the closed list."""
     ids = [parse_id(text) for text in claims]
-    why = _parse_reason(reason)
+    why = parse_reason(reason)
     with person.vault() as vault:
 
         async def go() -> list[CallOutcome]:
@@ -300,7 +300,8 @@ def _tell(
             raise refusal(outcome, id_.hex() if len(ids) > 1 else "")
 
 
-def _parse_reason(text: str) -> Reason:
+def parse_reason(text: str) -> Reason:
+    """Return the reason that a person typed; raise `Usage` with the closed list."""
     try:
         return Reason[text.upper().replace("-", "_")]
     except KeyError:

@@ -41,6 +41,7 @@ _NOUNS: Final = {
     "post": "Send what is to be sent until it is signed for, and take what comes.",
     "erase": "Erase a prescription or a person, and have who was shown it erase it too.",
     "gateway": "Serve shop software on this machine: claims, receipts, events by HTTP.",
+    "inbox": "Decide what shops disclose to us: by policy, and by people.",
     "settlement": "Settle a batch of accepted claims, and confirm it.",
     "receipt": "Export and verify the proof that an entry is on the chain.",
     "proof": "Prove that the log only grew, or that of a member's entries none is missing.",

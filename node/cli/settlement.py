@@ -38,7 +38,7 @@ T = TypeVar("T")
 _GROUNDS = {ground.name.lower().replace("_", "-"): ground for ground in Ground}
 
 
-@click.group(cls=Verbs)
+@click.group(cls=Verbs, elsewhere={"reconcile": "node.cli.accounts"})
 def settlement() -> None:
     """Settle a batch of accepted claims, and confirm it."""
 

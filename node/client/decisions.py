@@ -5,6 +5,7 @@ before: without a verified disclosure in the vault nothing is accepted.
 """
 
 import secrets
+import time
 from collections.abc import Sequence
 
 from contracts.calls import (
@@ -26,6 +27,8 @@ from node.client.records import (
     ClaimRecord,
     Progress,
     ReceivedRecord,
+    ReviewRecord,
+    Standing,
     find,
     update,
 )
@@ -67,6 +70,7 @@ class Office:
         outcomes = await self._outcomes(made.id)
         if cents is not None and outcomes[0].code:
             await self._forget_unless_accepted(claims[0])
+        self._note(claims, outcomes, "accepted" if cents is None else "accepted_in_part")
         return outcomes
 
     async def _require_seen(self, claim: bytes) -> None:
@@ -97,7 +101,31 @@ class Office:
         self, claims: Sequence[bytes], reason: Reason, *, automatic: bool
     ) -> list[CallOutcome]:
         """Reject claims for one reason; return what became of each."""
-        return await self._decide([ClaimReject(claim, reason, automatic) for claim in claims])
+        outcomes = await self._decide([ClaimReject(claim, reason, automatic) for claim in claims])
+        self._note(claims, outcomes, "rejected", reason=reason, automatic=automatic)
+        return outcomes
+
+    def _note(
+        self,
+        claims: Sequence[bytes],
+        outcomes: Sequence[CallOutcome],
+        decision: str,
+        *,
+        reason: Reason | None = None,
+        automatic: bool = False,
+    ) -> None:
+        """Write what was decided, for the accounts; it waits in the inbox no more."""
+        with self._vault.changes():
+            for claim, outcome in zip(claims, outcomes, strict=True):
+                found = find(self._vault, ReceivedRecord, claim.hex())
+                if outcome.code or found is None:
+                    continue
+                found[1].decision, found[1].decided = decision, int(time.time())
+                found[1].reason, found[1].is_automatic = reason, automatic
+                update(self._vault, *found)
+                waiting = find(self._vault, ReviewRecord, claim.hex())
+                if waiting is not None and waiting[1].standing in {Standing.NEW, Standing.REVIEW}:
+                    self._vault.erase(waiting[0])
 
     async def cancel(self, claim: bytes) -> CallOutcome:
         """Take a claim back, which frees its marks here and on the chain."""

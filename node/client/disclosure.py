@@ -112,7 +112,11 @@ def make(
 
 def parse_disclosure(data: bytes, name: str) -> Disclosure:
     """Return the disclosure in a file; raise `NotReadable`. `name` is the file's."""
-    value: dict[str, Any] = parse_object(data, name)
+    return parse_value(parse_object(data, name), name)
+
+
+def parse_value(value: Mapping[str, Any], name: str) -> Disclosure:
+    """Return the disclosure that a JSON object is; raise `NotReadable`."""
     if value.get("format") != FORMAT or value.keys() != _FIELDS:
         raise NotReadable(f"{name} is no disclosure of a claim")
     for field, size in (("claim", 32), ("recipient", 16), ("blinding", 32)):
@@ -141,6 +145,17 @@ def is_of(plain: bytes, document: bytes) -> bool:
     """Return whether a disclosure that was verified shows this document, by its commitment."""
     shown = parse_disclosure(plain, "what was disclosed").claim_document
     return documents.parse(shown, CLAIM)[0].commitment == document
+
+
+def told(plain: bytes) -> dict[str, Any]:
+    """Return what a disclosure that was verified says, for people and their programs."""
+    values = documents.parse(parse_disclosure(plain, "what was disclosed").claim_document, CLAIM)[1]
+    names = {"right_lens": "right", "left_lens": "left"}
+    shown = {names.get(name, name): values[name] for name in CLAIM.fields}
+    codes = Codes(shown["right"], shown["left"], shown["frame"], tuple(shown["supplements"] or ()))
+    del shown["prescription"]
+    leg = Leg(shown["leg"]).name.lower()
+    return shown | {"leg": leg, "category": nomenclature.category(codes)}
 
 
 def verify(

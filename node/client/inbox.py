@@ -21,7 +21,7 @@ from node.client import (
     told,
 )
 from node.client.agreements import authorisation_of
-from node.client.client import NodeClient
+from node.client.client import ClaimView, NodeClient
 from node.client.disclosure import Asked, Disclosed
 from node.client.errors import NotVerified
 from node.client.members import Members
@@ -32,6 +32,8 @@ from node.client.records import (
     ClaimRecord,
     QuestionRecord,
     ReceivedRecord,
+    ReviewRecord,
+    Standing,
     find,
     keep,
     update,
@@ -39,6 +41,8 @@ from node.client.records import (
 from node.client.statements import ACCEPTANCE, AGREEMENT, Statement, parse_statement
 from node.client.vault import Vault
 
+OPEN: Final = "submitted"  # the state in which a claim is decided
+UNDECIDED: Final = frozenset((Standing.NEW, Standing.REVIEW, Standing.CHOSEN))
 ACCEPTED: Final = "acceptance"  # purposes of what is no disclosure
 AGREED: Final = "agreement"
 SETTLED: Final = "settlement"
@@ -139,6 +143,41 @@ def known(vault: Vault, claim: bytes) -> dict[str, Any]:
     return shown
 
 
+def keep_received(vault: Vault, disclosed: Disclosed, plain: bytes) -> tuple[int, ReceivedRecord]:
+    """Keep what was verified; return number and record. Call it inside `vault.changes()`."""
+    found = find(vault, ReceivedRecord, disclosed.claim.hex())
+    if found is None:
+        record = ReceivedRecord(
+            claim=disclosed.claim,
+            submitter=disclosed.submitter,
+            disclosure=plain,
+            opening=encode(disclosed.opening),
+            received=int(time()),
+        )
+        return keep(vault, record, disclosed.claim.hex()), record
+    found[1].disclosure = plain  # of a document that was rectified since, perhaps
+    update(vault, *found)
+    return found
+
+
+def _wait(vault: Vault, disclosed: Disclosed, document: bytes) -> None:
+    """Let a claim wait in the queue until our policy, or a person, decides it."""
+    found = find(vault, ReviewRecord, disclosed.claim.hex())
+    if found is not None:
+        if found[1].document == document or found[1].standing not in UNDECIDED:
+            return
+        vault.erase(found[0])  # it was rectified: what was said of the other document is void
+    record = ReviewRecord(
+        claim=disclosed.claim,
+        submitter=disclosed.submitter,
+        document=document,
+        cents=disclosed.opening.amount,
+        received=int(time()),
+        standing=Standing.NEW,
+    )
+    keep(vault, record, disclosed.claim.hex())
+
+
 async def _check_disclosure(
     vault: Vault, node: NodeClient, reader: Reader, plain: bytes, name: str
 ) -> tuple[Checked, bytes]:
@@ -152,18 +191,9 @@ async def _check_disclosure(
     disclosed = disclosure.verify(parsed, view, submitter, recipient=reader.member, now=int(time()))
 
     def keep_it() -> None:
-        found = find(vault, ReceivedRecord, view.id)
-        if found is None:
-            record = ReceivedRecord(
-                claim=disclosed.claim,
-                submitter=disclosed.submitter,
-                disclosure=plain,
-                opening=encode(disclosed.opening),
-            )
-            keep(vault, record, view.id)
-        else:  # of a document that was rectified since, perhaps
-            found[1].disclosure = plain
-            update(vault, *found)
+        keep_received(vault, disclosed, plain)
+        if isinstance(view, ClaimView) and view.state == OPEN:
+            _wait(vault, disclosed, bytes.fromhex(view.document))
 
     checked = Checked(disclosed, disclosed.purpose, disclosed.claim, keep_it)
     return checked, disclosed.submitter

@@ -38,6 +38,17 @@ class Stage(StrEnum):
     CLOSED = "closed"
 
 
+class Standing(StrEnum):
+    """What is still to be done of a disclosed claim; each is written before it is tried."""
+
+    NEW = "new"  # it came, and nobody looked at it
+    REVIEW = "review"  # a person decides
+    CHOSEN = "chosen"  # to be signed
+    SIGNED = "signed"  # and perhaps sent
+    TELLING = "telling"  # accepted in part: the shop is to be told how much
+    ACCEPTED = "accepted"  # to be settled
+
+
 class Record(msgspec.Struct, kw_only=True):
     """Base of what is kept."""
 
@@ -222,6 +233,48 @@ class ReceivedRecord(Record):
     opening: bytes  # encoded Opening of the amount claimed
     accepted: bytes | None = None  # encoded Opening of our own amount, if we accept in part
     offered: bytes | None = None  # the same, of a call of which we have not heard yet
+    leg: int | None = None  # this and the next two as disclosed, where our inbox took it
+    insured: str | None = None
+    invoice_date: str | None = None
+    received: int | None = None  # unix seconds, as the next
+    decided: int | None = None  # when our inbox heard that the chain took our decision
+    decision: str | None = None  # accepted, accepted in part or rejected
+    reason: int | None = None  # of a rejection
+    is_automatic: bool = False  # no person looked
+    policy: str | None = None  # which file decided
+    settlement: bytes | None = None  # into which our inbox put it
+
+
+class ReviewRecord(Record):
+    """A disclosed claim of which something is still to be done; it is erased when that is done."""
+
+    KIND = Kind.REVIEW
+    claim: bytes
+    submitter: bytes
+    document: bytes  # commitment of the document that was verified
+    cents: int  # claimed
+    received: int  # unix seconds
+    standing: Standing
+    action: str = ""  # what is proposed, or was chosen: accept, part or refuse
+    policy: str = ""
+    part_cents: int | None = None
+    reason: int | None = None
+    is_automatic: bool = False  # chosen by the policy alone
+    findings: list[str] = []
+    transaction: bytes | None = None  # of the decision, once it is signed
+    position: int = 0  # in it
+    decided: int = 0  # unix seconds
+
+
+class TallyRecord(Record):
+    """What a payer's machine decided in a day, which bounds what it decides yet."""
+
+    KIND = Kind.TALLY
+    day: str
+    accepted: int = 0
+    accepted_cents: int = 0
+    refused: int = 0
+    shops: dict[str, int] = {}  # member in hexadecimal -> cents
 
 
 class Way(StrEnum):

@@ -358,8 +358,9 @@ class Settlements:
                     else:
                         found.append(view)
             return found
+        views = await self._node.claims_by_id(order.claims)
         for id_ in dict.fromkeys(order.claims):
-            view = await self._node.claim(id_)
+            view = views.get(id_) or await self._node.claim(id_)  # which says why
             if (view.payer, view.submitter) != pair:
                 raise Refused("claims", f"{view.id} is not of the two whom the settlement is of")
             if id_ in inside:

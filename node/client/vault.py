@@ -38,9 +38,11 @@ class Kind(IntEnum):
     ACCESS = 9  # something that a member sent us, and what we acknowledged
     QUEUED = 10  # a claim that waits for its window
     ERASURE = 11  # that something was erased here, and who was asked to erase it too
+    REVIEW = 12  # a disclosed claim of which something is still to be done by its payer
     ASKED = 16  # that somebody asked us to erase what it disclosed
     PROOF = 13  # of the day of a reimbursement: made by us, or handed to us
     CONTROL = 14  # what was attested of an early renewal, and what a control of it came to
+    TALLY = 15  # what a payer's machine decided in a day
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from node.client.records import (
     ReceivedRecord,
     Record,
     SettlementRecord,
+    TallyRecord,
     TransactionRecord,
     every,
     find,
@@ -471,7 +472,7 @@ def test_a_payer_erases_the_document_that_a_claim_had_before(
 
 def test_every_kind_of_record_is_thought_about() -> None:
     """Whoever adds one says in `holdings` of what it is, or here that it is of nobody."""
-    of_nobody = {SettlementRecord, ErasureRecord, AskedRecord}
+    of_nobody = {SettlementRecord, ErasureRecord, AskedRecord, TallyRecord}
     kinds = set(_subclasses(Record))
     assert kinds == holdings.ABOUT.keys() | of_nobody
     assert {each.KIND for each in kinds} == set(Kind)
