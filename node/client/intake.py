@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from node.client import importing, lots
-from node.client.errors import ClientError, Refused, VaultDamaged, VaultLocked
+from node.client.errors import ClientError, DiskFull, Refused, VaultDamaged, VaultLocked
 from node.client.lots import Advance, PayerOf, unnoticed
 from node.client.request import ClaimRequest
 from node.client.transactions import Sender
 from node.client.vault import Vault
 
 AT_ONCE: Final = 25  # documents in one commit: other commands wait no longer than for these
-_OURS: Final = (VaultDamaged, VaultLocked)  # no fault of a document
+_OURS: Final = (DiskFull, VaultDamaged, VaultLocked)  # no fault of a document
 
 Keep = Callable[[ClaimRequest], None]
 

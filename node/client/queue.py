@@ -16,7 +16,7 @@ from contracts.errors import Refusal
 from node.client import lots
 from node.client.agreements import authorisation_of
 from node.client.client import NodeClient
-from node.client.errors import ClientError, VaultDamaged, VaultLocked
+from node.client.errors import ClientError, DiskFull, VaultDamaged, VaultLocked
 from node.client.lots import Advance, unnoticed
 from node.client.records import ClaimRecord, Progress, QueuedRecord, every, find, keep, update
 from node.client.refusals import moment
@@ -31,7 +31,7 @@ KEPT_S: Final = 7 * 24 * 3600  # how long the queue shows what became of a claim
 SPARE_S: Final = 3600  # before a prior agreement ends, its claim leaves
 LOOK_S: Final = 10.0  # between two looks at what other commands queued
 _EXPIRED: Final = "expired"  # as a node names the state
-_OURS: Final = (VaultDamaged, VaultLocked)  # no fault of the network
+_OURS: Final = (DiskFull, VaultDamaged, VaultLocked)  # no fault of the network
 _chance: Final = secrets.SystemRandom()
 
 Clock = Callable[[], int]  # unix seconds
@@ -100,7 +100,7 @@ async def flush(
 ) -> Flushed:
     """Submit the claims that are due, `at_once` all that wait; put off what fails.
 
-    Raises `VaultLocked` and `VaultDamaged` only.
+    Raises `VaultLocked`, `DiskFull` and `VaultDamaged` only.
     """
     now = clock()
     references = [
@@ -143,7 +143,7 @@ async def watch(
         try:
             async with node_of() as node:
                 flushed = await flush(vault, node, sender, clock=clock, wait_s=wait_s, say=say)
-        except VaultLocked as error:
+        except (DiskFull, VaultLocked) as error:
             say(f"{error}; looking again")
         else:
             if flushed.references:

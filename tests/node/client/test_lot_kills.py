@@ -16,6 +16,7 @@ import pytest
 
 from node.client import intake, lots, queue
 from node.client.client import Sent
+from node.client.errors import DiskFull
 from node.client.intake import Document
 from node.client.queue import Windows
 from node.client.records import ClaimRecord, Progress, every
@@ -151,3 +152,30 @@ def test_killed_at_any_step_a_lot_goes_on_and_brings_each_claim_once(
     for step in range(1, len(steps) + 1):
         _, was_killed = live(tmp_path / str(step), way, until=step)
         assert was_killed, step
+
+
+@pytest.mark.parametrize("way", [submit, queue_and_flush])
+def test_wherever_the_disk_is_full_a_lot_goes_on_once_there_is_room(
+    tmp_path: Path, way: Way
+) -> None:
+    for room in range(60):  # pages of the vault
+        node = MemoryNode()
+        folder = tmp_path / str(room)
+        folder.mkdir()
+        with desk.open_vault(folder, "vault") as vault:
+            database = vault.files.database
+            (pages,) = database.execute("PRAGMA main.page_count").fetchone()
+            database.execute(f"PRAGMA main.max_page_count = {pages + room}").fetchall()
+            try:
+                way(vault, node)
+            except DiskFull:
+                was_full = True
+            else:
+                was_full = False
+        with desk.open_vault(folder, "vault") as vault:
+            way(vault, node)
+            require_each_once(vault, node)
+        if not was_full:
+            assert room > 5  # it was full at several steps before
+            return
+    pytest.fail("the lot never fitted")

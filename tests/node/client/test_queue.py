@@ -117,27 +117,34 @@ def test_a_claim_goes_from_its_window_into_the_next_and_onto_the_chain(shop: Sho
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    st.lists(st.integers(0, HOUR - 1), min_size=2, max_size=5),
-    st.lists(st.integers(0, HOUR - 1), min_size=2, max_size=5),
+    st.lists(st.integers(0, HOUR - 1), min_size=1, max_size=3),
+    st.lists(st.integers(0, HOUR - 1), min_size=1, max_size=3),
     st.integers(0, 2**32),
 )
 def test_when_a_window_leaves_tells_nothing_of_when_its_claims_were_made(
-    ours: list[int], theirs: list[int], seed: int
+    tmp_path_factory: pytest.TempPathFactory, ours: list[int], theirs: list[int], seed: int
 ) -> None:
     """By the same chance, whatever was queued when in a window leaves at the same second."""
     moments = []
     for seconds in (ours, theirs):
-        with pytest.MonkeyPatch.context() as patch:
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            desk.open_vault(tmp_path_factory.mktemp("shop"), "shop") as vault,
+        ):
             patch.setattr(queue, "_chance", random.Random(seed))
-            windows = Windows(HOUR)
-            drawn = {windows.end(NOON + second) for second in seconds}
-            moments.append([windows.draw(end) for end in drawn])
+            shop = Shop(vault)
+            for number, second in enumerate(seconds, 3):
+                shop.now = NOON + second
+                shop.put(request(number))
+            shop.now = NOON + HOUR - 1
+            moments.append({each.at for each in standings(vault, shop.now)})
     assert moments[0] == moments[1]
-    assert len(moments[0]) == 1
-    assert NOON + HOUR <= moments[0][0] < NOON + 2 * HOUR
+    (moment,) = moments[0]
+    assert moment is not None
+    assert NOON + HOUR <= moment < NOON + 2 * HOUR
 
 
 def test_all_of_a_window_leave_at_one_moment_and_in_one_lot(shop: Shop) -> None:
