@@ -12,7 +12,7 @@ from node.client import fhir_claims, sheets
 from node.client.errors import ManyRefused, NotReadable, Refused
 from node.client.faults import faults_of
 from node.client.parts import Part
-from node.client.reading import parse_object
+from node.client.reading import MAX_FILE_BYTES, parse_object
 from node.client.references import Resources
 from node.client.request import (
     ClaimRequest,
@@ -22,7 +22,7 @@ from node.client.request import (
     handed_of,
 )
 
-MAX_IMPORT_BYTES: Final = 8 << 20  # a thousand claims, with all that FHIR says beside them
+MAX_IMPORT_BYTES: Final = 4 << 20  # a thousand claims, with all that FHIR says beside them
 # What people hand over by mistake, told by its first bytes.
 _OTHERS: Final = (
     (b"PK\x03\x04", "a workbook or an archive", "save the sheet as CSV, and give that"),
@@ -62,7 +62,7 @@ def read_entries(
     parts: Iterable[Part]
     if _is_json(data, name):
         document = parse_object(data, name, limit=MAX_IMPORT_BYTES)
-        parts = _claims(document, name, agreements=agreements, replacing=replacing)
+        parts = _claims(document, name, len(data), agreements=agreements, replacing=replacing)
     else:
         parts = sheets.read_claims(data, name, agreements=agreements)
     entries = [_judge(part, parse, lambda request: request.left_out) for part in parts]
@@ -78,7 +78,7 @@ def read_prescriptions(data: bytes, name: str, *, today: str) -> list[Entry[Hand
     parts: Iterable[Part]
     if _is_json(data, name):
         document = parse_object(data, name, limit=MAX_IMPORT_BYTES)
-        parts = _prescriptions(document, name)
+        parts = _prescriptions(document, name, len(data))
     else:
         parts = sheets.read_prescriptions(data, name)
     entries = [_judge(part, parse, lambda handed: handed.prescription.left_out) for part in parts]
@@ -152,18 +152,25 @@ def _is_json(data: bytes, name: str) -> bool:
 
 
 def _claims(
-    document: dict[str, Any], name: str, *, agreements: bool, replacing: bool
+    document: dict[str, Any], name: str, size: int, *, agreements: bool, replacing: bool
 ) -> Iterable[Part]:
     if "resourceType" not in document:
-        return [Part(name, document)]
+        return [_own(document, name, size)]
     return fhir_claims.claim_parts(
         Resources(document, name), name, agreements=agreements, replacing=replacing
     )
 
 
-def _prescriptions(document: dict[str, Any], name: str) -> Iterable[Part]:
+def _own(document: dict[str, Any], name: str, size: int) -> Part:
+    """Return a document of our own format, which is never as long as a bundle may be."""
+    if size > MAX_FILE_BYTES:
+        raise NotReadable(f"{name} is longer than {MAX_FILE_BYTES} bytes")
+    return Part(name, document)
+
+
+def _prescriptions(document: dict[str, Any], name: str, size: int) -> Iterable[Part]:
     if "resourceType" not in document:
-        return [Part(name, document)]
+        return [_own(document, name, size)]
     return fhir_claims.prescription_parts(Resources(document, name), name)
 
 

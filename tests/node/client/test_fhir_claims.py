@@ -481,6 +481,13 @@ def test_a_file_without_claims_is_told_so(document: dict[str, Any], reason: str)
     assert reason in str(refusal.value)
 
 
+def test_a_document_of_our_own_is_never_as_long_as_a_bundle_may_be() -> None:
+    with pytest.raises(NotReadable, match="is longer than 1048576 bytes"):
+        read({"format": "depoli/claim/1", "note": "x" * (1 << 20)})
+    claim = claim_of() | {"text": "x" * (1 << 20)}
+    assert read(claim)[0].fault is None
+
+
 def test_a_lens_that_reaches_too_deep_is_refused() -> None:
     deep = b'{"resourceType": "Claim", "x": ' + b"[" * 60 + b"]" * 60 + b"}"
     with pytest.raises(NotReadable, match="nested more than 48 deep"):
