@@ -204,7 +204,7 @@ def _assemble(
     album = closing.enter_context(_album(config, chain, metrics, log, room))
     admission.network, exchange.network, exchange.checkup = network, network, checkup
     _join(config, keys, genesis, chain, exchange, room, log)
-    post = _post(config, keys, chain, exchange, metrics, closing, log)
+    post = _post(config, keys, chain, exchange, metrics, room, closing, log)
     metrics.disk.watch(room.free_bytes, room.least_bytes, lambda: chain.damage)
     scrub = Scrub(config.data, chain, config.scrub_days, metrics=metrics, log=log, reader=reader)
     parts = (chain, mempool, admission, replica, pledges, evidence, network, checkup, album)
@@ -217,6 +217,7 @@ def _post(
     chain: Chain,
     exchange: Exchange,
     metrics: Metrics,
+    room: Room,
     closing: contextlib.ExitStack,
     log: Log,
 ) -> Post:
@@ -228,6 +229,7 @@ def _post(
         neighbours,
         own_key=own,
         relays=lambda: config.mode is Mode.VALIDATOR and neighbours.is_relay(own),
+        shortage=room.shortage,
         closing=closing,
         log=log,
     )

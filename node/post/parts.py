@@ -30,6 +30,7 @@ def open_post(
     *,
     own_key: bytes,
     relays: Callable[[], bool],
+    shortage: Callable[[], str] = lambda: "",
     closing: ExitStack,
     log: Log,
 ) -> Post:
@@ -38,7 +39,7 @@ def open_post(
     closing.callback(store.close)
     if store.set_aside:
         log.warning("post file damaged, begun anew", set_aside=store.set_aside)
-    shelf = Shelf(store, closing.enter_context(ThreadPoolExecutor(1, "post")))
+    shelf = Shelf(store, closing.enter_context(ThreadPoolExecutor(1, "post")), shortage)
     routes = Routes(shelf, registry, neighbours, own_key=own_key, relays=relays)
     carrier = Carrier(shelf, routes, registry, neighbours, log)
     return Post(PostOffice(shelf, routes, registry, carrier), carrier)

@@ -28,8 +28,9 @@ class _Arrival:
 class Shelf:
     """What waits here, and bells for who waits for it."""
 
-    def __init__(self, store: PostStore, disk: Executor) -> None:
+    def __init__(self, store: PostStore, disk: Executor, shortage: Callable[[], str]) -> None:
         self.store: Final = store
+        self._shortage = shortage  # why the disk is to be spared, "" where there is room
         self.work = Bell()  # rung when something may be handed on
         self._disk = disk
         self._arrivals: list[_Arrival] = []
@@ -49,6 +50,8 @@ class Shelf:
 
         What comes while the disk writes is written next, together.
         """
+        if reason := self._shortage():
+            raise NoRoom(reason)
         arrival = _Arrival(found)
         self._arrivals.append(arrival)
         await self.do(self._write_arrivals)
