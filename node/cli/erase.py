@@ -20,7 +20,7 @@ from node.cli.person import (
 from node.client import answering, sealing
 from node.client.answering import Answerer
 from node.client.client import NodeClient
-from node.client.doomed import NothingToErase, Open, Plan, Selection, StillOpen
+from node.client.doomed import Open, Plan, Selection
 from node.client.erasing import NOT_ASKED, Eraser, by_post
 from node.client.inbox import Reader
 from node.client.post import Post
@@ -83,22 +83,15 @@ def records(
     async def go(vault: Vault) -> dict[str, Any]:
         async with person.node() as node:
             eraser = _eraser(person, vault, node)
-            try:
-                plan, open_ = await eraser.plan(selection)
-            except NothingToErase:
-                if dry_run or not eraser.was_begun(selection):
-                    raise
-                await eraser.go_on()
-                return {"erased": 0, "erasures": _erasures(vault, person)}
-            shown = _shown(plan, open_, person)
             if dry_run:
-                return shown
-            if open_ and not even_open and not selection.earlier:
-                raise StillOpen(open_)
-            _confirm(context, shown, yes=yes)
-            eraser.erase(selection, plan, today())
-            await eraser.go_on()
-            return {"erased": plan.count, "erasures": _erasures(vault, person)}
+                return _shown(*await eraser.plan(selection), person)
+
+            def confirm(plan: Plan, open_: Sequence[Open]) -> None:
+                if not yes:
+                    _confirm(context, _shown(plan, open_, person))
+
+            count = await eraser.run(selection, today(), even_open=even_open, confirm=confirm)
+            return {"erased": count, "erasures": _erasures(vault, person)}
 
     with person.vault() as vault:
         result = run(go(vault))
@@ -218,9 +211,7 @@ def _selection(
     )
 
 
-def _confirm(context: click.Context, shown: dict[str, Any], *, yes: bool) -> None:
-    if yes:
-        return
+def _confirm(context: click.Context, shown: dict[str, Any]) -> None:
     if is_json(context) or not sys.stdin.isatty():
         raise Usage("what is erased nobody brings back", hint="--dry-run shows it, --yes does it")
     note(_human_plan(shown))

@@ -14,11 +14,12 @@ from ledger.transaction import MAX_CALLS
 from node.client import doomed, erasures, holdings
 from node.client.client import NodeClient
 from node.client.deliveries import Letter, NoSealingKey
-from node.client.doomed import Open, Plan, Selection
+from node.client.doomed import NothingToErase, Open, Plan, Selection, StillOpen
 from node.client.erasures import FORMAT, erasure_of, erasures_of
 from node.client.errors import Undecided
 from node.client.post import Post
 from node.client.records import (
+    DeliveryRecord,
     ErasureRecord,
     Request,
     Way,
@@ -42,7 +43,7 @@ def by_post(post: Post, say: Say) -> Deliver:
     """Return how messages go by our post; who has no sealing key is reached by hand."""
 
     async def deliver(recipient: bytes, erasure: bytes, message: bytes) -> bool:
-        letter = Letter(recipient, FORMAT, PURPOSE, erasure, b"", message)
+        letter = _letter(recipient, erasure, message)
         try:
             (record,) = await post.send([letter])
         except NoSealingKey as error:
@@ -98,6 +99,33 @@ class Eraser:
                 self._vault.unname(ErasureRecord.KIND, name)
             keep(self._vault, note, *selection.names)
         return note
+
+    async def run(
+        self,
+        selection: Selection,
+        day: str,
+        *,
+        even_open: bool = False,
+        confirm: Callable[[Plan, list[Open]], None] = lambda _plan, _open: None,
+    ) -> int:
+        """Erase what is chosen, have it erased elsewhere, and return how many records went.
+
+        Begun before, it goes on, and none. `confirm` raises where nothing is to be done. Raises
+        `NothingToErase`, `StillOpen`, and what `erase` and `go_on` do.
+        """
+        try:
+            plan, open_ = await self.plan(selection)
+        except NothingToErase:
+            if not self.was_begun(selection):
+                raise
+            await self.go_on()
+            return 0
+        if open_ and not even_open and not selection.earlier:
+            raise StillOpen(open_)
+        confirm(plan, open_)
+        self.erase(selection, plan, day)
+        await self.go_on()
+        return plan.count
 
     def was_begun(self, selection: Selection) -> bool:
         """Return whether this was erased before, and something of it is left to do or to hear."""
@@ -206,15 +234,22 @@ class Eraser:
             for request in record.requests:
                 if request.outcome is not None:
                     request.message = None
-            dropped = [
-                before.message != after.message
-                for before, after in zip(found.requests, record.requests, strict=True)
-            ]
-            if any(dropped):
+            both = zip(found.requests, record.requests, strict=True)
+            dropped = [after for before, after in both if before.message != after.message]
+            if dropped:
                 record.is_final = False
                 renew(self._vault, number, record)
+                for request in dropped:
+                    self._forget_letter(request)
             else:
                 update(self._vault, number, record)
+
+    def _forget_letter(self, request: Request) -> None:
+        """Destroy what was sent, sealed: its recipient's key opens it."""
+        if request.erasure is not None:
+            name = _letter(request.recipient, request.erasure, b"").name
+            if sent := find(self._vault, DeliveryRecord, name):
+                self._vault.erase(sent[0])
 
     def _finish(self) -> None:
         """Forget under which name something was erased, once all have answered."""
@@ -227,6 +262,10 @@ class Eraser:
 
     def _every(self) -> list[tuple[int, ErasureRecord]]:
         return list(every(self._vault, ErasureRecord))
+
+
+def _letter(recipient: bytes, erasure: bytes, message: bytes) -> Letter:
+    return Letter(recipient, FORMAT, PURPOSE, erasure, b"", message)
 
 
 def _recipients(requests: Sequence[Request]) -> str:

@@ -129,13 +129,9 @@ class Keyring:
         raise NoWay([])
 
     def wrap(self, uid: bytes, key: bytes) -> None:
-        """Keep the key of a record, in the place of the one that it had."""
+        """Keep the key of a record."""
         row = (uid, encrypt(key, self._key, self._bound(b"key", uid)))
-        self._database.execute(
-            "INSERT INTO keyring.key VALUES (?, ?)"
-            " ON CONFLICT (uid) DO UPDATE SET wrapped = excluded.wrapped",
-            row,
-        )
+        self._database.execute("INSERT INTO keyring.key VALUES (?, ?)", row)
 
     def unwrap(self, uid: bytes, wrapped: bytes) -> bytes:
         """Return the key of a record, or raise `NotOpened`."""

@@ -170,15 +170,20 @@ class Vault:
         self._database.execute("UPDATE record SET content = ? WHERE number = ?", (sealed, number))
 
     def renew(self, number: int, content: bytes) -> None:
-        """Put new content in a record under a new key; raise `KeyError` if there is none.
+        """Put new content in a record as `erase` and `add` would; it keeps number and names.
 
-        The key of the old content is gone, as where it was erased.
+        In a backup of the data the old content is that of a record that was erased. Raises
+        `KeyError` if there is none.
         """
-        uid, kind, _, _ = self._record(number)
-        key = secrets.token_bytes(KEY_BYTES)
+        old, kind, _, _ = self._record(number)
+        uid, key = secrets.token_bytes(UID_BYTES), secrets.token_bytes(KEY_BYTES)
         sealed = encrypt(content, key, self._bound(uid, kind))
-        self._database.execute("UPDATE record SET content = ? WHERE number = ?", (sealed, number))
+        self._database.execute(
+            "UPDATE record SET uid = ?, content = ? WHERE number = ?", (uid, sealed, number)
+        )
         self._keyring.wrap(uid, key)
+        self._database.execute("UPDATE keyring.name SET uid = ? WHERE uid = ?", (uid, old))
+        self._database.execute("DELETE FROM keyring.key WHERE uid = ?", (old,))
         self._changes_keys = True
 
     def find(self, kind: Kind, name: str) -> tuple[int, bytes] | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -169,3 +170,27 @@ def test_a_vault_is_a_map(
             found = vault.find(Kind.RECEIVED, name)
             assert found is not None
             assert found[1] == content
+
+
+def test_what_was_renewed_is_found_as_before_and_its_old_content_in_no_backup(
+    path: Path, tmp_path: Path
+) -> None:
+    with Vault(path, KEY) as vault:
+        with vault.changes():
+            number = vault.add(Kind.CLAIM, b"before", ["F-1", "id"])
+            other = vault.add(Kind.CLAIM, b"other", ["F-2"])
+        old = tmp_path / "old.sqlite"
+        shutil.copy(path, old)
+        with vault.changes():
+            vault.renew(number, b"after")
+        vault.rotate()
+        assert vault.find(Kind.CLAIM, "F-1") == vault.find(Kind.CLAIM, "id") == (number, b"after")
+        with pytest.raises(KeyError), vault.changes():
+            vault.renew(99, b"none")
+        keyring = vault.files.keyring
+    with sqlite3.connect(keyring) as database:
+        (edition,) = database.execute("SELECT edition FROM heading").fetchone()
+    with sqlite3.connect(old) as database:  # as a restoration makes it
+        database.execute("UPDATE heading SET edition = ?", (edition,))
+    with Vault(old, KEY, keyring) as restored:
+        assert list(restored.all(Kind.CLAIM)) == [(other, b"other")]
