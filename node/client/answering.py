@@ -125,7 +125,7 @@ class Answerer:
         things = Things(ids={record.subject})
         for number, held in list(holdings.of(self._vault, things)):
             if record.stays is None:
-                holdings.destroy(self._vault, number, held)
+                holdings.destroy(self._vault, number, held, things)
             elif isinstance(held, ReceivedRecord):
                 self._erase_earlier(number, held, record.stays)
 

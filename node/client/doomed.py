@@ -94,6 +94,7 @@ class Plan:
     prescriptions: list[str] = field(default_factory=list)
     claims: list[str] = field(default_factory=list)  # and prior agreements
     received: list[str] = field(default_factory=list)  # ids of what others disclosed to us
+    things: Things = field(default_factory=Things)
     destroyed: dict[int, Record] = field(default_factory=dict)  # by number
     renewed: dict[int, PrescriptionRecord | ClaimRecord] = field(default_factory=dict)
     told: list[Told] = field(default_factory=list)
@@ -167,7 +168,7 @@ def _plan_all(
     chosen: list[tuple[int, PrescriptionRecord]],
     resting: list[tuple[int, ClaimRecord]],
 ) -> None:
-    things = Things()
+    things = found.things = Things(before=selection.before)
     for _, prescription in chosen:
         things.add_prescription(prescription)
     for _, claim in resting:

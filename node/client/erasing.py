@@ -94,7 +94,7 @@ class Eraser:
             for number, record in plan.renewed.items():
                 renew(self._vault, number, record)
             for number, doomed_record in plan.destroyed.items():
-                holdings.destroy(self._vault, number, doomed_record)
+                holdings.destroy(self._vault, number, doomed_record, plan.things)
             for name in selection.names:
                 self._vault.unname(ErasureRecord.KIND, name)
             keep(self._vault, note, *selection.names)

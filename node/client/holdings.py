@@ -15,8 +15,10 @@ from node.client.records import (
     AccessRecord,
     AuthorisationRecord,
     ClaimRecord,
+    ControlRecord,
     DeliveryRecord,
     PrescriptionRecord,
+    ProofRecord,
     QuestionRecord,
     QueuedRecord,
     ReceivedRecord,
@@ -39,6 +41,8 @@ class Things:
     claims: set[str] = field(default_factory=set)  # of claims and of prior agreements
     ids: set[bytes] = field(default_factory=set)
     marks: set[bytes] = field(default_factory=set)
+    shown: list[bytes] = field(default_factory=list)  # proofs that answers of theirs came with
+    before: str | None = None  # a day: proofs that patients brought, of days before it
 
     def add_prescription(self, record: PrescriptionRecord) -> None:
         """Add a prescription, with every document that it had."""
@@ -60,7 +64,12 @@ ABOUT: Final[dict[type[Record], Callable[[Any, Things], bool]]] = {
     AuthorisationRecord: lambda record, things: (
         record.prescription_reference in things.prescriptions
     ),
-    QuestionRecord: lambda record, things: record.authorisation in things.ids,
+    QuestionRecord: lambda record, things: _is_asked_of(record, things),  # noqa: PLW0108
+    ControlRecord: lambda record, things: (
+        record.authorisation in things.ids
+        or not things.prescriptions.isdisjoint((record.before, record.after))
+    ),
+    ProofRecord: lambda record, things: _is_proof_of(record, things),  # noqa: PLW0108
     ReceivedRecord: lambda record, things: record.claim in things.ids,
     ReviewRecord: lambda record, things: record.claim in things.ids,
     QueuedRecord: lambda record, things: record.reference in things.claims,
@@ -75,10 +84,12 @@ def of(vault: Vault, things: Things) -> Iterator[tuple[int, Record]]:
     for type_, is_about in ABOUT.items():
         for number, record in every(vault, type_):
             if is_about(record, things):
+                if isinstance(record, QuestionRecord) and record.proof is not None:
+                    things.shown.append(record.proof)
                 yield number, record
 
 
-def destroy(vault: Vault, number: int, record: Record) -> None:
+def destroy(vault: Vault, number: int, record: Record, things: Things) -> None:
     """Destroy a record with its key; call it inside `vault.changes()`, and `vault.rotate` after.
 
     Of an envelope it stays known that it came, and nothing else: nobody may send it again.
@@ -86,8 +97,26 @@ def destroy(vault: Vault, number: int, record: Record) -> None:
     if isinstance(record, AccessRecord):
         record.subject, record.purpose = b"", ERASED
         renew(vault, number, record)
+    elif isinstance(record, QuestionRecord) and record.authorisation not in things.ids:
+        record.proof = None  # it showed one of these, for another that stays
+        renew(vault, number, record)
     else:
         vault.erase(number)
+
+
+def _is_asked_of(record: QuestionRecord, things: Things) -> bool:
+    """Return whether it was asked of a prior agreement of these, or one of these proved it."""
+    proof = record.proof or b""
+    return record.authorisation in things.ids or any(id_ in proof for id_ in things.ids)
+
+
+def _is_proof_of(record: ProofRecord, things: Things) -> bool:
+    """Return whether a proof is of a claim of these; one that was brought to us, shown for them."""
+    if record.claim is not None:
+        return record.claim in things.ids
+    signed = record.document.partition("~")[0].encode()
+    is_old = things.before is not None and record.day < things.before
+    return is_old or any(signed in each for each in things.shown)
 
 
 def _says_nothing_else(record: TransactionRecord, things: Things) -> bool:
