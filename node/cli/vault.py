@@ -12,7 +12,7 @@ from node.cli.auditor import Meter
 from node.cli.output import Verbs, emit, fields, is_json, json_option, moment, note, table
 from node.cli.person import Person, at_home
 from node.client import backups, inventory, keyring_copies, vault_export
-from node.client.keyring_copies import Copy, State
+from node.client.keyring_copies import Copy
 from node.client.unlocking import Unlock, WayKind
 from node.client.vault import Vault
 from node.client.vault_files import beside
@@ -244,17 +244,8 @@ def rekey(
     }
     rows = [(way.number, way.kind.words, way.label) for way in ways]
     emit(context, value, lambda: table(("way", "opens by", "label"), rows))
-    warn_of_stale(rotation.copies)
-
-
-def warn_of_stale(copies: list[Copy]) -> None:
-    """Say which copies of the keyring could not be rewritten."""
-    for copy in copies:
-        if copy.state is State.STALE:
-            note(
-                f"warning: the copy of the keyring in {copy.folder} could not be rewritten, and"
-                " opens what was erased since"
-            )
+    for warning in rotation.warnings():
+        note(f"warning: {warning}")
 
 
 @vault.command()

@@ -142,7 +142,8 @@ class Answerer:
         ]
         if not open_:
             return
-        self._vault.rotate()
+        for warning in self._vault.rotate().warnings():
+            self._say(f"warning: {warning}")
         with self._vault.changes():
             for number, record in open_:
                 record.is_final = True

@@ -149,7 +149,8 @@ class Eraser:
         if not open_:
             return
         self._say("making the vault's key anew, so that no older copy opens what was erased")
-        self._vault.rotate()
+        for warning in self._vault.rotate().warnings():
+            self._say(f"warning: {warning}")
         with self._vault.changes():
             for number, record in open_:
                 record.is_final = True

@@ -8,7 +8,7 @@ from typing import Final
 from node.client import keyring_copies
 from node.client.keyring import Way
 from node.client.keyring_copies import Copy, State
-from node.client.vault import Kind, Vault
+from node.client.vault import Kind, Rotation, Vault
 from node.client.vault_files import SCHEMA_VERSION
 
 _SERVING: Final = {State.CURRENT, State.BEHIND}
@@ -44,13 +44,7 @@ class Inventory:
 
     def warnings(self) -> list[str]:
         """Return what somebody should do something about, in sentences."""
-        told = [
-            f"the copy of the keyring in {copy.folder} still opens what was erased since it was"
-            " made: bring it back and run depoli vault backup, or destroy it and run"
-            f" depoli vault forget {copy.folder}"
-            for copy in self.copies
-            if copy.state is State.STALE
-        ]
+        told = Rotation(0, self.is_swept, self.copies).warnings()
         keyrings = [copy for copy in self.copies if copy.is_keyring]
         if not any(copy.state in _SERVING for copy in keyrings):
             told.append("there is no copy of the keyring: if this disk dies, nobody reads a backup")

@@ -53,6 +53,16 @@ class Rotation:
     is_swept: bool  # nothing of old keys is left in the file; otherwise the next opening sees to it
     copies: list[keyring_copies.Copy]
 
+    def warnings(self) -> list[str]:
+        """Return which copies of the keyring could not be written anew, in sentences."""
+        return [
+            f"the copy of the keyring in {copy.folder} could not be rewritten, and still opens what"
+            " was erased: bring it back and run depoli vault backup, or destroy it and run depoli"
+            f" vault forget {copy.folder}"
+            for copy in self.copies
+            if copy.state is keyring_copies.State.STALE
+        ]
+
 
 class Vault:
     """An open vault. Use it in a `with` statement; changes are written by `changes`."""

@@ -16,6 +16,11 @@ def make_passphrases_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(argon2id, "MEMLIMIT_MODERATE", 8192)
 
 
+def cheap_passphrases() -> None:
+    """Make them cheap for good, in a process of a test's own."""
+    argon2id.OPSLIMIT_MODERATE, argon2id.MEMLIMIT_MODERATE = 1, 8192
+
+
 def make_token(folder: Path, monkeypatch: pytest.MonkeyPatch, *labels: str) -> None:
     """Make tokens of these labels in SoftHSM, or skip where it is not."""
     pytest.importorskip("pkcs11")
