@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Self
 import msgspec
 
 from ledger.encoding import U63_MAX, Struct, encode
+from ledger.envelope import Envelope
 from ledger.errors import LedgerError
 from ledger.hashing import HASH_BYTES, Domain, Hash, hash_of
 from ledger.keys import KEY_ID_BYTES, SIGNATURE_BYTES, verify
@@ -115,6 +116,13 @@ class Acknowledgement:
         """Return it signed with our key."""
         signature = us.key.sign(_SIGNED + self.commitment)
         return dataclasses.replace(self, key_id=us.key_id, signature=signature)
+
+    def verify_in(self, envelope: Envelope, public: bytes) -> None:
+        """Raise `NotVerified` unless it is of who wrote the envelope around it, and signed so."""
+        carried = (envelope.body.chain_id, envelope.body.sender, envelope.body.key_id)
+        if (self.chain_id, self.recipient, self.key_id) != carried:
+            raise NotVerified("key", "who acknowledges signs its envelope with the same key")
+        self.verify(public)
 
     def verify(self, public: bytes) -> None:
         """Raise `NotVerified` unless it is signed with this key."""

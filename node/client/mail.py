@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 Hex16 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 Hex32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+HexKey = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}([0-9a-f]{2})?$")]
 
 
 class PostView(msgspec.Struct, frozen=True):
@@ -35,6 +36,7 @@ class Letter(msgspec.Struct, frozen=True):
     number: int  # of this node: it grows
     id: Hex32
     envelope: Annotated[bytes, msgspec.Meta(max_length=MAX_ENVELOPE_BYTES)]  # base64 in JSON
+    key: HexKey | None = None  # that signs for the sender, where the node knows
 
 
 class MailView(msgspec.Struct, frozen=True):

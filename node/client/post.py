@@ -225,7 +225,8 @@ class Post:
             except LedgerError as error:
                 self._say(f"our node hands out what is no envelope: {error}")
                 continue
-            judged = await self._judge(envelope, result)
+            told = None if each.key is None else bytes.fromhex(each.key)
+            judged = await self._judge(envelope, told, result)
             if judged is None:
                 result.left += 1
             elif isinstance(judged, _Come):
@@ -240,11 +241,16 @@ class Post:
                 await self._node.drop_mail(id_)
             self._seen.pop(id_, None)
 
-    async def _judge(self, envelope: Envelope, result: Collected) -> _Come | bool | None:
-        """Return what is to be acknowledged; None for what is left, True for what needs no word."""
+    async def _judge(
+        self, envelope: Envelope, told: bytes | None, result: Collected
+    ) -> _Come | bool | None:
+        """Return what is to be acknowledged; None for what is left, True for what needs no word.
+
+        Our node `told` with which key the sender signs.
+        """
         body = envelope.body
         try:
-            public = await memberkeys.signing_key(self._node, body.sender, body.key_id)
+            public = await memberkeys.signing_key(self._node, body.sender, body.key_id, told)
             self._verify(envelope, public)
         except NotVerified as error:
             # Nobody stands for it, so nobody is told: whose it was to be sends it again.
@@ -257,7 +263,7 @@ class Post:
         try:
             plain = sealing.unseal(body.content, name, self._reader.sealing_seed, must_be=True)
             if parse_object(plain, name).get("format") == acknowledgement.FORMAT:
-                return await self._acknowledged(envelope, plain, name, result)
+                return await self._acknowledged(envelope, public, plain, name, result)
             if self._clock() > body.expires + SKEW_S:
                 return _Come(envelope, public, Verdict.EXPIRED)
             checked = await inbox.check(
@@ -290,11 +296,11 @@ class Post:
         return now < self._seen.setdefault(envelope.id, now) + self._patience_s
 
     async def _acknowledged(
-        self, envelope: Envelope, plain: bytes, name: str, result: Collected
+        self, envelope: Envelope, public: bytes, plain: bytes, name: str, result: Collected
     ) -> bool | None:
         said = acknowledgement.parse_acknowledgement(plain, name, self._us.chain_id)
         try:
-            said.verify(await memberkeys.signing_key(self._node, said.recipient, said.key_id))
+            said.verify_in(envelope, public)
             with self._vault.changes():
                 record = deliveries.acknowledged(
                     self._vault, self._us, said, plain, now=self._clock()

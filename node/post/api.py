@@ -75,11 +75,23 @@ class PostApi:
         )
         shown = [
             {"number": each.number, "id": each.id.hex(),
-             "envelope": b64encode(each.raw).decode("ascii")}
+             "envelope": b64encode(each.raw).decode("ascii"), "key": await self._key(each.raw)}
             for each in letters
         ]  # fmt: skip
         cursor = letters[-1].number if letters else None
         return web.json_response({"envelopes": shown, "cursor": cursor})
+
+    async def _key(self, raw: bytes) -> str | None:
+        """Return the key that signs for the sender, None where none does, or it is not known here.
+
+        Who acts for a member is for nobody to ask; who has its post has what it signed.
+        """
+        body = envelopes.parse(raw).body
+        try:
+            public = await self._registry.signing_key(body.sender, body.key_id)
+        except PostRefused:
+            return None
+        return None if public is None else public.hex()
 
     async def state(self, request: web.Request) -> web.Response:
         """Tell its sender how an envelope stands."""

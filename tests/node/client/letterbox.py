@@ -67,6 +67,7 @@ class Letterbox:
     waiting: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)  # recipient, envelope
     fetched: set[bytes] = field(default_factory=set)  # ids
     count: int = 0
+    told: bytes | None = None  # key that nodes say signs for a sender
     placed: set[bytes] = field(default_factory=set)  # members whose post is brought here
     is_slow: bool = False  # nodes hand nothing on at once
     lost: int = 0  # so many envelopes are lost, once they were taken
@@ -106,8 +107,9 @@ class PostedNode(MemoryNode):
 
     async def mail(self, after: int = 0, *, wait: int = 0, limit: int = MAX_LETTERS) -> MailView:
         del wait
+        told = self.box.told
         mine = [
-            Letter(number, bytes(32).hex(), raw)
+            Letter(number, bytes(32).hex(), raw, None if told is None else told.hex())
             for number, (recipient, raw) in self.box.waiting.items()
             if recipient == self.me and number > after
         ]

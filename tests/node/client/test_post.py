@@ -342,6 +342,20 @@ def test_a_key_that_the_sender_never_had_or_has_no_more_signs_nothing(two: Corre
     assert [text for text in two.said if "no member" in text]
 
 
+def test_who_acts_for_the_sender_is_known_by_what_our_node_tells(two: Correspondence) -> None:
+    us = dataclasses.replace(desk.sender("shop", two.node), key=key_of("operator"))
+    raw = written(two, two.letter().plain, us=us)
+    for told in (None, key_of("rival").public):
+        two.node.box.told = told
+        hand_in(two, raw)
+        assert two.collect().taken == []
+        assert "never had" in two.said[-1]
+    two.node.box.told = us.key.public
+    hand_in(two, raw)
+    (taken,) = two.collect().taken
+    assert (taken.sender, taken.key) == (id_of("shop"), us.key.public)
+
+
 def test_what_our_node_may_not_have_seen_yet_is_left_and_judged_later(two: Correspondence) -> None:
     value = json.loads(two.letter().plain) | {"claim": "00" * 32}
     hand_in(two, written(two, json.dumps(value).encode()))
@@ -355,15 +369,18 @@ def test_what_our_node_may_not_have_seen_yet_is_left_and_judged_later(two: Corre
 def test_an_acknowledgement_is_believed_of_the_recipient_alone(two: Correspondence) -> None:
     two.send()
     (record,) = two.deliveries()
-    for signer, recipient, fact in (
-        ("rival", id_of("rival"), "never sent to that member"),
-        ("rival", id_of("insurer"), "never had"),
+    rival, insurer = (desk.sender(name, two.node) for name in ("rival", "insurer"))
+    posing = dataclasses.replace(rival, member=insurer.member)
+    for writes, signs, fact in (
+        (rival, rival, "never sent to that member"),
+        (rival, posing, "signs its envelope with the same key"),
+        (posing, posing, "never had"),
+        (insurer, posing, "signs its envelope with the same key"),
     ):
-        us = dataclasses.replace(desk.sender(signer, two.node), member=recipient)
         word = acknowledgement.acknowledge(
-            us, record.id, id_of("shop"), Verdict.TAKEN, "", now=two.now
+            signs, record.id, id_of("shop"), Verdict.TAKEN, "", now=two.now
         )
-        raw = written(two, word.to_json(), signer, recipient=id_of("shop"), sealed_to="shop")
+        raw = written(two, word.to_json(), us=writes, recipient=id_of("shop"), sealed_to="shop")
         hand_in(two, raw, "shop")
         assert two.collect("shop").acknowledged == []
         assert fact in two.said[-1]

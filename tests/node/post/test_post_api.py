@@ -53,6 +53,8 @@ def test_an_envelope_goes_in_comes_out_and_is_forgotten_by_its_recipients_word(
                 mail = await client.mail()
                 (came,) = mail.envelopes
                 assert (came.id, came.envelope) == (sent.id.hex(), sent.raw)
+                assert came.key is not None
+                sent.verify(sent.body.chain_id, bytes.fromhex(came.key))
                 assert mail.cursor == came.number
                 assert (await client.mail(after=came.number)).envelopes == ()
                 await client.drop_mail(sent.id)
