@@ -28,6 +28,7 @@ _OPTIONAL: Final = {
     *("vault_credential", "keyring", "keyring_copy"),
     *("pkcs11_module", "pkcs11_token", "pkcs11_key", "pkcs11_pin_file"),
     *("vault_key_file", "sealing_key_file", "human_key_file", "window_minutes", "keep_days"),
+    "acknowledge_on_chain",
 }
 _TOKEN: Final = {"pkcs11_module", "pkcs11_token", "pkcs11_key"}  # all three or none
 MAX_PIN_BYTES: Final = 256
@@ -95,6 +96,7 @@ class Home:
     keyring_copy: Path | None = None  # folder where `depoli vault backup` puts a copy of it
     vault_credential: str | None = None  # name of a systemd credential that opens the vault
     token_key: TokenKey | None = None  # what in a PKCS#11 token opens it
+    acknowledge_on_chain: bool = False  # a commitment to each acknowledgement of ours
     keep_days: int = 0  # that the law has us keep what others disclosed, from its invoice on
 
     def key(self) -> Signer:
@@ -162,6 +164,7 @@ def load_home(folder: Path) -> Home:
         sealing_key_file=place_if("sealing_key_file"),
         human_key_file=place_if("human_key_file"),
         window_minutes=int(table.get("window_minutes", "60")),
+        acknowledge_on_chain=table.get("acknowledge_on_chain") == "yes",
         keep_days=int(table.get("keep_days", "0")),
         keyring=place_if("keyring"),
         keyring_copy=place_if("keyring_copy"),
@@ -200,6 +203,8 @@ def _parse(path: Path) -> dict[str, str]:
         raise BadHome(
             path, f'window_minutes must be a text such as "60", 1 to {MAX_WINDOW_MINUTES}'
         )
+    if table.get("acknowledge_on_chain", "no") not in {"yes", "no"}:
+        raise BadHome(path, "acknowledge_on_chain must be yes or no")
     days = table.get("keep_days", "0")
     if not re.fullmatch("[0-9]{1,5}", days) or int(days) > MAX_KEEP_DAYS:
         raise BadHome(path, f"keep_days must be a number of days, at most {MAX_KEEP_DAYS}")

@@ -9,6 +9,7 @@ from node.cli.output import Verbs, emit, is_json, json_option, note, table
 from node.cli.person import Person, at_home, run
 from node.cli.showing import as_item
 from node.client import disclosing, rounds
+from node.client.committing import Commitments
 from node.client.post import Collected
 from node.client.records import AccessRecord, DeliveryRecord, Way
 
@@ -47,7 +48,14 @@ def run_(context: click.Context, person: Person, *, once: bool) -> None:
         async def go() -> None:
             async with person.node() as node:
                 at = person.post(vault, node)
-                await (rounds.once(at, tell) if once else rounds.keep_on(at, tell, note))
+                commit = rounds.commit_to_nothing
+                if person.home.acknowledge_on_chain:
+                    us = person.sender
+                    commit = Commitments(vault, node, us, wait_s=person.wait_s, say=note).commit
+                if once:
+                    await rounds.once(at, tell, commit)
+                else:
+                    await rounds.keep_on(at, tell, note, commit)
 
         run(go())
     if once and is_json(context):

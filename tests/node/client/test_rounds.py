@@ -1,0 +1,143 @@
+"""The rounds of the post go on whatever is not there, and commit to what was taken if one wants."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contracts import disclosure
+from node.client import rounds
+from node.client.acknowledgement import parse_acknowledgement
+from node.client.committing import Commitments
+from node.client.errors import Unreachable
+from node.client.mail import MailView
+from node.client.post import Collected
+from node.client.records import AccessRecord, Way
+from tests.contracts.world import id_of
+from tests.node.client import desk
+from tests.node.client.letterbox import Correspondence, PostedNode
+from tests.node.client.street import run
+
+
+@pytest.fixture(scope="module")
+def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Correspondence]:
+    made = Correspondence.of(tmp_path_factory.mktemp("rounds"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def two(sent: Correspondence, tmp_path: Path) -> Iterator[Correspondence]:
+    made = sent.again(tmp_path / "two")
+    yield made
+    made.close()
+
+
+class Enough(Exception):
+    """The test has seen what it wanted."""
+
+
+def commitments(two: Correspondence, lost: int = 0) -> Commitments:
+    node = two.node.of("insurer")
+    node.lose_answers = lost
+    us = desk.sender("insurer", node)
+    return Commitments(two.vaults["insurer"], node, us, wait_s=0, say=two.said.append)
+
+
+def stands(two: Correspondence, record: AccessRecord) -> int | None:
+    word = parse_acknowledgement(record.acknowledgement, "a", two.node.world.chain_id)
+    state = two.node.world.state
+    return disclosure.stands_since(state, id_of("insurer"), word.commitment)
+
+
+def test_one_round_sends_takes_and_commits(two: Correspondence) -> None:
+    told: list[Collected] = []
+    two.send(two.letter(), two.letter(1))
+    assert id_of("insurer") not in two.node.box.placed
+    run(rounds.once(two.posts["insurer"], told.append, commitments(two).commit))
+    assert id_of("insurer") in two.node.box.placed
+    assert len(told[0].taken) == 2
+    assert all(record.is_committed for record in two.accesses())
+    assert all(stands(two, record) is not None for record in two.accesses())
+    run(rounds.once(two.posts["shop"], told.append))
+    assert [each.state for each in two.deliveries()] == [Way.ACKNOWLEDGED] * 2
+
+
+def test_nothing_is_committed_to_unless_somebody_wants_it(two: Correspondence) -> None:
+    two.send()
+    run(rounds.once(two.posts["insurer"], lambda _: None))
+    (record,) = two.accesses()
+    assert not record.is_committed
+    assert stands(two, record) is None
+
+
+def test_a_commitment_that_was_not_heard_of_is_not_made_twice(two: Correspondence) -> None:
+    two.send()
+    two.collect()
+    made = commitments(two, lost=1)
+    with pytest.raises(Unreachable):
+        run(made.commit())
+    height = stands(two, two.accesses()[0])
+    assert run(made.commit()) == 1
+    assert run(made.commit()) == 0
+    assert two.accesses()[0].is_committed
+    assert stands(two, two.accesses()[0]) == height
+    two.send(two.letter(1))
+    two.collect()
+    assert run(commitments(two).commit()) == 1
+
+
+def test_what_was_refused_is_not_committed_to(two: Correspondence) -> None:
+    two.send(two.letter(plain=b'{"format": "depoli/other/1"}'))
+    (refused,) = two.collect().refused
+    assert run(commitments(two).commit()) == 0
+    assert stands(two, refused) is None
+
+
+def test_a_node_that_goes_is_tried_again_later_each_time(
+    two: Correspondence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 9:
+            raise Enough
+
+    async def gone(*_: object, **__: object) -> MailView:
+        raise Unreachable("nobody answers")
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(PostedNode, "mail", gone)
+    with pytest.raises(Enough):
+        run(rounds.keep_on(two.posts["shop"], lambda _: None, two.said.append))
+    assert slept == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert two.said[0] == "nobody answers; tried again in 1 s"
+
+
+def test_what_could_not_be_judged_is_looked_at_from_the_beginning(
+    two: Correspondence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    answers = [Collected(left=1, after=7), Collected(after=9), Collected(after=9)]
+
+    async def collect(*, after: int = 0, wait: int = 0) -> Collected:
+        del wait
+        asked.append(after)
+        if not answers:
+            raise Enough
+        return answers.pop(0)
+
+    async def sleep(_: float) -> None:
+        return None
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(two.posts["shop"], "collect", collect)
+    with pytest.raises(Enough):
+        run(rounds.keep_on(two.posts["shop"], lambda _: None, two.said.append))
+    assert asked == [0, 0, 9, 9]
+    answers += [Collected(left=1)] * 3
+    asked.clear()
+    run(rounds.once(two.posts["shop"], lambda _: None))
+    assert len(asked) == rounds.PATIENT_ROUNDS
