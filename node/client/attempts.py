@@ -56,19 +56,27 @@ def sign_anew(vault: Vault, claim: ClaimRecord) -> None:
     assert claim.transaction is not None
     assert claim.position is not None
     vault.unname(claim.KIND, claim.claim.hex())
-    claim.lapsed = [*claim.lapsed, (claim.transaction, claim.position)][-MAX_LAPSED:]
+    _remember(claim, claim.transaction, claim.position)
     claim.progress = Progress.LOCKED
     claim.transaction = claim.claim = claim.position = None
 
 
 def find_under(vault: Vault, number: int, claim: ClaimRecord, stands: Stands) -> None:
     """Let a claim be found by the id under which it stands, which an earlier signature made."""
-    assert claim.claim is not None  # it was written when it was signed
+    assert claim.claim is not None  # the three were written when it was signed
+    assert claim.transaction is not None
+    assert claim.position is not None
     if claim.transaction != stands.transaction:
         vault.unname(claim.KIND, claim.claim.hex())
+        _remember(claim, claim.transaction, claim.position)
         claim.transaction, claim.position = stands.transaction, stands.position
         claim.claim = created_id(stands.transaction, stands.position)
         vault.name(number, claim.KIND, [claim.claim.hex()])
+
+
+def _remember(claim: ClaimRecord, transaction: bytes, position: int) -> None:
+    """Keep under which signature a claim may stand too, or was to; with it that is erased."""
+    claim.lapsed = [*claim.lapsed, (transaction, position)][-MAX_LAPSED:]
 
 
 async def _decided(node: NodeClient, claim: ClaimRecord, result: Decided) -> Stands | CallOutcome:

@@ -55,6 +55,7 @@ class Things:
         self.marks |= set(record.marks.values())
         if record.claim is not None:
             self.ids.add(record.claim)
+        self.ids |= {created_id(transaction, place) for transaction, place in record.lapsed}
 
 
 # What a record is about, of the kinds that hold something of a person.

@@ -236,19 +236,18 @@ def _miss(vault: Vault, claim: ClaimRecord, now: int) -> None:
 
 
 def _write(vault: Vault, references: Sequence[str], error: ClientError | None, now: int) -> None:
-    """Write which claims are decided, and when the others are tried again."""
+    """Write which claims are decided, and when the others are tried again: all of them together."""
     with vault.changes():
-        for reference in references:
-            found = find(vault, QueuedRecord, reference)
-            if found is None or found[1].ended is not None:
-                continue
-            number, record = found
-            claim = find(vault, ClaimRecord, reference)
+        found = [find(vault, QueuedRecord, reference) for reference in references]
+        open_ = [each for each in found if each is not None and each[1].ended is None]
+        retry_at = now + _backoff(max((record.tries for _, record in open_), default=0))
+        for number, record in open_:
+            claim = find(vault, ClaimRecord, record.reference)
             if claim is None or claim[1].progress not in lots.OPEN:
                 record.ended, record.retry_at, record.trouble = now, None, None
             elif error is not None:
-                record.retry_at = now + _backoff(record.tries)
-                record.tries, record.trouble, record.hint = record.tries + 1, str(error), error.hint
+                record.retry_at, record.tries = retry_at, record.tries + 1
+                record.trouble, record.hint = str(error), error.hint
             update(vault, number, record)
 
 

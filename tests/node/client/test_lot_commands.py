@@ -128,6 +128,26 @@ def test_the_length_of_windows_is_the_homes(town: Town) -> None:
     assert 0 <= claim["at"] - desk.now() <= 120
 
 
+def test_the_program_of_the_shops_page_runs_as_it_stands(
+    town: Town, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "shop.md").read_text("utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    folder = folder_of(town, 3)
+    (folder / "bad.json").write_bytes(BAD.read_bytes())
+    monkeypatch.setattr(sys, "argv", ["program", str(town.folder / "shop"), str(folder)])
+
+    def run() -> list[str]:
+        exec(compile(program, "docs/shop.md", "exec"), {"__name__": "__main__"})  # noqa: S102
+        return capsys.readouterr().out.splitlines()
+
+    refused, stands = run()
+    assert refused.startswith("bad.json right eye, axis: 900 degrees")
+    assert stands.strip() == "F2025-0003 queued"
+    shown(town, Exit.OK, "flush", "--now")
+    assert run()[1].strip() == "F2025-0003 committed"
+
+
 def test_how_far_it_is_is_told_in_lines_where_nobody_looks_on(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from contracts.calls import ClaimSubmit, parse_call
 from ledger.transaction import parse
-from node.client import lots, queue
+from node.client import holdings, lots, queue
 from node.client.client import NodeClient
 from node.client.errors import Unreachable, VaultLocked
+from node.client.holdings import Things
 from node.client.queue import Flushed, Windows
 from node.client.records import (
     AuthorisationRecord,
@@ -281,6 +282,15 @@ def test_without_a_network_it_waits_longer_each_time_and_comes_back_by_itself(sh
     assert shop.standing().trouble == ""
 
 
+def test_what_failed_together_is_tried_again_together(shop: Shop) -> None:
+    shop.put(*map(request, (3, 4, 5, 6, 7)))
+    for _ in range(4):
+        shop.node.lose_requests = 1
+        shop.flush(at_once=True)
+        moments = {shop.queued(f"F2025-{number:04}").retry_at for number in (3, 4, 5, 6, 7)}
+        assert len(moments) == 1
+
+
 @pytest.mark.parametrize("status", [500, 502, 503, 429, 401])
 def test_a_node_that_answers_with_an_error_is_tried_again(shop: Shop, status: int) -> None:
     shop.put(request())
@@ -371,6 +381,14 @@ def test_a_node_with_a_wrong_clock_makes_no_claim_twice_and_loses_none(shop: Sho
         assert shop.flush(at_once=True).error is None
     records = [claim for _, claim in every(shop.vault, ClaimRecord)]
     assert {each.progress for each in records} == {Progress.COMMITTED}
+    # What was signed in vain is erased with the claim.
+    things = Things()
+    for each in records:
+        things.add_prescription(lots.prescription_of(shop.vault, each))
+        things.add_claim(each)
+    gone = [record for _, record in holdings.of(shop.vault, things)]
+    kept = list(every(shop.vault, TransactionRecord))
+    assert sum(isinstance(record, TransactionRecord) for record in gone) == len(kept) == 3
     for each in records:
         assert each.claim is not None
         found = asyncio.run(shop.node.claim(each.claim))
