@@ -33,6 +33,8 @@ _NOUNS: Final = {
     "vault": "See what the vault holds; back it up, restore it, change what opens it, export it.",
     "prescription": "Keep a prescription in the vault and commit to it.",
     "authorisation": "Ask a payer to agree before you claim, and answer what is asked.",
+    "renewal": "Prove the day of the last reimbursement, or that an early renewal qualifies.",
+    "control": "See which attestations are drawn, open them to a health professional, judge.",
     "claim": "Submit, decide, dispute, reverse and show claims.",
     "explain": "Say what happened to a thing, and who may do what next until when.",
     "events": "Show what concerns us on the chain, entry by entry, as it comes.",

@@ -71,13 +71,13 @@ class Acts:
     def __init__(
         self, vault: Vault, node: NodeClient, sender: Sender, *, wait_s: int, say: Say
     ) -> None:
-        self._vault, self._node, self._sender = vault, node, sender
+        self.vault, self._node, self._sender = vault, node, sender
         self._wait_s, self._say = wait_s, say
 
     async def make(self, call: Call) -> CallOutcome:
         """Make a call and return what became of it; done before, by us, it is done."""
         (outcome,) = await once(
-            self._vault, self._node, self._sender, [call], wait_s=self._wait_s, say=self._say
+            self.vault, self._node, self._sender, [call], wait_s=self._wait_s, say=self._say
         )
         kind = _WRONG_STATE.get(Refusal(outcome.code)) if outcome.code else None
         return APPLIED if kind is not None and await self._was_last(kind, call) else outcome
@@ -95,12 +95,12 @@ class Acts:
             is_free = any(each in _FREE[kind] for each in outcome.evidence[:1])
             outcome = APPLIED if is_free else outcome
         if outcome.code == 0:
-            with self._vault.changes():
-                found = find(self._vault, type_, id_.hex())
+            with self.vault.changes():
+                found = find(self.vault, type_, id_.hex())
                 if found is not None:
-                    lots.release(self._vault, found[1])
+                    lots.release(self.vault, found[1])
                     found[1].progress = Progress.ENDED
-                    update(self._vault, *found)
+                    update(self.vault, *found)
         return outcome
 
     async def supersede(self, name: str, request: ClaimRequest, payer: bytes) -> CallOutcome:
@@ -109,7 +109,7 @@ class Acts:
         Raises `Refused` where more than a code, a date or a reference is another: payer, leg and
         amounts stay.
         """
-        number, record = lots.load(self._vault, name)
+        number, record = lots.load(self.vault, name)
         if record.claim is None:
             raise Refused("claim", f"{record.reference} is not on the chain yet")
         asked = (request.reference, request.leg, request.lenses_cents, request.frame_cents, payer)
@@ -120,7 +120,7 @@ class Acts:
                 "a rectified document keeps reference, payer, leg and amounts",
                 hint=f"cancel it, and submit another: depoli claim cancel {record.reference}",
             )
-        prescription = lots.prescription_of(self._vault, record)
+        prescription = lots.prescription_of(self.vault, record)
         document = documents.issue_claim(request, prescription.commitment, self._sender.key)
         outcome = await self.make(ClaimSupersede(record.claim, document.commitment))
         if outcome.code == 0:
@@ -128,8 +128,8 @@ class Acts:
             record.codes, record.invoice_date = request.codes, request.invoice_date
             record.insured, record.authorisation = request.insured, request.authorisation
             record.is_rectified = True
-            with self._vault.changes():
-                update(self._vault, number, record)
+            with self.vault.changes():
+                update(self.vault, number, record)
         return outcome
 
     async def overturn(self, claim: bytes, cents: int | None) -> CallOutcome:
@@ -161,15 +161,15 @@ class Acts:
         """
         asked = questions.new_question(authorisation, kind, control)
         name = questions.name_of_record(asked)
-        found = find(self._vault, QuestionRecord, name)
+        found = find(self.vault, QuestionRecord, name)
         if found is not None:
             asked = asked_of(found[1])
         else:
-            with self._vault.changes():
+            with self.vault.changes():
                 record = QuestionRecord(
                     authorisation=authorisation, question=asked.question.encode(), control=control
                 )
-                keep(self._vault, record, name)
+                keep(self.vault, record, name)
         call = AuthorisationAsk(authorisation, asked.question.commitment())
         return await self.make(call), asked
 
@@ -181,8 +181,8 @@ class Acts:
         given = questions.new_answer(asked, text, proof)
         reply = given.answer
         assert reply is not None  # it was just made
-        with self._vault.changes():
-            found = find(self._vault, QuestionRecord, name)
+        with self.vault.changes():
+            found = find(self.vault, QuestionRecord, name)
             before = None if found is None else asked_of(found[1])
             if before is not None and before.answer is not None:
                 if before.answer.value != reply.value:
@@ -199,9 +199,9 @@ class Acts:
                     control=asked.control,
                 )
                 if found is None:
-                    keep(self._vault, record, name)
+                    keep(self.vault, record, name)
                 else:  # what was asked came by post, and is kept
-                    update(self._vault, found[0], record)
+                    update(self.vault, found[0], record)
         call = AuthorisationAnswer(asked.authorisation, reply.commitment())
         return await self.make(call), given
 
@@ -216,24 +216,24 @@ class Acts:
 
     def _offer(self, id_: bytes, cents: int) -> Opening:
         """Return the opening of an amount of our own, which is kept before it is told."""
-        with self._vault.changes():
+        with self.vault.changes():
             number, received = self._received(id_)
             own = offered_opening(received, cents)
             received.offered = encode(own)
-            update(self._vault, number, received)
+            update(self.vault, number, received)
         return own
 
     def _conclude(self, id_: bytes, own: Opening, on_chain: str | None) -> None:
         """Keep what we offered as accepted where the chain has it, and forget it where not."""
-        with self._vault.changes():
+        with self.vault.changes():
             number, received = self._received(id_)
             if on_chain == own.commitment().hex():
                 received.accepted = encode(own)
             received.offered = None
-            update(self._vault, number, received)
+            update(self.vault, number, received)
 
     def _received(self, id_: bytes) -> tuple[int, ReceivedRecord]:
-        found = find(self._vault, ReceivedRecord, id_.hex())
+        found = find(self.vault, ReceivedRecord, id_.hex())
         if found is None:
             raise Refused(
                 "disclosure",

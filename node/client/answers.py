@@ -5,11 +5,11 @@ That it cannot be proved where it was asked is an answer, and never a refusal by
 
 from dataclasses import dataclass
 
-from contracts.questions import Kind
+from contracts.questions import Kind, parse_question
 from node.client import day_proofs, early, questions
 from node.client.agreements import AuthorisationView, authorisation_of
 from node.client.client import NodeClient
-from node.client.errors import NotVerified
+from node.client.errors import NotFound, NotVerified
 from node.client.explanations import explanation
 from node.client.questions import Asked
 from node.client.records import ControlRecord, QuestionRecord, find, keep, update
@@ -56,6 +56,19 @@ async def take(
     with vault.changes():
         keep_answered(vault, asked)
     return answered
+
+
+def asked_of_us(vault: Vault, authorisation: bytes, kind: Kind) -> Asked:
+    """Return the question of this kind that came by post; raise `NotFound`."""
+    found = find(vault, QuestionRecord, f"{authorisation.hex()} {kind}")
+    if found is None:
+        raise NotFound(
+            "nobody asked that by post about this prior agreement",
+            hint="depoli post run --once takes what lies there; name the file that was handed over"
+            " with --question",
+        )
+    question = parse_question(found[1].question)
+    return Asked(authorisation, question, control=found[1].control)
 
 
 def keep_answered(vault: Vault, asked: Asked) -> None:

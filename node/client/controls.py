@@ -199,7 +199,7 @@ def sign(opening: Opening, sender: Sender, *, conform: bool) -> Verdict:
     return judge(finding, sender.member, sender.key, sender.role)
 
 
-def to_json(verdict: Verdict) -> bytes:
+def verdict_json(verdict: Verdict) -> bytes:
     """Return a verdict as a file."""
     value = {"format": VERDICT, "verdict": encode(verdict).hex()}
     return json.dumps(value, indent=2).encode() + b"\n"
@@ -216,8 +216,8 @@ def read_verdict(data: bytes, name: str) -> Verdict:
         raise NotReadable(f"{name}: {error}") from None
 
 
-async def take(vault: Vault, node: NodeClient, verdict: Verdict, chain_id: bytes) -> bool:
-    """Return whether what was attested to us is conform, and keep that; raise `NotVerified`.
+async def check(vault: Vault, node: NodeClient, verdict: Verdict, chain_id: bytes) -> None:
+    """Raise `NotVerified` unless a verdict holds: drawn, about what was attested, by who may.
 
     Raises `NotFound` where nothing was attested to us for that prior agreement.
     """
@@ -240,11 +240,13 @@ async def take(vault: Vault, node: NodeClient, verdict: Verdict, chain_id: bytes
     if signed.member in {each.member for each in attestation.signatures()}:
         raise NotVerified("signature", "who attested it does not control it")
     await _verify_professional(node, verdict)
-    with vault.changes():
-        number, record = load(vault, finding.authorisation)
-        record.verdict = encode(verdict)
-        update(vault, number, record)
-    return finding.conform
+
+
+def keep_verdict(vault: Vault, verdict: Verdict) -> None:
+    """Keep a verdict that was checked; inside `changes()`."""
+    number, record = load(vault, verdict.finding.authorisation)
+    record.verdict = encode(verdict)
+    update(vault, number, record)
 
 
 async def _verify_professional(node: NodeClient, verdict: Verdict) -> None:

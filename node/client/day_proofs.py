@@ -152,10 +152,13 @@ def parse_carried(data: bytes, name: str) -> Carried:
     raise NotReadable(f"{name} is no proof of the day of a reimbursement, or is cut short")
 
 
-async def take(vault: Vault, node: NodeClient, carried: Carried) -> ProofRecord:
+async def take(
+    vault: Vault, node: NodeClient, carried: Carried, reference: str | None = None
+) -> ProofRecord:
     """Keep what a patient brought, verified by the key that its payer has on the chain.
 
-    The same again is kept once. Raises `NotVerified`.
+    The same again is kept once. Raises `NotVerified`, and `Refused` where our reference names
+    another.
     """
     await _verify_issuer(node, carried.issuer, carried.document)
     if parse_sd_jwt(carried.document).holder != SigningKey(carried.holder).public:
@@ -167,9 +170,25 @@ async def take(vault: Vault, node: NodeClient, carried: Carried) -> ProofRecord:
         holder=carried.holder,
     )
     with vault.changes():
-        if find(vault, ProofRecord, carried.name) is None:
-            keep(vault, record, carried.name)
+        if reference is not None:
+            kept = find(vault, ProofRecord, reference)
+            if kept is not None and kept[1].document != carried.document:
+                raise Refused("reference", f"another proof is kept under {reference}")
+        found = find(vault, ProofRecord, carried.name)
+        number = keep(vault, record, carried.name) if found is None else found[0]
+        if reference is not None and find(vault, ProofRecord, reference) is None:
+            vault.name(number, record.KIND, [reference])
     return record
+
+
+def carried_of(vault: Vault, reference: str) -> Carried:
+    """Return the proof that is kept under our reference; raise `NotFound`."""
+    found = find(vault, ProofRecord, reference)
+    if found is None:
+        raise NotFound(
+            f"no proof is kept under {reference}", hint="depoli renewal import FILE --reference"
+        )
+    return Carried(found[1].issuer, found[1].holder, found[1].document)
 
 
 def show(

@@ -9,10 +9,12 @@ from time import time
 from typing import Any, Final, TypeAlias
 
 from contracts.commitment import Opening
+from contracts.control import Verdict
 from ledger.encoding import decode, encode
 from node.client import (
     answering,
     answers,
+    controls,
     disclosure,
     erasures,
     questions,
@@ -49,8 +51,9 @@ SETTLED: Final = "settlement"
 ASKED: Final = "question"
 ANSWERED: Final = "answer"
 TO_ERASE: Final = "erasure"
+CONTROLLED: Final = "verdict"
 
-Found: TypeAlias = Disclosed | Statement | questions.Asked | AskedRecord
+Found: TypeAlias = Disclosed | Statement | questions.Asked | AskedRecord | Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,10 @@ async def take(
             f"{name} is a question about a prior agreement",
             hint=f"depoli authorisation answer {name}",
         )
+    if isinstance(checked.found, Verdict):
+        raise NotVerified(
+            "kind", f"{name} is the verdict of a control", hint=f"depoli control verify {name}"
+        )
     with vault.changes():
         checked.keep()
     return checked.found
@@ -114,6 +121,8 @@ async def check(
             checked, author = await _check_disclosure(vault, node, reader, plain, name)
         case erasures.FORMAT:
             checked, author = await _check_erasure(vault, node, reader, plain, name)
+        case controls.VERDICT:
+            checked, author = await _check_verdict(vault, node, reader, plain, name)
         case questions.FORMAT:
             checked, author = await _check_question(vault, node, reader, plain, name)
         case _:
@@ -129,6 +138,18 @@ async def _check_erasure(
     asked = await answering.check(node, reader.member, plain, name)
     keep_it = lambda: answering.keep_asked(vault, asked)  # noqa: E731
     return Checked(asked, TO_ERASE, asked.erasure, keep_it), asked.requester
+
+
+async def _check_verdict(
+    vault: Vault, node: NodeClient, reader: Reader, plain: bytes, name: str
+) -> tuple[Checked, bytes]:
+    verdict = controls.read_verdict(plain, name)
+    if verdict.finding.recipient != reader.member:
+        raise NotVerified("recipient", "it is for another member, not for you")
+    await controls.check(vault, node, verdict, reader.members.genesis.chain_id)
+    keep_it = lambda: controls.keep_verdict(vault, verdict)  # noqa: E731
+    subject = verdict.finding.authorisation
+    return Checked(verdict, CONTROLLED, subject, keep_it), verdict.signed.member
 
 
 def known(vault: Vault, claim: bytes) -> dict[str, Any]:

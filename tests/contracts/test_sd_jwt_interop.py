@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jwcrypto.jwk import JWK  # type: ignore[import-untyped]
-from jwcrypto.jws import InvalidJWSSignature  # type: ignore[import-untyped]
+from jwcrypto.jwk import JWK
+from jwcrypto.jws import InvalidJWSSignature
 from sd_jwt.common import SDObj
 from sd_jwt.holder import SDJWTHolder
 from sd_jwt.issuer import SDJWTIssuer

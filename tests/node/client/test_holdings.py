@@ -32,7 +32,12 @@ from tests.node.client.street import Street
 
 OURS, THEIRS = b"\x01" * 32, b"\x02" * 32
 MARK, OTHER_MARK = b"\x03" * 32, b"\x04" * 32
-THINGS: dict[str, Any] = {"prescriptions": {"ORD-1"}, "claims": {"F-1"}, "ids": {OURS}, "marks": {MARK}}
+THINGS: dict[str, Any] = {
+    "prescriptions": {"ORD-1"},
+    "claims": {"F-1"},
+    "ids": {OURS},
+    "marks": {MARK},
+}
 JWT = "head.of-a-proof.signature"
 
 
