@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -56,7 +57,9 @@ def run(person: Person, listen: str) -> None:
             vault,
             person.home.node,
             person.node,
+            lambda node: person.post(vault, node),
             Windows(60 * person.home.window_minutes),
+            lambda: int(time.time()),
             today,
             lambda content: page_of(parse_json(content.decode()), members),
             lambda content: proved(parse_json(content.decode()), members),

@@ -24,6 +24,7 @@ class Connection:
         parts = urlsplit(url)
         assert parts.hostname is not None  # the home was parsed
         self._path, self._headers, self._connect_s = parts.path, dict(headers), connect_s
+        self._hung_up = 0  # times
         self._http: http.client.HTTPConnection
         if parts.scheme == "https":
             context = ssl.create_default_context()
@@ -81,12 +82,12 @@ class Connection:
         limit: int,
         seconds: float,
     ) -> tuple[int, bytes]:
-        was_open = self._http.sock is not None
+        was_open, hung_up = self._http.sock is not None, self._hung_up
         try:
             response = self._request(method, target, data, headers, seconds)
         except _RESTED:
             self._http.close()
-            if not was_open:
+            if not was_open or self._hung_up > hung_up:
                 raise
             response = self._request(method, target, data, headers, seconds)
         body = response.read(limit + 1)
@@ -106,6 +107,7 @@ class Connection:
 
     def hang_up(self) -> None:
         """Close the connection under whoever waits for it, in another thread too."""
+        self._hung_up += 1
         with contextlib.suppress(AttributeError, OSError):  # there is none, or it is closed
             self._http.sock.shutdown(socket.SHUT_RDWR)
         self._http.close()

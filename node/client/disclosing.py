@@ -113,22 +113,7 @@ def unshown(vault: Vault, type_: type[ClaimRecord]) -> Iterator[ClaimRecord]:
 def log(vault: Vault) -> list[Shown]:
     """Return the whole log, oldest first."""
     names = _references(vault)
-    sent = [
-        Shown(
-            direction="sent",
-            time=each.created,
-            counterpart=each.recipient,
-            purpose=each.purpose,
-            subject=each.subject,
-            reference=names.get(each.subject),
-            state=each.state.value,
-            reason=each.reason,
-            acknowledged=each.acknowledged,
-            envelope=each.id,
-            expires=each.expires,
-        )
-        for _, each in every(vault, DeliveryRecord)
-    ]
+    sent = [line_of(each, names.get(each.subject)) for _, each in every(vault, DeliveryRecord)]
     received = [
         Shown(
             direction="received",
@@ -146,6 +131,23 @@ def log(vault: Vault) -> list[Shown]:
         for _, each in every(vault, AccessRecord)
     ]
     return sorted(sent + received, key=lambda each: each.time)
+
+
+def line_of(sent: DeliveryRecord, reference: str | None) -> Shown:
+    """Return the line of what we sent; `reference` is what we call what it is about."""
+    return Shown(
+        direction="sent",
+        time=sent.created,
+        counterpart=sent.recipient,
+        purpose=sent.purpose,
+        subject=sent.subject,
+        reference=reference,
+        state=sent.state.value,
+        reason=sent.reason,
+        acknowledged=sent.acknowledged,
+        envelope=sent.id,
+        expires=sent.expires,
+    )
 
 
 def ids_named(vault: Vault, name: str) -> set[bytes]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from importlib import metadata
 from typing import Final
@@ -12,12 +11,13 @@ from aiohttp import web
 
 from node import problems
 from node.asking import MAX_WAIT_S, require
-from node.client import queue
+from node.client import queue, rounds
 from node.client.errors import ClientError
 from node.gateway import openapi, troubles
 from node.gateway.claims import ClaimDesk
 from node.gateway.courier import Courier
 from node.gateway.desk import Desk
+from node.gateway.disclosures import DisclosureDesk
 from node.gateway.doors import OPEN, Doors
 from node.gateway.intake import IntakeDesk
 from node.gateway.operations import Handle, Operation, answer
@@ -82,6 +82,7 @@ def application(desk: Desk, doors: Doors, log: Log) -> web.Application:
         *PrescriptionDesk(desk).operations(),
         *IntakeDesk(desk, courier).operations(),
         *ClaimDesk(desk).operations(),
+        *DisclosureDesk(desk).operations(),
         *streams.operations(),
     ]
     made = web.Application(
@@ -118,23 +119,27 @@ def _scoped(operation: Operation) -> Handle:
 def _working(
     desk: Desk, courier: Courier, log: Log
 ) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Return what runs beside the answers: what brings claims on their way, now and in windows."""
+    """Return what runs beside the answers: claims on their way, now and in windows; the post."""
 
     async def watch() -> None:
         await queue.watch(
             desk.vault,
             desk.connect,
             desk.sender,
-            clock=lambda: int(time.time()),
+            clock=desk.now,
             rest=asyncio.sleep,
             wait_s=MAX_WAIT_S,
             say=log.debug,
             tell=lambda flushed: log.info("claims of a window", count=len(flushed.references)),
         )
 
+    async def post() -> None:
+        async with desk.connect() as node:
+            await rounds.keep_on(desk.post(node), lambda _: None, log.debug)
+
     async def work(_: web.Application) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(each) for each in (courier.run(), watch())]
+            running = [tasks.create_task(each) for each in (courier.run(), watch(), post())]
             yield
             for task in running:
                 task.cancel()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from node.client.client import NodeClient
 from node.client.members import Members
+from node.client.post import Post
 from node.client.queue import Windows
 from node.client.transactions import Sender
 from node.client.vault import Vault
@@ -20,7 +21,9 @@ class Desk:
     vault: Vault
     url: str  # of the node
     connect: Callable[[], NodeClient]  # one for each task: it asks one thing at a time
+    post: Callable[[NodeClient], Post]
     windows: Windows
+    now: Callable[[], int]  # unix seconds
     today: Callable[[], str]  # YYYY-MM-DD
     # Of a receipt's bytes, once they verify: the page for people (`depoli receipt print`).
     page_of: Callable[[bytes], str]

@@ -1,6 +1,5 @@
 """Claims come in over the gateway, in any form that is read: alone, in lots, or to be judged."""
 
-import time
 from collections.abc import Sequence
 from typing import Annotated, Final, TypeVar
 
@@ -140,7 +139,7 @@ class IntakeDesk:
         when = request.query.get("when", _NOW)
         if when not in {_NOW, _WINDOW}:
             raise Refused(400, "malformed", f"when must be {_NOW} or {_WINDOW}")
-        now = int(time.time())
+        now = desk.now()
 
         def then(asked: ClaimRequest) -> None:
             if when == _WINDOW:
@@ -159,9 +158,10 @@ class IntakeDesk:
             (only,) = _one(found)
             if only.error is not None:
                 raise only.error
-        unread = found[0].error if len(found) == 1 and documents[0].name == _BODY else None
-        if isinstance(unread, NotReadable):
-            raise unread
+        if not found:
+            raise NotReadable("the body holds no claim")
+        if documents[0].name == _BODY and isinstance(found[0].error, NotReadable):
+            raise found[0].error  # of the whole of it
         taken = [str(each.reference) for each in found if each.error is None]
         at_once = [each for each in taken if not queue.is_waiting(desk.vault, each)]
         self._courier.take(filter(self._is_open, at_once))

@@ -17,6 +17,8 @@ _SHAPES: Final = (
     shapes.Verdict,
     shapes.Prescription,
     shapes.Prescriptions,
+    shapes.Disclosed,
+    shapes.Disclosures,
     shapes.Status,
     shapes.Event,
     shapes.Problem,

@@ -113,6 +113,28 @@ class Prescriptions(Shape, frozen=True, kw_only=True):
     cursor: int | None
 
 
+class Disclosed(Shape, frozen=True, kw_only=True):
+    """Something that one member was shown by another."""
+
+    direction: Literal["sent", "received"]
+    time: int  # unix seconds, by the clock here
+    member: str  # the other one: label, or id
+    purpose: str  # of a closed list; "" where it could not be read
+    subject: str  # id of the claim, the prior agreement, the settlement; "" likewise
+    reference: str | None  # ours, of that
+    state: str  # waiting, handed-on, acknowledged, refused, expired; taken or refused if received
+    reason: Text | None
+    acknowledged: int | None  # when the other one's signed word on it came
+    expires: int
+
+
+class Disclosures(Shape, frozen=True, kw_only=True):
+    """The log, oldest first."""
+
+    disclosures: tuple[Disclosed, ...]
+    cursor: int | None
+
+
 class Trouble(Shape, frozen=True, kw_only=True):
     """Why claims wait."""
 

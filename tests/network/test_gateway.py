@@ -151,6 +151,27 @@ def test_the_python_without_the_gateway_works_beside_it(gateway: Gateway, tmp_pa
     assert gateway.ask("GET", "/v1/claims/F2025-0004")["chain"]["state"] == "submitted"
 
 
+def test_a_claim_is_shown_to_its_payer_who_signs_for_it(
+    gateway: Gateway, net: FaultNetwork
+) -> None:
+    gateway.ask("POST", "/v1/claims?wait=60", document(9))
+    shown = gateway.ask("POST", "/v1/claims/F2025-0009/disclosure")
+    assert shown["member"] == "insurer-a"
+    assert shown["state"] in {"waiting", "handed-on"}
+    payer = net.network.organisation("insurer-a").home
+    command = [*DEPOLI, "post", "run", "--once", "--home", str(payer)]
+
+    def acknowledged() -> bool:
+        subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+        (line,) = gateway.ask("GET", "/v1/disclosures")["disclosures"]
+        return bool(line["state"] == "acknowledged")
+
+    until(acknowledged, "the payer's word does not come")
+    again = gateway.ask("POST", "/v1/claims/F2025-0009/disclosure")
+    assert again["state"] == "acknowledged"
+    assert len(gateway.ask("GET", "/v1/disclosures")["disclosures"]) == 1
+
+
 def test_killed_with_claims_on_their_way_it_loses_and_doubles_none(gateway: Gateway) -> None:
     lot = [document(number) for number in (5, 6, 7, 8)]
     for cut, stage in enumerate(STAGES):  # later each time, so that another step is cut

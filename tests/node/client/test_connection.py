@@ -82,6 +82,30 @@ def test_a_connection_is_kept() -> None:
         assert came == [0]
 
 
+def test_what_is_given_up_is_not_asked_again_by_the_thread_that_waits() -> None:
+    asked = threading.Event()
+
+    def behave(visitor: socket.socket, number: int) -> None:
+        del number
+        answer(visitor, b"first")
+        visitor.recv(65_536)
+        asked.set()
+        visitor.recv(65_536)  # until whoever asked has hung up
+
+    async def go(url: str) -> None:
+        connection = Connection(url, {}, connect_s=5)
+        await ask(connection)
+        waiting = asyncio.create_task(ask(connection))
+        assert await asyncio.to_thread(asked.wait, 5)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    with server(behave) as (url, came):
+        asyncio.run(go(url))  # which waits for the thread
+        assert came == [0]
+
+
 def test_a_node_that_drips_is_left_when_time_is_up() -> None:
     over = threading.Event()
 

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,11 @@ from typing import Any
 
 from aiohttp import web
 
+from node.client.client import NodeClient
 from node.client.errors import NotFound, Unreachable
+from node.client.inbox import Reader
+from node.client.mail import MailboxView
+from node.client.post import Post
 from node.client.queue import Windows
 from node.gateway.application import application
 from node.gateway.desk import Desk
@@ -44,6 +49,9 @@ class AwayNode(MemoryNode):
 
     async def receipt(self, transaction_id: bytes, position: int) -> bytes:
         raise NotFound(f"no receipt of {transaction_id.hex()} {position}")
+
+    async def mailbox(self) -> MailboxView:
+        raise Unreachable("no post comes here")
 
     def _require_there(self) -> None:
         if self.is_away:
@@ -117,8 +125,14 @@ def open_gateway(folder: Path) -> Iterator[Gateway]:
     async def serve() -> None:
         with desks.open_vault(folder, "shop") as vault:
             sender = desks.sender("shop", made.node)
+
+            def posted(node: NodeClient) -> Post:
+                reader = Reader(id_of("shop"), MEMBERS, desks.seed_of("shop"))
+                return Post(vault, node, sender, reader, say=lambda _: None)
+
             desk = Desk(
-                sender, "shop", MEMBERS, vault, "http://memory", lambda: made.node, Windows(3600),
+                sender, "shop", MEMBERS, vault, "http://memory", lambda: made.node, posted,
+                Windows(3600), lambda: int(time.time()),
                 lambda: TODAY, lambda content: content.decode(), lambda content: content,
             )  # fmt: skip
             with (folder / "log").open("w") as stream:

@@ -55,4 +55,4 @@ def test_every_answer_is_one_that_the_document_promises(
             case.call_and_validate(headers=headers, excluded_checks=left_out)
 
         keeps_its_promise()
-    assert len(asked) == 12
+    assert len(asked) == 14
