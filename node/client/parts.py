@@ -32,7 +32,7 @@ class Part:
             faults.add(self._named(fault))
         said = {fault.field for fault in faults.found}
         found = None
-        if self.document:
+        if self.document or not self.faults:
             try:
                 found = parse(self.document)
             except Refused as refused:

@@ -279,3 +279,7 @@ def test_any_bytes_are_read_or_refused(data: bytes | str) -> None:
     for reader in (read_entries, read_prescriptions):
         with contextlib.suppress(ClientError):
             reader(raw, "x", today=TODAY)
+
+
+def test_an_object_without_anything_in_it_is_refused_as_what_it_should_be() -> None:
+    assert faults("{}") == ["file.format: must be depoli/claim/1"]
