@@ -114,12 +114,14 @@ def export(context: click.Context, person: Person, reference: str, output: Path)
     """
     with person.vault() as vault:
         record = prescriptions.load(vault, reference)[1]
-    value = {
+    value: dict[str, Any] = {
         "format": PRESCRIPTION_FORMAT,
         "reference": record.reference,
         "secret": record.secret.hex(),
         "prescription": fhir.as_resource(record.prescription),
     }
+    if record.ordinal:
+        value["ordinal"] = record.ordinal
     write_private(output, json.dumps(value, indent=2, default=float).encode() + b"\n")
     emit(context, {"reference": reference, "file": str(output)}, f"wrote {output}")
 
@@ -147,6 +149,35 @@ def supersede(context: click.Context, person: Person, reference: str, file: Path
 
         outcome = run(go())
     _told(context, reference, "superseded", outcome)
+
+
+@prescription.command()
+@click.argument("reference")
+@click.option("--proof", help="Your reference of the proof of the last reimbursement.")
+@click.option("--claim", help="Your last claim on it, which its payer accepted.")
+@at_home
+@json_option
+@click.pass_context
+def renew(
+    context: click.Context, person: Person, reference: str, proof: str | None, claim: str | None
+) -> None:
+    """Let REFERENCE be claimed once more: its next marks, and a commitment of its own.
+
+    A prescription serves for years. That its last reimbursement is proved is asked for each time.
+    """
+    if (proof is None) == (claim is None):
+        raise Usage("give --proof or --claim, one of the two")
+    with person.vault() as vault:
+
+        async def go() -> PrescriptionRecord:
+            async with person.node() as node:
+                return await prescriptions.renew(
+                    vault, node, person.sender, reference, proof=proof, claim=claim
+                )
+
+        record = run(go())
+    result = {"reference": reference, "ordinal": record.ordinal, "commitment": record.commitment}
+    emit(context, result, lambda: fields(result))
 
 
 @prescription.command()

@@ -44,7 +44,7 @@ _PREFIX: Final = "depoli-day:1:"  # of the text of a QR code
 _SHOWN: Final = ("invoice_date",)
 _PAYERS: Final = frozenset(("insurer", "operator"))
 # A claim in one of these states was accepted, and was not taken back.
-_ACCEPTED: Final = frozenset(
+ACCEPTED: Final = frozenset(
     ("accepted", "accepted_in_part", "batched", "settled", "closed", "payment_disputed")
 )
 
@@ -89,7 +89,7 @@ def prove(vault: Vault, sender: Sender, claim: ClaimView) -> Carried:
 
     It is for the patient. Raises `Refused` where it was not accepted, or not shown to us.
     """
-    if claim.payer != sender.member.hex() or claim.state not in _ACCEPTED:
+    if claim.payer != sender.member.hex() or claim.state not in ACCEPTED:
         raise Refused("claim", f"it is {claim.state}, and what is proved was accepted by you")
     received = find(vault, ReceivedRecord, claim.id)
     if received is None:
@@ -266,7 +266,7 @@ async def _verify_claim(
         ) from None
     if claim.submitter != view.optician:
         raise NotVerified("claim", "it is another shop's than the one that answers")
-    if claim.state not in _ACCEPTED:
+    if claim.state not in ACCEPTED:
         raise NotVerified("claim", f"it is {claim.state}: nothing was reimbursed")
     shop = await node.member(bytes.fromhex(claim.submitter))
     values = disclosure.verify_claim_document(presentation.shown, claim, shop)

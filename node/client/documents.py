@@ -11,14 +11,16 @@ from node.client.fhir import Prescription
 from node.client.request import ClaimRequest
 
 
-def issue_prescription(prescription: Prescription, secret: bytes, key: Signer) -> SdJwt:
-    """Return a signed prescription with the marks of its first reimbursement; salts are drawn."""
+def issue_prescription(
+    prescription: Prescription, secret: bytes, key: Signer, ordinal: int = 0
+) -> SdJwt:
+    """Return a signed prescription with the marks of this reimbursement; salts are drawn."""
     values: dict[str, Value] = {
         "date_written": prescription.written,
         "prescriber": prescription.prescriber,
         **_eye("right", prescription.right),
         **_eye("left", prescription.left),
-        **documents.mark_fields(secret, 0),
+        **documents.mark_fields(secret, ordinal),
     }
     return _issue(PRESCRIPTION, values, key)
 

@@ -87,13 +87,15 @@ def add_prescription(
             )
         return kept, False
     secret = handed.secret or secrets.token_bytes(SECRET_BYTES)
-    document = documents.issue_prescription(handed.prescription, secret, sender.key)
+    ordinal = handed.ordinal
+    document = documents.issue_prescription(handed.prescription, secret, sender.key, ordinal)
     record = PrescriptionRecord(
         reference=reference,
         prescription=handed.prescription,
         secret=secret,
         document=str(document),
         commitment=document.commitment,
+        ordinal=ordinal,
     )
     keep(vault, record, reference)
     return record, True
@@ -137,9 +139,12 @@ def prepare(
     leg = Leg(request.leg)
     if before is not None:
         require_inherits(before, payer, leg)
-    marks = _marks(request, prescription.secret)
+    ordinal, rests_on = prescription.ordinal, prescription.commitment
+    if before is not None and before.ordinal != ordinal:  # it was renewed since
+        ordinal, rests_on = before.ordinal, before.prescription or rests_on
+    marks = _marks(request, prescription.secret, ordinal)
     _require_free(vault, marks, reference, before)
-    document = documents.issue_claim(request, prescription.commitment, sender.key)
+    document = documents.issue_claim(request, rests_on, sender.key)
     record = type_(
         reference=request.reference,
         prescription_reference=reference,
@@ -159,7 +164,8 @@ def prepare(
         progress=Progress.PREPARED if before is None else Progress.LOCKED,
         agreement=before.claim if request.agreement is not None and before else None,
         prior=None if prior is None else prior.claim,
-        prescription=prescription.commitment,
+        prescription=rests_on,
+        ordinal=ordinal,
         until=before.until if request.agreement is not None and before else None,
     )
     if before is not None:
@@ -400,9 +406,9 @@ def _refuse(vault: Vault, number: int, claim: ClaimRecord, outcome: CallOutcome)
     update(vault, number, claim)
 
 
-def _marks(request: ClaimRequest, secret: bytes) -> dict[int, bytes]:
+def _marks(request: ClaimRequest, secret: bytes, ordinal: int) -> dict[int, bytes]:
     parts = [Part.LENSES] if request.frame_cents is None else [Part.LENSES, Part.FRAME]
-    return {int(part): mark_of(secret, Leg(request.leg), part, 0) for part in parts}
+    return {int(part): mark_of(secret, Leg(request.leg), part, ordinal) for part in parts}
 
 
 def _require_free(

@@ -1,4 +1,4 @@
-"""Committing to a prescription by itself, rectifying it, and revoking it."""
+"""Committing to a prescription by itself, rectifying, renewing and revoking it."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,11 +6,11 @@ from typing import Final
 from contracts.calls import PrescriptionCommit, PrescriptionRevoke, PrescriptionSupersede
 from contracts.errors import Refusal
 from ledger.transaction import MAX_CALLS
-from node.client import documents, screening
+from node.client import day_proofs, documents, lots, screening
 from node.client.acts import APPLIED, Acts
 from node.client.client import CallOutcome, NodeClient
 from node.client.decisions import require_applied
-from node.client.errors import NotFound, Undecided
+from node.client.errors import NotFound, Refused, Undecided
 from node.client.fhir import Prescription
 from node.client.reading import as_reference
 from node.client.records import PrescriptionRecord, find, update
@@ -97,7 +97,7 @@ async def supersede(
     number, record = found
     if record.prescription == prescription:
         return APPLIED
-    document = documents.issue_prescription(prescription, record.secret, sender.key)
+    document = documents.issue_prescription(prescription, record.secret, sender.key, record.ordinal)
     outcome = await acts.make(PrescriptionSupersede(record.commitment, document.commitment))
     if outcome.code == 0:
         record.earlier = {**record.earlier, record.commitment.hex(): record.document}
@@ -111,6 +111,55 @@ async def supersede(
 async def revoke(vault: Vault, acts: Acts, reference: str) -> CallOutcome:
     """Withdraw a prescription that we committed; raise as `supersede`."""
     return await acts.make(PrescriptionRevoke(load(vault, reference)[1].commitment))
+
+
+async def renew(
+    vault: Vault,
+    node: NodeClient,
+    sender: Sender,
+    reference: str,
+    *,
+    proof: str | None = None,
+    claim: str | None = None,
+) -> PrescriptionRecord:
+    """Let the next claim of a prescription use its next marks; return it.
+
+    That takes the day of the last reimbursement: the proof that its patient brought, or the claim
+    of ours on the marks before, accepted by its payer; each counts once. The chain sees another
+    prescription, which nothing on it links to this one. Raises `NotFound`, `Refused`.
+    """
+    ground = f"proof {proof}" if claim is None else f"claim {claim}"
+    if claim is not None:
+        await _require_reimbursed(vault, node, reference, claim)
+    elif proof is not None:
+        day_proofs.carried_of(vault, proof)
+    with vault.changes():
+        number, record = load(vault, reference)
+        if ground in record.renewed:
+            return record
+        if not record.is_committed:
+            raise Refused("prescription", f"{reference} is not on the chain, and was not claimed")
+        document = documents.issue_prescription(
+            record.prescription, record.secret, sender.key, record.ordinal + 1
+        )
+        record.earlier = {**record.earlier, record.commitment.hex(): record.document}
+        record.document, record.commitment = str(document), document.commitment
+        record.ordinal, record.renewed = record.ordinal + 1, [*record.renewed, ground]
+        record.is_committed = False
+        update(vault, number, record)
+    return record
+
+
+async def _require_reimbursed(vault: Vault, node: NodeClient, reference: str, name: str) -> None:
+    """Raise `Refused` unless this claim of ours used the marks of now, and was accepted."""
+    claim, held = lots.load(vault, name)[1], load(vault, reference)[1]
+    if f"claim {name}" in held.renewed:
+        return
+    if (claim.prescription_reference, claim.ordinal) != (reference, held.ordinal):
+        raise Refused("claim", f"{name} is not the last claim on {reference}")
+    state = "not on the chain" if claim.claim is None else (await node.claim(claim.claim)).state
+    if state not in day_proofs.ACCEPTED:
+        raise Refused("claim", f"{name} is {state}: nothing was reimbursed")
 
 
 def load(vault: Vault, reference: str) -> tuple[int, PrescriptionRecord]:

@@ -65,7 +65,9 @@ class PrescriptionRecord(Record):
     document: str  # SD-JWT with every field disclosed, and so every salt
     commitment: bytes
     is_committed: bool = False
-    earlier: dict[str, str] = {}  # commitment in hexadecimal -> document that was rectified
+    earlier: dict[str, str] = {}  # commitment in hexadecimal -> document that was, before this one
+    ordinal: int = 0  # of the marks: how many reimbursements under the secret went before
+    renewed: list[str] = []  # what proved each of those: a proof or a claim, by our reference
 
     def document_of(self, commitment: bytes | None) -> str:
         """Return the document with this commitment; the present one for None."""

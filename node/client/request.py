@@ -43,7 +43,8 @@ AUTHORISATION_FORMAT: Final = "depoli/authorisation/1"
 _PRESCRIBED: Final = frozenset(("format", "prescription", "prescription_reference", "secret"))
 _TOP: Final = _PRESCRIBED | {"claim", "authorisation_reference"}
 _ASKING: Final = _PRESCRIBED | {"authorisation"}
-_HANDED: Final = frozenset(("format", "prescription", "reference", "secret"))
+_HANDED: Final = frozenset(("format", "prescription", "reference", "secret", "ordinal"))
+ORDINAL_MAX: Final = 1_000  # as documents have it
 _CLAIM: Final = frozenset(
     (
         "reference",
@@ -71,6 +72,7 @@ class HandedPrescription:
     reference: str | None
     prescription: Prescription
     secret: bytes | None
+    ordinal: int = 0  # of the marks that are used, where it came with a secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +254,14 @@ def handed_of(document: dict[str, Any], *, today: str) -> HandedPrescription:
     screening.require_none(document)
     faults = Faults()
     reference = secret = None
+    ordinal = 0
     resource: object = document
     if document.get("format") == PRESCRIPTION_FORMAT:
         required = frozenset(("format", "prescription"))
         require_names(document, _HANDED, "file", required=required)
         resource = document["prescription"]
         secret = faults.take(None, _parse_secret, document.get("secret"))
+        ordinal = faults.take(0, _parse_ordinal, document.get("ordinal", 0))
         if document.get("reference") is not None:
             reference = faults.take(None, as_reference, document["reference"], "reference")
     prescription = faults.take(None, parse_prescription, resource)
@@ -269,7 +273,14 @@ def handed_of(document: dict[str, Any], *, today: str) -> HandedPrescription:
     if left:
         names = tuple(sorted({*prescription.left_out, *left}))
         prescription = replace(prescription, left_out=names)
-    return HandedPrescription(reference, prescription, secret)
+    return HandedPrescription(reference, prescription, secret, ordinal)
+
+
+def _parse_ordinal(value: object) -> int:
+    ordinal = as_integer(value, "ordinal", unit="reimbursements")
+    if not 0 <= ordinal <= ORDINAL_MAX:
+        raise Refused("ordinal", f"must lie between 0 and {ORDINAL_MAX}")
+    return ordinal
 
 
 def _parse_prescribed(

@@ -6,7 +6,7 @@ They say no more than those refuse; much that those refuse cannot be said in a s
 from typing import Any, Final
 
 from node.client.fhir import AXIS_MAX
-from node.client.request import AMOUNT_MAX, FORMAT, LEGS, PRESCRIPTION_FORMAT
+from node.client.request import AMOUNT_MAX, FORMAT, LEGS, ORDINAL_MAX, PRESCRIPTION_FORMAT
 
 Schema = dict[str, Any]
 MAX_LOT: Final = 500  # claims in one request
@@ -63,6 +63,7 @@ _HANDED: Final = _object(
         "prescription": _RESOURCE,
         "reference": {"type": ["string", "null"], "pattern": "^[A-Z0-9-]{1,20}$"},
         "secret": _SECRET,
+        "ordinal": {"type": "integer", "minimum": 0, "maximum": ORDINAL_MAX},
     },
 )
 RESOURCE: Final[Schema] = {"type": "object", "description": "a resource of FHIR R4 or R5"}

@@ -31,6 +31,7 @@ from contracts.calls import (
     MarkLock,
     Part,
     PrescriptionCommit,
+    PrescriptionRevoke,
     Reason,
     SettlementAdd,
     SettlementAnnounce,
@@ -549,6 +550,26 @@ def test_what_happened_to_a_claim_and_what_may_is_told_to_those_with_a_part_in_i
             assert (await door.get(path, "reader")).json == told
 
     run(explain())
+
+
+def test_who_was_told_a_commitment_learns_whether_its_prescription_is_in_force(
+    tmp_path: Path,
+) -> None:
+    async def read() -> None:
+        async with served(tmp_path) as door:
+            commitment = some_bytes("prescription", "one")
+            await door.send(door.made("shop-a", PrescriptionCommit(commitment)))
+            path, shop = f"/v1/prescriptions/{commitment.hex()}", member_of("shop-a").hex()
+            for token in ("payer", "shop_b", "auditor"):
+                shown = (await door.get(f"{path}?member={shop}", token)).json
+                assert shown == {"id": commitment.hex(), "member": shop, "state": "committed"}
+            assert (await door.get(path, "shop_a")).json["state"] == "committed"
+            for other in (path, f"{path}?member={'00' * 16}", f"/v1/prescriptions/{ID}"):
+                assert (await door.get(other, "payer")).status == 404
+            await door.send(door.made("shop-a", PrescriptionRevoke(commitment)))
+            assert (await door.get(f"{path}?member={shop}", "payer")).json["state"] == "revoked"
+
+    run(read())
 
 
 def test_authorisations_are_listed_page_by_page_and_told_to_their_two_parties(
