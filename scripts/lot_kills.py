@@ -263,7 +263,9 @@ def main() -> None:
         network.start()
         shop = Shop(network, folder / "lots")
         summary: Summary = {"steps": kill_at_steps(shop, folder, options.ways, options.stride, say)}
-        summary["random"] = kill_at_random(shop, options.random, random.Random(options.seed))  # noqa: S311
+        if options.random:
+            chance = random.Random(options.seed)  # noqa: S311
+            summary["random"] = kill_at_random(shop, options.random, chance)
         summary["at_once"] = flush_twice_at_once(shop, options.rounds)
         summary["node_dies"] = node_dies(network, shop)
         summary["claims"] = shop.made

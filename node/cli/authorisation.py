@@ -24,7 +24,7 @@ from node.cli.person import (
     run,
     wait_option,
 )
-from node.client import answers, inbox, lots, questions, sealing
+from node.client import answers, inbox, lots, questions, queue, sealing
 from node.client.acts import Acts
 from node.client.agreements import AuthorisationView, authorisation_of, authorisations_of
 from node.client.answers import Answered
@@ -279,13 +279,15 @@ def show(context: click.Context, person: Person, name: str) -> None:
         id_ = authorisation_id(vault, name)
         found = find(vault, AuthorisationRecord, name)
         own = own_view(found[1], person) if found else inbox.known(vault, id_)
-    own.pop("claim", None)
+        own.pop("claim", None)
 
-    async def view() -> AuthorisationView:
-        async with person.node() as node:
-            return await authorisation_of(node, id_)
+        async def view() -> AuthorisationView:
+            async with person.node() as node:
+                return await authorisation_of(node, id_)
 
-    chain = _chain_view(run(view()), person)
+        seen = run(view())
+        queue.note_end(vault, seen)
+    chain = _chain_view(seen, person)
     shown = own | {f"chain: {key}": value for key, value in chain.items()}
     human = {key: value for key, value in shown.items() if value is not None}
     emit(context, own | {"chain": chain}, lambda: fields(human))
@@ -307,6 +309,7 @@ def list_(context: click.Context, person: Person, state: str | None) -> None:
     found = run(views())
     with person.vault() as vault:
         for view in found:
+            queue.note_end(vault, view)
             kept = find(vault, AuthorisationRecord, view.id)
             reference = None if kept is None else kept[1].reference
             result.append({"reference": reference} | _chain_view(view, person))

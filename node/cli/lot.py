@@ -160,6 +160,22 @@ def flush(context: click.Context, person: Person, *, at_once: bool, goes_on: boo
 
 
 @lot.command()
+@click.argument("references", nargs=-1, required=True, metavar="REFERENCE...")
+@at_home
+@json_option
+@click.pass_context
+def remove(context: click.Context, person: Person, references: Sequence[str]) -> None:
+    """Take queued claims back, named by your REFERENCEs, of which nothing was sent.
+
+    Mended, they may be queued again under the same reference.
+    """
+    with person.vault() as vault, vault.changes():
+        for reference in references:
+            queue.remove(vault, reference)
+    emit(context, {"removed": list(references)}, f"removed {', '.join(references)}")
+
+
+@lot.command()
 @at_home
 @json_option
 @click.pass_context

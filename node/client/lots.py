@@ -402,7 +402,7 @@ def _refuse(vault: Vault, number: int, claim: ClaimRecord, outcome: CallOutcome)
     claim.progress = Progress.REFUSED
     claim.refusal, claim.refusal_text = outcome.name, explain(outcome)
     release(vault, claim)
-    _give_back(vault, claim)
+    give_back(vault, claim)
     update(vault, number, claim)
 
 
@@ -429,7 +429,7 @@ def _require_free(
             )
 
 
-def _give_back(vault: Vault, claim: ClaimRecord) -> None:
+def give_back(vault: Vault, claim: ClaimRecord) -> None:
     """Let what a refused claim was to replace use its marks again, as it does on the chain."""
     for id_, type_ in ((claim.prior, ClaimRecord), (claim.agreement, AuthorisationRecord)):
         found = None if id_ is None else find(vault, type_, id_.hex())

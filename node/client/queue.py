@@ -14,11 +14,21 @@ from typing import Final
 
 from contracts.errors import Refusal
 from node.client import lots
-from node.client.agreements import authorisation_of
+from node.client.agreements import AuthorisationView, authorisation_of
 from node.client.client import NodeClient
-from node.client.errors import ClientError, DiskFull, VaultDamaged, VaultLocked
+from node.client.errors import ClientError, DiskFull, Refused, VaultDamaged, VaultLocked
 from node.client.lots import Advance, unnoticed
-from node.client.records import ClaimRecord, Progress, QueuedRecord, every, find, keep, update
+from node.client.records import (
+    AuthorisationRecord,
+    ClaimRecord,
+    PrescriptionRecord,
+    Progress,
+    QueuedRecord,
+    every,
+    find,
+    keep,
+    update,
+)
 from node.client.refusals import moment
 from node.client.transactions import Say, Sender
 from node.client.vault import Vault
@@ -191,6 +201,46 @@ def forget(vault: Vault, reference: str) -> None:
     found = find(vault, QueuedRecord, reference)
     if found is not None:
         vault.erase(found[0])
+
+
+def remove(vault: Vault, reference: str) -> None:
+    """Take a claim back of which nothing was signed, so that it may be queued anew, mended.
+
+    A prescription that came with it goes too. Call it inside `vault.changes()`. Raises `NotFound`,
+    `Refused`.
+    """
+    number, claim = lots.load(vault, reference)
+    is_signed = claim.lock_transaction is not None or claim.lapsed
+    if is_signed or claim.progress not in {Progress.PREPARED, Progress.LOCKED}:
+        raise Refused(
+            "claim",
+            f"{reference} is on its way, or decided",
+            hint="what is on the chain is taken back by: depoli claim cancel",
+        )
+    lots.release(vault, claim)
+    lots.give_back(vault, claim)
+    forget(vault, reference)
+    vault.erase(number)
+    kept = find(vault, PrescriptionRecord, claim.prescription_reference)
+    resting = (
+        other.prescription_reference == claim.prescription_reference
+        for type_ in (ClaimRecord, AuthorisationRecord)
+        for _, other in every(vault, type_)
+    )
+    if kept is not None and not kept[1].is_committed and not any(resting):
+        vault.erase(kept[0])
+
+
+def note_end(vault: Vault, view: AuthorisationView) -> None:
+    """Remember until when a prior agreement of ours is good, as a node says: for when none does."""
+    known = find(vault, AuthorisationRecord, view.id)
+    if known is None or known[1].until == view.until:
+        return
+    with vault.changes():
+        found = find(vault, AuthorisationRecord, view.id)
+        if found is not None:  # it may be erased meanwhile
+            found[1].until = view.until
+            update(vault, *found)
 
 
 async def _in_time(

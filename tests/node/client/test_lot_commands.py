@@ -1,5 +1,6 @@
 """`depoli lot` as people type it: what each command shows, and how it ends."""
 
+import asyncio
 import io
 import json
 import re
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from node.cli import course
+from node.cli import course, lot
 from node.cli.course import Course
 from node.cli.home import BadHome, load_home
 from node.errors import Exit
@@ -83,6 +84,7 @@ def test_what_the_chain_refuses_is_told_with_what_to_do(town: Town) -> None:
 def test_a_shop_without_network_queues_and_sends_when_it_is_back(town: Town) -> None:
     town.node.lose_requests = 100
     value = shown(town, Exit.OK, "queue", folder_of(town, 3, 4))
+    assert town.node.lose_requests == 100  # nobody was asked
     assert [each["state"] for each in value["claims"]] == ["queued"] * 2
     leaves = {each["at"] for each in value["claims"]}
     assert len(leaves) == 1
@@ -107,8 +109,34 @@ def test_a_bad_document_is_not_queued_and_the_others_are(town: Town) -> None:
     assert len(town.does("shop", "lot", "status")["claims"]) == 1
 
 
+def test_what_was_queued_by_mistake_is_taken_back(town: Town) -> None:
+    shown(town, Exit.OK, "queue", folder_of(town, 3, 4))
+    assert shown(town, Exit.OK, "remove", "F2025-0003") == {"removed": ["F2025-0003"]}
+    (left,) = town.does("shop", "lot", "status")["claims"]
+    assert left["reference"] == "F2025-0004"
+    town.refuses(Exit.NOT_FOUND, "shop", "lot", "remove", "F2025-0004", "F2025-0003")
+    assert len(town.does("shop", "lot", "status")["claims"]) == 1  # all or none
+
+
 def test_now_and_watch_are_not_for_one_command(town: Town) -> None:
     assert "give one" in town.refuses(Exit.USAGE, "shop", "lot", "flush", "--now", "--watch")
+
+
+def test_a_watch_sends_what_is_due_until_it_is_interrupted(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    shown(town, Exit.OK, "queue", folder_of(town, 3))
+    town.node.lose_requests = 1
+    town.refuses(Exit.UNREACHABLE, "shop", "lot", "flush", "--now")  # it is due from now on
+    (claim,) = town.does("shop", "lot", "status")["claims"]
+    monkeypatch.setattr(lot, "_now", lambda: claim["at"])
+    monkeypatch.setattr(asyncio, "sleep", interrupted)
+    result = town.call("shop", "lot", "flush", "--watch")
+    assert result.exit_code == 130
+    assert re.search(r"F2025-0003 +committed", result.stdout)
 
 
 @pytest.mark.parametrize("minutes", ["0", "1441", "60.5", "an hour", "-1"])

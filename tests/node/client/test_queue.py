@@ -15,13 +15,15 @@ from hypothesis import strategies as st
 from contracts.calls import ClaimSubmit, parse_call
 from ledger.transaction import parse
 from node.client import holdings, lots, queue
+from node.client.agreements import authorisation_of
 from node.client.client import NodeClient
-from node.client.errors import Unreachable, VaultLocked
+from node.client.errors import Refused, Unreachable, VaultLocked
 from node.client.holdings import Things
 from node.client.queue import Flushed, Windows
 from node.client.records import (
     AuthorisationRecord,
     ClaimRecord,
+    PrescriptionRecord,
     Progress,
     QueuedRecord,
     TransactionRecord,
@@ -256,6 +258,48 @@ def test_what_was_forgotten_or_erased_is_not_sent(shop: Shop) -> None:
     assert shop.flush(at_once=True) == Flushed(())
 
 
+def test_a_mistake_is_taken_back_before_it_leaves_and_mended_under_its_reference(
+    shop: Shop,
+) -> None:
+    wrong, right = request(insured="WRONG-1"), request(insured="RIGHT-1")
+    shop.put(wrong)
+    with pytest.raises(Refused):
+        shop.put(right)
+    with shop.vault.changes():
+        queue.remove(shop.vault, "F2025-0003")
+    assert not list(every(shop.vault, PrescriptionRecord))
+    assert not list(every(shop.vault, QueuedRecord))
+    shop.put(right)
+    shop.flush(at_once=True)
+    assert shop.standing().state is State.COMMITTED
+    with pytest.raises(Refused, match="on its way, or decided"), shop.vault.changes():
+        queue.remove(shop.vault, "F2025-0003")
+
+
+def test_what_is_taken_back_leaves_what_others_rest_on(shop: Shop) -> None:
+    base = example(3, leg="base", reference="BASE") | {"prescription_reference": "F2025-0003"}
+    shop.put(request(), as_request(base))
+    with shop.vault.changes():
+        queue.remove(shop.vault, "F2025-0003")
+    shop.flush(at_once=True)
+    assert shop.standing("BASE").state is State.COMMITTED
+    shop.put(request())  # its marks are free again
+    shop.node.lose_requests = 1
+    shop.flush(at_once=True)  # signed, and perhaps sent
+    with pytest.raises(Refused, match="on its way"), shop.vault.changes():
+        queue.remove(shop.vault, "F2025-0003")
+
+
+def test_a_claim_that_is_taken_back_leaves_its_agreement_to_another(shop: Shop) -> None:
+    claimed = agree(shop, for_s=HOUR * 24)
+    shop.put(claimed)
+    with shop.vault.changes():
+        queue.remove(shop.vault, "F-1")
+    shop.put(claimed)
+    shop.flush(at_once=True)
+    assert shop.standing("F-1").state is State.COMMITTED
+
+
 # --- without a network, and with a bad one --------------------------------------------------------
 
 
@@ -460,12 +504,12 @@ def test_a_claim_whose_agreement_ended_is_not_sent_and_says_so(shop: Shop) -> No
 
 def test_a_claim_leaves_before_its_agreement_ends_rather_than_in_its_window(shop: Shop) -> None:
     claimed = agree(shop, for_s=2 * HOUR)
-    until = shop.node.world.chain.header.time + 2 * HOUR
     # The node was asked once before, and the vault knows the end.
-    number, record = lots.load(shop.vault, "Q-1", AuthorisationRecord)
-    record.until = until
-    with shop.vault.changes():
-        update(shop.vault, number, record)
+    record = lots.load(shop.vault, "Q-1", AuthorisationRecord)[1]
+    assert record.claim is not None
+    queue.note_end(shop.vault, asyncio.run(authorisation_of(shop.node, record.claim)))
+    until = lots.load(shop.vault, "Q-1", AuthorisationRecord)[1].until
+    assert until is not None
     shop.now = until - queue.SPARE_S - 10
     shop.put(claimed)
     assert shop.standing("F-1").at == until - queue.SPARE_S
