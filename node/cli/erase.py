@@ -18,12 +18,8 @@ from node.cli.person import (
     write_private,
 )
 from node.client import answering, sealing
-from node.client.answering import Answerer
-from node.client.client import NodeClient
 from node.client.doomed import Open, Plan, Selection
-from node.client.erasing import NOT_ASKED, Eraser, by_post
-from node.client.inbox import Reader
-from node.client.post import Post
+from node.client.erasing import NOT_ASKED
 from node.client.reading import as_date, as_reference
 from node.client.records import AskedRecord, ErasureRecord, every
 from node.client.vault import Vault
@@ -82,7 +78,7 @@ def records(
 
     async def go(vault: Vault) -> dict[str, Any]:
         async with person.node() as node:
-            eraser = _eraser(person, vault, node)
+            eraser = person.eraser(vault, node)
             if dry_run:
                 return _shown(*await eraser.plan(selection), person)
 
@@ -108,7 +104,7 @@ def status(context: click.Context, person: Person) -> None:
 
     async def go(vault: Vault) -> None:
         async with person.node() as node:
-            await _eraser(person, vault, node).go_on()
+            await person.eraser(vault, node).go_on()
 
     with person.vault() as vault:
         run(go(vault))
@@ -166,7 +162,7 @@ def answer(context: click.Context, person: Person, paths: Sequence[Path]) -> Non
                 asked = await answering.check(node, person.home.member, plain, path.name)
                 with vault.changes():
                     answering.keep_asked(vault, asked)
-            await _answerer(person, vault, node).go_on(today())
+            await person.answerer(vault, node).go_on(today())
 
     with person.vault() as vault:
         run(go(vault))
@@ -183,17 +179,6 @@ def requests(context: click.Context, person: Person) -> None:
     with person.vault() as vault:
         result = _asked(vault, person)
     emit(context, result, lambda: _human_asked(result))
-
-
-def _eraser(person: Person, vault: Vault, node: NodeClient) -> Eraser:
-    reader = Reader(person.home.member, person.members, person.sealing_seed)
-    deliver = by_post(Post(vault, node, person.sender, reader, say=note), note)
-    return Eraser(vault, node, person.sender, deliver, wait_s=person.wait_s, say=note)
-
-
-def _answerer(person: Person, vault: Vault, node: NodeClient) -> Answerer:
-    days, wait_s = person.home.keep_days, person.wait_s
-    return Answerer(vault, node, person.sender, keep_days=days, wait_s=wait_s, say=note)
 
 
 def _selection(

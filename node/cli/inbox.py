@@ -14,7 +14,7 @@ from contracts.calls import Reason
 from node import files
 from node.cli.claim import parse_reason
 from node.cli.output import Verbs, emit, fields, is_json, json_option, moment, note, table
-from node.cli.person import Person, at_home, euros, parse_id, run, wait_option
+from node.cli.person import Person, at_home, euros, parse_id, run, today, wait_option
 from node.client import disclosure, docket
 from node.client import inbox as received
 from node.client.clerk import Clerk, Source
@@ -272,6 +272,7 @@ async def _work(
                 await clerk.work(source)
             if once or time.monotonic() - settled >= _SETTLE_S:
                 await clerk.settle(settlements)
+                await person.answerer(vault, outgoing).go_on(today())
                 settled = time.monotonic()
         except (Unreachable, Undecided) as error:
             if once:

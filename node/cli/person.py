@@ -19,8 +19,10 @@ from node.cli.home import DEFAULT, Home, load_home
 from node.cli.output import note
 from node.client import memberkeys, sealing
 from node.client.acts import Acts
+from node.client.answering import Answerer
 from node.client.client import NodeClient
 from node.client.decisions import Office
+from node.client.erasing import Eraser, by_post
 from node.client.errors import NotFound
 from node.client.inbox import Reader
 from node.client.lots import load as load_claim
@@ -103,6 +105,16 @@ class Person:
     def post(self, vault: Vault, node: NodeClient) -> Post:
         """Return our post."""
         return Post(vault, node, self.sender, self.reader, say=note)
+
+    def eraser(self, vault: Vault, node: NodeClient) -> Eraser:
+        """Return us as who erases, and has it erased elsewhere."""
+        deliver = by_post(self.post(vault, node), note)
+        return Eraser(vault, node, self.sender, deliver, wait_s=self.wait_s, say=note)
+
+    def answerer(self, vault: Vault, node: NodeClient) -> Answerer:
+        """Return us as who was asked to erase something."""
+        days, wait_s = self.home.keep_days, self.wait_s
+        return Answerer(vault, node, self.sender, keep_days=days, wait_s=wait_s, say=note)
 
     def acts(self, vault: Vault, node: NodeClient, *, human: bool) -> Acts:
         """Return us at what follows decisions; `human` signs with the key of a person."""

@@ -93,15 +93,16 @@ class Answerer:
             self._conclude(number, record, said or ErasureOutcome.NOTHING_HELD)
             return
         if record.stays is None:
+            until = _law_ends(found[1], self._keep_days)
+            if until > today and record.outcome is not None:
+                return  # it was said
             kind = doomed.kind_of(found[1])
             state = await doomed.state_of(self._node, kind, record.subject)
             if state not in OVER[kind]:
                 self._say(f"{kind.name.lower()} {record.subject.hex()} is {state}: erased later")
                 return
-            until = _law_ends(found[1], self._keep_days)
             if until > today:
-                if record.outcome is None:
-                    self._conclude(number, record, ErasureOutcome.HELD_BY_LAW, until)
+                self._conclude(number, record, ErasureOutcome.HELD_BY_LAW, until)
                 return
         self._conclude(number, record, ERASED)
 

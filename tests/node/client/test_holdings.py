@@ -21,6 +21,8 @@ from node.client.records import (
     QueuedRecord,
     ReceivedRecord,
     Record,
+    ReviewRecord,
+    Standing,
     every,
     keep,
 )
@@ -45,6 +47,7 @@ def made(type_: type[Record], **given: Any) -> Record:  # noqa: ANN401
     """Return a record of which only what is given matters."""
     blank: dict[object, Any] = {bytes: b"", str: "", int: 0}
     fields = msgspec.structs.fields(type_)
+    blank[Standing] = Standing.REVIEW
     needed = {each.name: blank[each.type] for each in fields if each.required}
     return type_(**needed | given)
 
@@ -60,6 +63,7 @@ def vault(tmp_path: Path) -> Vault:
         (QuestionRecord, {"authorisation": OURS}, {"authorisation": THEIRS}),
         (QuestionRecord, {"proof": b"x" + OURS + b"x"}, {"proof": b"x" + THEIRS}),
         (ReceivedRecord, {"claim": OURS}, {"claim": THEIRS}),
+        (ReviewRecord, {"claim": OURS}, {"claim": THEIRS}),
         (QueuedRecord, {"reference": "F-1"}, {"reference": "F-11"}),
         (DeliveryRecord, {"subject": OURS}, {"subject": THEIRS}),
         (AccessRecord, {"subject": OURS}, {"subject": b""}),
