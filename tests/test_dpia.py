@@ -56,5 +56,7 @@ def test_what_is_not_there_is_found() -> None:
 def test_an_answer_that_says_more_than_it_has_is_found() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert list(unsound(text.replace("| G5 |", "| G05 |"))) == ["G5"]
-    better = re.sub(r"(\| G5 \|[^|]+\|) not yet \|", r"\1 yes |", text)
-    assert list(unsound(better)) == ["G5"]
+    owing = re.search(r"(\| (G\d+) \|[^|]+\|) (partly|not yet) \|", text)
+    assert owing is not None  # the periods are the controllers', for one
+    better = text.replace(owing[0], f"{owing[1]} yes |")
+    assert list(unsound(better)) == [owing[2]]
