@@ -11,6 +11,7 @@ from node.cli import opening
 from node.cli.auditor import Meter
 from node.cli.output import Verbs, emit, fields, is_json, json_option, moment, note, table
 from node.cli.person import Person, at_home
+from node.cli.subject import subject
 from node.client import backups, inventory, keyring_copies, vault_export
 from node.client.keyring_copies import Copy
 from node.client.unlocking import Unlock, WayKind
@@ -26,6 +27,9 @@ _TOLD_EVERY: Final = 1000
 @click.group(cls=Verbs)
 def vault() -> None:
     """See what the vault holds; back it up, restore it, change what opens it, export it."""
+
+
+vault.add_command(subject)
 
 
 @vault.command()
