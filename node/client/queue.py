@@ -40,7 +40,8 @@ MAX_RETRY_S: Final = 15 * 60
 KEPT_S: Final = 7 * 24 * 3600  # how long the queue shows what became of a claim
 SPARE_S: Final = 3600  # before a prior agreement ends, its claim leaves
 LOOK_S: Final = 10.0  # between two looks at what other commands queued
-_EXPIRED: Final = "expired"  # as a node names the state
+_EXPIRED: Final = "expired"  # as a node names the state, and the next three
+_UNDECIDED: Final = frozenset(("requested", "info_requested", "under_review"))
 _OURS: Final = (DiskFull, VaultDamaged, VaultLocked)  # no fault of the network
 _chance: Final = secrets.SystemRandom()
 
@@ -246,29 +247,40 @@ def note_end(vault: Vault, view: AuthorisationView) -> None:
 async def _in_time(
     vault: Vault, node: NodeClient, references: Sequence[str], now: int
 ) -> list[str]:
-    """Return those that may still be sent: whose claim is there, and whose agreement is in force.
+    """Return those that may be sent: whose claim is there, and whose agreement is in force.
 
-    Of the others it is written that they are too late. By the chain's time: ours may be wrong.
+    Of the others it is written that they are too late, or wait for the payer. By the chain's time:
+    ours may be wrong.
     """
     in_time = []
     for reference in references:
-        found = find(vault, ClaimRecord, reference)
-        if found is None:
+        claim = lots.find_claim(vault, reference)
+        if claim is None:
             continue  # it was erased
-        claim = found[1]
         if claim.agreement is not None and claim.progress is Progress.LOCKED:
             view = await authorisation_of(node, claim.agreement)
             with vault.changes():
-                number, claim = lots.load(vault, reference)
-                claim.until = view.until or claim.until
-                is_late = claim.progress is Progress.LOCKED and view.state == _EXPIRED
-                if is_late:
-                    _miss(vault, claim, now)
-                update(vault, number, claim)
-            if is_late:
-                continue
+                if not _is_in_time(vault, reference, view, now):
+                    continue
         in_time.append(reference)
     return in_time
+
+
+def _is_in_time(vault: Vault, reference: str, view: AuthorisationView, now: int) -> bool:
+    """Return whether the agreement that a claim would use is in force; write where it is not."""
+    number, claim = lots.load(vault, reference)
+    if claim.progress is not Progress.LOCKED:
+        return True  # another command was faster
+    claim.until = view.until or claim.until
+    if view.state == _EXPIRED:
+        _miss(vault, claim, now)
+    update(vault, number, claim)
+    if view.state in _UNDECIDED and (found := find(vault, QueuedRecord, reference)) is not None:
+        number, record = found
+        record.retry_at, record.trouble = now + MAX_RETRY_S, "its prior agreement is not granted"
+        record.hint = "it goes by itself once the payer grants it: depoli authorisation show"
+        update(vault, number, record)
+    return view.state != _EXPIRED and view.state not in _UNDECIDED
 
 
 def _miss(vault: Vault, claim: ClaimRecord, now: int) -> None:

@@ -17,6 +17,7 @@ from node.errors import Exit
 from tests.node.client import desk
 from tests.node.client.desk import example
 from tests.node.client.test_commands import Town, town
+from tests.node.client.test_sheets import FRENCH, table
 
 __all__ = ["town"]  # pytest finds the fixture here
 
@@ -70,6 +71,22 @@ def test_a_file_that_is_named_twice_is_read_once(town: Town) -> None:
     value = shown(town, Exit.OK, "submit", folder, folder / "3.json")
     assert [each["reference"] for each in value["claims"]] == ["F2025-0003"]
     town.refuses(Exit.USAGE, "shop", "lot", "submit", town.folder / "shop")
+
+
+def test_a_table_is_a_lot_and_each_bad_row_is_named(town: Town) -> None:
+    rows = [
+        FRENCH | {"Payeur": "insurer"},
+        FRENCH | {"Payeur": "insurer", "N° facture": "A-2", "Axe OD": "900"},
+        FRENCH | {"Payeur": "insurer", "N° facture": "A-3", "Ordonnance": "ORD-3"},
+    ]
+    folder = folder_of(town)
+    (folder / "day.csv").write_text(table(*rows), "utf-8")
+    value = shown(town, Exit.REJECTED, "submit", folder)
+    assert [each["reference"] for each in value["claims"]] == ["F2025-0001", "A-3"]
+    assert [each["file"] for each in value["claims"]] == ["day.csv, row 2", "day.csv, row 4"]
+    (refused,) = value["refused"]
+    assert refused["file"] == "day.csv, row 3"
+    assert "Axe OD" in refused["error"]
 
 
 def test_what_the_chain_refuses_is_told_with_what_to_do(town: Town) -> None:

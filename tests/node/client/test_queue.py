@@ -465,8 +465,8 @@ def test_one_that_the_chain_refuses_says_why_and_does_not_stop_the_others(shop: 
 # --- too late -------------------------------------------------------------------------------------
 
 
-def agree(shop: Shop, *, for_s: int) -> ClaimRequest:
-    """Let the payer grant what the shop asks for; return the claim that consumes it."""
+def ask(shop: Shop) -> tuple[Quarter, ClaimRecord]:
+    """Let the shop ask for a prior agreement, and show the payer what it is about."""
     asked = example(3)
     asked["format"] = "depoli/authorisation/1"
     asked["authorisation"] = asked.pop("claim")
@@ -477,13 +477,44 @@ def agree(shop: Shop, *, for_s: int) -> ClaimRequest:
     parsed = parse_authorisation(json.dumps(asked).encode(), "q.json", today=desk.TODAY)
     quarter = Quarter(shop.node, {"shop": shop.vault, "insurer": shop.vault})
     record = quarter.bring(parsed, AuthorisationRecord)
-    assert record.claim is not None
     quarter.disclose(record)
+    return quarter, record
+
+
+def grant(shop: Shop, quarter: Quarter, record: ClaimRecord, *, for_s: int) -> None:
+    """Let the payer grant it."""
+    assert record.claim is not None
     until = shop.node.world.chain.header.time + for_s
     assert asyncio.run(quarter.acts("insurer").grant(record.claim, None, until)).code == 0
+
+
+def consuming() -> ClaimRequest:
+    """Return the claim that consumes it."""
     claimed = example(3, reference="F-1")
-    claimed |= {"prescription_reference": "ORD-1", "authorisation_reference": "Q-1"}
-    return as_request(claimed)
+    return as_request(
+        claimed | {"prescription_reference": "ORD-1", "authorisation_reference": "Q-1"}
+    )
+
+
+def agree(shop: Shop, *, for_s: int) -> ClaimRequest:
+    """Let the payer grant what the shop asks for; return the claim that consumes it."""
+    quarter, record = ask(shop)
+    grant(shop, quarter, record, for_s=for_s)
+    return consuming()
+
+
+def test_a_claim_waits_until_its_agreement_is_granted(shop: Shop) -> None:
+    quarter, record = ask(shop)
+    shop.put(consuming(), request(4))
+    shop.flush(at_once=True)
+    waiting = shop.standing("F-1")
+    assert waiting.state is State.RETRY
+    assert waiting.trouble == "its prior agreement is not granted"
+    assert shop.standing("F2025-0004").state is State.COMMITTED  # it holds up nobody
+    grant(shop, quarter, record, for_s=HOUR)
+    shop.now = waiting.at or 0
+    shop.flush()
+    assert shop.standing("F-1").state is State.COMMITTED
 
 
 def test_a_claim_whose_agreement_ended_is_not_sent_and_says_so(shop: Shop) -> None:
