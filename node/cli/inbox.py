@@ -96,7 +96,10 @@ def run_(
     """
     policy = _read_policy(policy_path, person)
     home = person.home.vault.parent
-    source = Folder(home / FOLDER if folder is None else folder)
+    if folder is None:
+        folder = home / FOLDER
+        folder.mkdir(mode=0o700, exist_ok=True)
+    source = Folder(folder)
     hand_over = functools.partial(_hand_over, person, home / OUTBOX if outbox is None else outbox)
 
     def tell(event: Event) -> None:
@@ -265,6 +268,8 @@ async def _work(
         try:
             if is_new:
                 await clerk.resume()
+                if post is not None:
+                    await post.place()
             is_new = False
             if post is not None:
                 await post.collect()
