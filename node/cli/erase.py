@@ -20,6 +20,7 @@ from node.cli.person import (
 from node.client import answering, sealing
 from node.client.doomed import Open, Plan, Selection
 from node.client.erasing import NOT_ASKED
+from node.client.erasures import message
 from node.client.reading import as_date, as_reference
 from node.client.records import AskedRecord, ErasureRecord, every
 from node.client.vault import Vault
@@ -128,14 +129,16 @@ def letters(context: click.Context, person: Person, folder: Path) -> None:
             each
             for _, record in every(vault, ErasureRecord)
             for each in record.requests
-            if each.message is not None and each.erasure is not None
+            if each.wanted is not None and each.erasure is not None
         ]
         for each in waiting:
-            assert each.message is not None
+            assert each.wanted is not None
             assert each.erasure is not None
             path = folder / f"erase-{each.erasure.hex()}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_private(path, run(person.sealed(each.message, each.recipient)))
+            write_private(
+                path, run(person.sealed(message(each.erasure, each.wanted), each.recipient))
+            )
             label = person.members.label_of(each.recipient)
             result.append({"recipient": label, "file": str(path)})
     said = "\n".join(f"wrote {each['file']}; hand it to {each['recipient']}" for each in result)
@@ -228,7 +231,7 @@ def _erasure(record: ErasureRecord, person: Person) -> dict[str, Any]:
             {
                 "recipient": person.members.label_of(each.recipient),
                 "erasure": None if each.erasure is None else each.erasure.hex(),
-                "told": each.message is None and each.outcome != NOT_ASKED,
+                "told": each.wanted is None and each.outcome != NOT_ASKED,
                 "outcome": None if each.outcome is None else each.outcome.lower(),
                 "since": each.since,
             }

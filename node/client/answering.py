@@ -5,6 +5,7 @@ later: the latter is stated so, and then that it is gone.
 """
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Final
 
 from contracts.calls import ErasureOutcome, ErasureStatement
@@ -12,16 +13,16 @@ from contracts.errors import Refusal
 from node.client import disclosure, doomed, holdings
 from node.client.client import NodeClient
 from node.client.doomed import OVER
-from node.client.erasures import Wanted, erasure_of, erasures_of, parse_wanted
-from node.client.errors import NotVerified
+from node.client.erasures import erasure_of, parse_message
+from node.client.errors import NotFound, NotVerified
 from node.client.holdings import Things
 from node.client.records import (
     AskedRecord,
     ReceivedRecord,
-    Record,
     every,
     find,
     keep,
+    read,
     renew,
     update,
 )
@@ -38,13 +39,19 @@ async def check(node: NodeClient, member: bytes, plain: bytes, name: str) -> Ask
 
     Raises `NotReadable`, `NotVerified`. `name` is the file's.
     """
-    wanted = parse_wanted(plain, name)
-    commitment = wanted.commitment.hex()
-    async for view in erasures_of(node):
-        if view.commitment == commitment and view.recipient == member.hex():
-            id_, requester = bytes.fromhex(view.id), bytes.fromhex(view.requester)
-            return _asked(id_, requester, wanted)
-    raise NotVerified("erasure", "nobody asked us for it on the chain", hint=_HINT)
+    id_, wanted = parse_message(plain, name)
+    try:
+        view = await erasure_of(node, id_)
+    except NotFound:
+        raise NotVerified("erasure", "nobody asked for it on the chain", hint=_HINT) from None
+    if (view.recipient, view.commitment) != (member.hex(), wanted.commitment.hex()):
+        raise NotVerified("erasure", "another one was asked for on the chain")
+    return AskedRecord(
+        erasure=id_,
+        requester=bytes.fromhex(view.requester),
+        subject=wanted.subject,
+        stays=wanted.stays,
+    )
 
 
 def keep_asked(vault: Vault, asked: AskedRecord) -> None:
@@ -77,65 +84,67 @@ class Answerer:
 
         Raises what the node does, and `NetworkRefused`: the rest is done when it is run again.
         """
+        said = {}
         for number, record in self._every():
             if record.subject is not None:
-                await self._decide(number, record, today)
+                outcome = await self._outcome(record, today)
+                if outcome not in {None, record.outcome}:
+                    said[number] = outcome
+        if said:
+            self._conclude(said)
         self._make_final()
         for number, record in self._every():
             if record.outcome is not None and not record.is_stated:
                 await self._state(number, record)
 
-    async def _decide(self, number: int, record: AskedRecord, today: str) -> None:
+    async def _outcome(self, record: AskedRecord, today: str) -> ErasureOutcome | None:
+        """Return what is to be stated of a request today, None where it waits."""
         assert record.subject is not None  # the caller has looked
-        found = find(self._vault, ReceivedRecord, record.subject.hex())
-        if found is None or found[1].submitter != record.requester:
-            said = record.outcome and ERASED  # what was held is gone since, by a retention date
-            self._conclude(number, record, said or ErasureOutcome.NOTHING_HELD)
-            return
-        if record.stays is None:
-            until = _law_ends(found[1], self._keep_days)
-            if until > today and record.outcome is not None:
-                return  # it was said
-            kind = doomed.kind_of(found[1])
-            state = await doomed.state_of(self._node, kind, record.subject)
-            if state not in OVER[kind]:
-                self._say(f"{kind.name.lower()} {record.subject.hex()} is {state}: erased later")
-                return
-            if until > today:
-                self._conclude(number, record, ErasureOutcome.HELD_BY_LAW, until)
-                return
-        self._conclude(number, record, ERASED)
+        found = self._received(record)
+        if found is None:  # held before, it is gone since: by a retention date, say
+            return ErasureOutcome.NOTHING_HELD if record.outcome is None else ERASED
+        if record.stays is not None:
+            return ERASED
+        record.until = _law_ends(found[1], self._keep_days)
+        if record.until > today and record.outcome is not None:
+            return ErasureOutcome.HELD_BY_LAW  # as it was stated
+        kind = doomed.kind_of(found[1])
+        state = await doomed.state_of(self._node, kind, record.subject)
+        if state not in OVER[kind]:
+            self._say(f"{kind.name.lower()} {record.subject.hex()} is {state}: erased later")
+            return None
+        return ErasureOutcome.HELD_BY_LAW if record.until > today else ERASED
 
-    def _conclude(
-        self, number: int, record: AskedRecord, outcome: ErasureOutcome, until: str | None = None
-    ) -> None:
+    def _received(self, record: AskedRecord) -> tuple[int, ReceivedRecord] | None:
+        """Return what who asks has disclosed to us, None where it has not."""
+        assert record.subject is not None  # it is dropped once there is nothing more to look for
+        found = find(self._vault, ReceivedRecord, record.subject.hex())
+        return found if found is not None and found[1].submitter == record.requester else None
+
+    def _conclude(self, said: Mapping[int, ErasureOutcome | None]) -> None:
         """Erase what is to go, and note what we state of it, in one write."""
         with self._vault.changes():
-            if outcome is ERASED:
-                self._erase(record)
-            record.outcome, record.until, record.is_stated = outcome, until, False
-            if until is None:
-                record.subject = record.stays = None
-                record.is_final = False
-                renew(self._vault, number, record)
-            else:
-                update(self._vault, number, record)
-
-    def _erase(self, record: AskedRecord) -> None:
-        assert record.subject is not None  # it is dropped here, and nowhere else
-        things = Things(ids={record.subject})
-        for number, held in list(holdings.of(self._vault, things)):
-            if record.stays is None:
+            things = Things()
+            for number, outcome in said.items():
+                record = read(self._vault, AskedRecord, number)
+                found = self._received(record)
+                if outcome is ERASED and found is not None and record.subject is not None:
+                    if record.stays is None:
+                        things.ids.add(record.subject)
+                    elif disclosure.is_of(found[1].disclosure, record.stays):
+                        renew(self._vault, *found)  # no old copy opens what stood there before
+                    else:
+                        self._vault.erase(found[0])
+                record.outcome, record.is_stated = outcome, False
+                if outcome is ErasureOutcome.HELD_BY_LAW and found is not None:
+                    record.until = _law_ends(found[1], self._keep_days)
+                    update(self._vault, number, record)
+                else:
+                    record.subject = record.stays = record.until = None
+                    record.is_final = False
+                    renew(self._vault, number, record)
+            for number, held in list(holdings.of(self._vault, things)) if things.ids else ():
                 holdings.destroy(self._vault, number, held, things)
-            elif isinstance(held, ReceivedRecord):
-                self._erase_earlier(number, held, record.stays)
-
-    def _erase_earlier(self, number: int, held: Record, stays: bytes) -> None:
-        assert isinstance(held, ReceivedRecord)
-        if disclosure.is_of(held.disclosure, stays):
-            renew(self._vault, number, held)  # what stood there before is opened by no old copy
-        else:
-            self._vault.erase(number)
 
     def _make_final(self) -> None:
         open_ = [
@@ -175,10 +184,6 @@ def said(record: AskedRecord) -> str:
     if record.outcome is None:
         return "open"
     return ErasureOutcome(record.outcome).name.lower()
-
-
-def _asked(id_: bytes, requester: bytes, wanted: Wanted) -> AskedRecord:
-    return AskedRecord(erasure=id_, requester=requester, subject=wanted.subject, stays=wanted.stays)
 
 
 def _law_ends(record: ReceivedRecord, days: int) -> str:

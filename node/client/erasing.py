@@ -5,14 +5,14 @@ it back, and whatever breaks, the same command goes on with the note. Then the v
 anew, the requests are put on the chain, and each recipient is told, sealed, what is meant.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from contracts.calls import ErasureRequest
 from contracts.errors import Refusal
-from ledger.transaction import MAX_CALLS
+from ledger.transaction import MAX_CALLS, created_id
 from node.client import doomed, erasures, holdings
-from node.client.client import NodeClient
+from node.client.client import PAGE, NodeClient
 from node.client.deliveries import Letter, NoSealingKey
 from node.client.doomed import NothingToErase, Open, Plan, Selection, StillOpen
 from node.client.erasures import FORMAT, erasure_of, erasures_of
@@ -26,11 +26,12 @@ from node.client.records import (
     every,
     find,
     keep,
+    read,
     renew,
     update,
 )
 from node.client.refusals import refusal
-from node.client.transactions import Say, Sender, once
+from node.client.transactions import Decided, Lapsed, Say, Sender, deliver, sign_and_keep
 from node.client.vault import Vault
 
 PURPOSE: Final = "erasure"
@@ -86,7 +87,7 @@ class Eraser:
         for recipient, subject, stays in plan.told:
             wanted = erasures.want(subject, stays)
             note.requests.append(
-                Request(recipient=recipient, commitment=wanted.commitment, message=wanted.to_json())
+                Request(recipient=recipient, commitment=wanted.commitment, wanted=wanted)
             )
         with self._vault.changes():
             if doomed.plan(self._vault, selection, plan.blocked) != plan:
@@ -158,85 +159,106 @@ class Eraser:
 
     async def _ask(self) -> None:
         """Put on the chain what does not stand there yet."""
-        await self._find_out()
-        pending = [
-            request
-            for _, record in self._every()
-            for request in record.requests
-            if request.erasure is None and not request.is_over
-        ]
-        if not pending:
-            return
-        self._say(f"asking {_recipients(pending)} to erase it too")
-        refused: set[bytes] = set()
-        for at in range(0, len(pending), MAX_CALLS):
-            part = pending[at : at + MAX_CALLS]
-            calls = [ErasureRequest(each.recipient, each.commitment) for each in part]
-            outcomes = await once(
-                self._vault, self._node, self._sender, calls, wait_s=self._wait_s, say=self._say
+        for _ in range(2):  # one that expired on its way is signed anew
+            self._sign()
+            sent = {each.transaction for _, each in self._unasked() if each.transaction is not None}
+            if not sent:
+                return
+            results = await deliver(
+                self._vault, self._node, sorted(sent), wait_s=self._wait_s, say=self._say
             )
-            for request, outcome in zip(part, outcomes, strict=False):
-                if outcome.code == Refusal.COUNTERPART_UNKNOWN:
-                    refused.add(request.commitment)
-                elif outcome.code not in {0, Refusal.COMMITMENT_STANDS}:
-                    raise refusal(outcome, "the request to erase")
-        await self._find_out(refused)
+            await self._note(results)
 
-    async def _find_out(self, refused: frozenset[bytes] | set[bytes] = frozenset()) -> None:
-        """Note the id of each request that stands on the chain, and which never will."""
-        wanted = {
-            request.commitment
-            for _, record in self._every()
-            for request in record.requests
-            if request.erasure is None and not request.is_over
-        }
-        if not wanted:
-            return
-        ours = self._sender.member.hex()
-        known = {
-            bytes.fromhex(view.commitment): bytes.fromhex(view.id)
-            async for view in erasures_of(self._node)
-            if view.requester == ours and bytes.fromhex(view.commitment) in wanted
-        }
+    def _sign(self) -> None:
+        """Sign what was not signed yet, as many requests as one transaction holds."""
+        with self._vault.changes():
+            records = self._every()
+            new = [
+                each
+                for _, record in records
+                for each in record.requests
+                if each.is_unasked and each.transaction is None
+            ]
+            if not new:
+                return
+            self._say(f"asking {_recipients(new)} to erase it too")
+            for at in range(0, len(new), MAX_CALLS):
+                part = new[at : at + MAX_CALLS]
+                calls = [ErasureRequest(each.recipient, each.commitment) for each in part]
+                made = sign_and_keep(self._vault, self._sender, calls)
+                for position, each in enumerate(part):
+                    each.transaction, each.position = made.id, position
+            for number, record in records:
+                if not record.is_over:
+                    update(self._vault, number, record)
+
+    async def _note(self, results: Mapping[bytes, Decided | Lapsed]) -> None:
+        """Note the id of each request that stands on the chain now, and which never will."""
         for number, record in self._every():
-            for request in record.requests:
-                if request.erasure is None:
-                    request.erasure = known.get(request.commitment)
-                    if request.commitment in refused:
-                        request.outcome = NOT_ASKED
+            for each in record.requests:
+                result = results.get(each.transaction or b"")
+                if not each.is_unasked or result is None:
+                    continue
+                if isinstance(result, Lapsed):
+                    each.transaction = None
+                    continue
+                code = result.outcome(each.position).code
+                if code == Refusal.COUNTERPART_UNKNOWN:
+                    each.outcome = NOT_ASKED
+                elif code == 0:
+                    each.erasure = created_id(result.id, each.position)
+                else:
+                    raise refusal(result.outcome(each.position), "the request to erase")
             self._keep(number, record)
 
     async def _tell(self) -> None:
         """Hand over what says what is meant, to whom that was not told."""
         for number, record in self._every():
-            for request in record.requests:
-                if request.message is not None and request.erasure is not None:
-                    told = await self._deliver(request.recipient, request.erasure, request.message)
-                    if told:
-                        request.message = None
+            for each in record.requests:
+                if each.wanted is not None and each.erasure is not None:
+                    said = erasures.message(each.erasure, each.wanted)
+                    if await self._deliver(each.recipient, each.erasure, said):
+                        each.wanted = None
             self._keep(number, record)
 
     async def _hear(self) -> None:
         """Note what was stated on the chain."""
+        waiting = [
+            each.erasure
+            for _, record in self._every()
+            for each in record.requests
+            if each.erasure is not None and not each.is_over
+        ]
+        if len(waiting) <= PAGE:
+            views = [await erasure_of(self._node, id_) for id_ in waiting]
+        else:
+            views = [view async for view in erasures_of(self._node)]
+        said = {bytes.fromhex(view.id): view for view in views if view.outcome is not None}
         for number, record in self._every():
-            for request in record.requests:
-                if request.erasure is not None and not request.is_over:
-                    view = await erasure_of(self._node, request.erasure)
-                    request.outcome = view.outcome
-                    request.since = None if view.outcome is None else view.since
+            for each in record.requests:
+                if each.erasure in said and not each.is_over:
+                    each.outcome, each.since = said[each.erasure].outcome, said[each.erasure].since
             self._keep(number, record)
+
+    def _unasked(self) -> list[tuple[int, Request]]:
+        return [
+            (number, each)
+            for number, record in self._every()
+            for each in record.requests
+            if each.is_unasked
+        ]
 
     def _keep(self, number: int, record: ErasureRecord) -> None:
         """Write what is new of a record; of a message that is dropped nothing is left."""
         with self._vault.changes():
-            found = dict(self._every()).get(number)
-            if found is None or found == record:
-                return
+            found = read(self._vault, ErasureRecord, number)
             for request in record.requests:
                 if request.outcome is not None:
-                    request.message = None
+                    request.wanted = None
+            if found == record:
+                return
             both = zip(found.requests, record.requests, strict=True)
-            dropped = [after for before, after in both if before.message != after.message]
+            dropped = [after for before, after in both if before.wanted != after.wanted]
             if dropped:
                 record.is_final = False
                 renew(self._vault, number, record)

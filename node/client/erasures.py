@@ -8,20 +8,19 @@ import json
 import re
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from contracts.commitment import SALT_BYTES, erasure_commitment
-from ledger.hashing import Hash
+from contracts.commitment import SALT_BYTES
 from node.client.client import PAGE, Hex16, Hex32, NodeClient
 from node.client.errors import NotReadable
 from node.client.explanations import Name
 from node.client.reading import parse_object
+from node.client.records import Wanted
 
 FORMAT: Final = "depoli/erasure/1"
-_FIELDS: Final = {"format", "subject", "stays", "salt"}
+_FIELDS: Final = {"format", "erasure", "subject", "stays", "salt"}
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -43,51 +42,36 @@ class _Page(msgspec.Struct, frozen=True):
     cursor: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a member is asked to erase of what we disclosed to it."""
-
-    subject: bytes  # id of the claim or of the prior agreement that it is about
-    stays: bytes | None  # commitment of the document that was put in the place of what is erased
-    salt: bytes
-
-    @property
-    def commitment(self) -> Hash:
-        """What stands on the chain."""
-        return erasure_commitment(self.salt, self.subject)
-
-    def to_json(self) -> bytes:
-        """Return it as a file. It says about whom somebody asked: seal it."""
-        value = {
-            "format": FORMAT,
-            "subject": self.subject.hex(),
-            "stays": None if self.stays is None else self.stays.hex(),
-            "salt": self.salt.hex(),
-        }
-        return json.dumps(value, indent=2).encode() + b"\n"
-
-
 def want(subject: bytes, stays: bytes | None = None) -> Wanted:
     """Return what is wanted, with a salt of its own."""
     return Wanted(subject, stays, secrets.token_bytes(SALT_BYTES))
 
 
-def parse_wanted(data: bytes, name: str) -> Wanted:
-    """Return what a file asks to erase; raise `NotReadable`. `name` is the file's."""
+def message(erasure: bytes, wanted: Wanted) -> bytes:
+    """Return what says what is to be erased, as a file. It tells of whom: seal it."""
+    value = {
+        "format": FORMAT,
+        "erasure": erasure.hex(),
+        "subject": wanted.subject.hex(),
+        "stays": None if wanted.stays is None else wanted.stays.hex(),
+        "salt": wanted.salt.hex(),
+    }
+    return json.dumps(value, indent=2).encode() + b"\n"
+
+
+def parse_message(data: bytes, name: str) -> tuple[bytes, Wanted]:
+    """Return the id of an erasure and what it is of; raise `NotReadable`. `name` is the file's."""
     value = parse_object(data, name)
     if value.get("format") != FORMAT or value.keys() != _FIELDS:
         raise NotReadable(f"{name} asks for no erasure")
-    for field in _FIELDS - {"format"}:
+    for field in sorted(_FIELDS - {"format"}):
         text = value[field]
         is_absent = field == "stays" and text is None
         if not is_absent and not (isinstance(text, str) and _HEX.fullmatch(text)):
             raise NotReadable(f"{name}: {field} must be 64 hexadecimal digits")
-    stays = value["stays"]
-    return Wanted(
-        bytes.fromhex(value["subject"]),
-        None if stays is None else bytes.fromhex(stays),
-        bytes.fromhex(value["salt"]),
-    )
+    stays = None if value["stays"] is None else bytes.fromhex(value["stays"])
+    wanted = Wanted(bytes.fromhex(value["subject"]), stays, bytes.fromhex(value["salt"]))
+    return bytes.fromhex(value["erasure"]), wanted
 
 
 async def erasure_of(node: NodeClient, id_: bytes) -> ErasureView:

@@ -43,6 +43,15 @@ class Things:
     marks: set[bytes] = field(default_factory=set)
     shown: list[bytes] = field(default_factory=list)  # proofs that answers of theirs came with
     before: str | None = None  # a day: proofs that patients brought, of days before it
+    _locks: dict[tuple[bytes, bytes], frozenset[bytes]] = field(default_factory=dict, compare=False)
+
+    def locks(self, chain_id: bytes, member: bytes) -> frozenset[bytes]:
+        """Return the locks of the marks, as this member makes them."""
+        known = self._locks.get((chain_id, member))
+        if known is None:
+            made = frozenset(lock_of(chain_id, member, mark) for mark in self.marks)
+            known = self._locks[chain_id, member] = made
+        return known
 
     def add_prescription(self, record: PrescriptionRecord) -> None:
         """Add a prescription, with every document that it had."""
@@ -123,7 +132,7 @@ def _is_proof_of(record: ProofRecord, things: Things) -> bool:
 def _says_nothing_else(record: TransactionRecord, things: Things) -> bool:
     """Return whether every call of a transaction of ours is about these things."""
     body = parse(record.raw).body
-    locks = {lock_of(body.chain_id, body.sender, mark) for mark in things.marks}
+    locks = things.locks(body.chain_id, body.sender)
     for position, data in enumerate(body.calls):
         call = parse_call(data)
         match call:

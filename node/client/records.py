@@ -10,6 +10,7 @@ from typing import ClassVar, Final, TypeVar
 import msgspec
 
 from contracts.calls import ErasureOutcome
+from contracts.commitment import erasure_commitment
 from contracts.nomenclature.codes import Codes
 from node.client.errors import VaultDamaged
 from node.client.fhir import Prescription
@@ -341,15 +342,35 @@ class AccessRecord(Record):
 HELD: Final = ErasureOutcome.HELD_BY_LAW.name
 
 
+class Wanted(msgspec.Struct, frozen=True):
+    """What a member is asked to erase of what we disclosed to it."""
+
+    subject: bytes  # id of the claim or of the prior agreement that it is about
+    stays: bytes | None  # commitment of the document that was put in the place of what is erased
+    salt: bytes
+
+    @property
+    def commitment(self) -> bytes:
+        """What stands on the chain."""
+        return erasure_commitment(self.salt, self.subject)
+
+
 class Request(msgspec.Struct, kw_only=True):
     """That a member was asked to erase something: what, it alone is told."""
 
     recipient: bytes
     commitment: bytes
-    message: bytes | None  # that says what; dropped once it was handed over
+    wanted: Wanted | None  # what; dropped once it was handed over, or answered
+    transaction: bytes | None = None  # that asks for it
+    position: int = 0  # in that
     erasure: bytes | None = None  # id on the chain, once it stands there
     outcome: str | None = None  # what the recipient stated on the chain; or why it cannot be asked
     since: int | None = None  # block time of that
+
+    @property
+    def is_unasked(self) -> bool:
+        """Whether it does not stand on the chain yet, so far as is known."""
+        return self.erasure is None and not self.is_over
 
     @property
     def is_over(self) -> bool:

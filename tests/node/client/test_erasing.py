@@ -17,6 +17,7 @@ from contracts.calls import ErasureOutcome
 from contracts.erasure import State
 from contracts.registry import Status
 from contracts.state import Overlay
+from ledger.transaction import created_id
 from node.client import answering, doomed, erasures, holdings, lots, prescriptions
 from node.client.acts import Acts
 from node.client.answering import Answerer
@@ -40,7 +41,7 @@ from node.client.settling import Order
 from node.client.vault import Kind
 from tests.contracts.world import id_of
 from tests.node.client import desk
-from tests.node.client.street import Street, run
+from tests.node.client.street import NUMBERS, Street, run
 
 ONE = "F2025-0003"  # the references of prescriptions are those of the claims
 TODAY = "2026-11-27"
@@ -166,7 +167,7 @@ def test_all_of_a_prescription_goes_and_its_payer_erases_it_too(settled: Parish)
     run(settled.eraser().go_on())
     note = settled.note()
     assert (note.is_over, note.is_final) == (True, True)
-    assert [(each.outcome, each.message) for each in note.requests] == [("ERASED", None)]
+    assert [(each.outcome, each.wanted) for each in note.requests] == [("ERASED", None)]
 
 
 def test_what_is_left_of_an_erasure_says_nothing_of_what_was_erased(settled: Parish) -> None:
@@ -196,7 +197,7 @@ def _in(value: bytes, text: str) -> bool:
 def test_the_message_says_what_is_meant_and_the_commitment_does_not(settled: Parish) -> None:
     settled.erase(Selection((ONE,)))
     ((_, _, message),) = settled.letters
-    wanted = erasures.parse_wanted(message, "letter")
+    _, wanted = erasures.parse_message(message, "letter")
     assert (wanted.subject, wanted.stays) == (settled.claims[0], None)
     assert wanted.commitment == settled.note().requests[0].commitment
     other = erasures.want(wanted.subject)
@@ -207,12 +208,12 @@ def test_the_message_says_what_is_meant_and_the_commitment_does_not(settled: Par
 def test_a_message_is_kept_until_it_is_handed_over(settled: Parish, what: str) -> None:
     settled.is_reached = what == "reached"
     note = settled.erase(Selection((ONE,)))
-    assert (note.requests[0].message is None) == settled.is_reached
+    assert (note.requests[0].wanted is None) == settled.is_reached
     run(settled.eraser().go_on())
     assert len(settled.letters) == 1 + (not settled.is_reached)
     settled.answer()
     run(settled.eraser().go_on())
-    assert settled.note().requests[0].message is None
+    assert settled.note().requests[0].wanted is None
 
 
 def test_the_same_again_finishes_what_was_begun_and_afterwards_there_is_nothing(
@@ -241,6 +242,18 @@ def test_a_request_whose_answer_was_lost_is_not_made_twice(settled: Parish) -> N
     assert settled.note().requests[0].erasure is not None
     prefix = on_chain.LIFE.prefix
     assert sum(key[:1] == prefix for key in settled.node.world.state.pairs) == 1
+
+
+def test_requests_that_came_too_late_are_signed_anew_and_each_is_answered(settled: Parish) -> None:
+    settled.node.let_lapse = 1
+    note = settled.erase(Selection(tuple(f"F2025-{number:04}" for number in NUMBERS)))
+    assert len({each.transaction for each in note.requests}) == 1
+    assert len({each.erasure for each in note.requests} - {None}) == len(settled.claims)
+    settled.answer()
+    assert outcomes(settled) == [(State.STATED, ErasureOutcome.ERASED)] * len(settled.claims)
+    assert settled.kept("insurer", ReceivedRecord) == []
+    run(settled.eraser().go_on())
+    assert settled.note().is_over
 
 
 def test_all_of_one_insured_goes_at_both_sides(settled: Parish) -> None:
@@ -307,7 +320,7 @@ def test_a_payer_that_is_no_member_now_is_not_asked_for_ever(settled: Parish) ->
     assert registry.member(settled.node.world.state, id_of("insurer")).status is Status.SUSPENDED  # type: ignore[union-attr]
     note = settled.erase(Selection((ONE,)))
     (request,) = note.requests
-    assert (request.outcome, request.message, request.erasure) == (NOT_ASKED, None, None)
+    assert (request.outcome, request.wanted, request.erasure) == (NOT_ASKED, None, None)
     assert (note.is_over, note.is_final) == (True, True)
 
 
@@ -378,17 +391,26 @@ def test_an_answer_that_was_lost_is_not_another(settled: Parish) -> None:
 def test_nobody_else_has_us_erase_what_a_shop_disclosed(settled: Parish) -> None:
     wanted = erasures.want(settled.claims[0])
     request = calls.ErasureRequest(id_of("insurer"), wanted.commitment)
-    assert settled.node.world.call("rival", request) == 0
-    settled.letters = [(id_of("insurer"), b"", wanted.to_json())]
+    made = settled.node.world.transaction("rival", request)
+    assert settled.node.world.block(made).outcomes[0].code == 0
+    message = erasures.message(created_id(made.id, 0), wanted)
+    settled.letters = [(id_of("insurer"), b"", message)]
     settled.answer()
     assert outcomes(settled) == [(State.STATED, ErasureOutcome.NOTHING_HELD)]
     assert find(settled.payer_vault, ReceivedRecord, settled.claims[0].hex()) is not None
 
 
 def test_what_nobody_asked_on_the_chain_is_refused(settled: Parish) -> None:
-    message = erasures.want(settled.claims[0]).to_json()
-    with pytest.raises(NotVerified, match="nobody asked us"):
+    wanted = erasures.want(settled.claims[0])
+    message = erasures.message(bytes(32), wanted)
+    with pytest.raises(NotVerified, match="nobody asked for it"):
         run(answering.check(settled.node, id_of("insurer"), message, "letter"))
+    settled.erase(Selection((ONE,)))
+    ((_, id_, good),) = settled.letters
+    assert run(answering.check(settled.node, id_of("insurer"), good, "letter")).erasure == id_
+    for member, said in (("insurer", erasures.message(id_, wanted)), ("mutual", good)):
+        with pytest.raises(NotVerified, match="another one was asked for"):
+            run(answering.check(settled.node, id_of(member), said, "letter"))
 
 
 @pytest.mark.parametrize(
@@ -397,14 +419,15 @@ def test_what_nobody_asked_on_the_chain_is_refused(settled: Parish) -> None:
         {"format": "depoli/erasure/2"},
         {"salt": "00"},
         {"subject": None},
+        {"erasure": "0"},
         {"stays": "x"},
         {"more": 1},
     ],
 )
 def test_no_other_message_asks_for_an_erasure(changed: dict[str, object]) -> None:
-    value = json.loads(erasures.want(bytes(32)).to_json()) | changed
+    value = json.loads(erasures.message(bytes(32), erasures.want(bytes(32)))) | changed
     with pytest.raises(NotReadable):
-        erasures.parse_wanted(json.dumps(value).encode(), "letter")
+        erasures.parse_message(json.dumps(value).encode(), "letter")
 
 
 # --- what was rectified ---------------------------------------------------------------------------

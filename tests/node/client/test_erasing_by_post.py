@@ -153,7 +153,7 @@ def test_what_is_to_be_erased_is_told_by_post_and_answered_on_the_chain(two: For
     run(two.post("shop").collect())
     assert two.erase() == 0
     ((_, note),) = every(two.vaults["shop"], ErasureRecord)
-    assert (note.is_over, note.is_final, note.requests[0].message) == (True, True, None)
+    assert (note.is_over, note.is_final, note.requests[0].wanted) == (True, True, None)
     assert list(every(two.vaults["shop"], DeliveryRecord)) == []  # sealed to who might open it
 
 

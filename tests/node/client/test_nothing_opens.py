@@ -136,10 +136,8 @@ def _all(vault: Vault, kind: Kind) -> Iterator[bytes]:
     for _, content in vault.all(kind):
         yield content
         value = json.loads(content)
-        for held in ("disclosure", "envelope", "message"):
+        for held in ("disclosure", "envelope"):
             yield from _unsealed(base64.b64decode(value.get(held) or ""))
-        for request in value.get("requests", ()):
-            yield from _unsealed(base64.b64decode(request["message"] or ""))
 
 
 def _unsealed(data: bytes) -> list[bytes]:
