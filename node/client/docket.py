@@ -175,8 +175,10 @@ def settled(vault: Vault, claims: Iterable[bytes], settlement: bytes | None) -> 
             if found is None or found[1].standing is not Standing.ACCEPTED:
                 continue
             vault.erase(found[0])
+            if settlement is None:
+                continue
             received = find(vault, ReceivedRecord, claim.hex())
-            if received is not None and settlement is not None:
+            if received is not None:
                 received[1].settlement = settlement
                 update(vault, *received)
 

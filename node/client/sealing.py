@@ -8,6 +8,7 @@ handed over by a way that is private itself.
 import base64
 import binascii
 import json
+from functools import lru_cache
 from typing import Final
 
 import nacl.bindings as sodium
@@ -61,11 +62,18 @@ def unseal(data: bytes, name: str, seed: bytes | None, *, must_be: bool = False)
             "this file is sealed, and there is no sealing key here",
             hint="client.toml names it",
         )
-    key = SigningKey(seed)
-    secret = sodium.crypto_sign_ed25519_sk_to_curve25519(seed + key.public)
-    public = sodium.crypto_sign_ed25519_pk_to_curve25519(key.public)
+    public, secret = _on_the_curve(seed)
     try:
         plain: bytes = sodium.crypto_box_seal_open(sealed, public, secret)
     except (CryptoError, ValueError, TypeError):
         raise NotVerified("seal", "this file is sealed to another key, or was changed") from None
     return plain
+
+
+@lru_cache(maxsize=4)  # whoever takes in hundreds a second has one key
+def _on_the_curve(seed: bytes) -> tuple[bytes, bytes]:
+    """Return the public and the secret key of a seed, for opening boxes."""
+    key = SigningKey(seed)
+    secret: bytes = sodium.crypto_sign_ed25519_sk_to_curve25519(seed + key.public)
+    public: bytes = sodium.crypto_sign_ed25519_pk_to_curve25519(key.public)
+    return public, secret
