@@ -1,7 +1,6 @@
 """`depoli inbox`: what shops disclose to us, decided by our policy and by our people."""
 
 import asyncio
-import functools
 import json
 import time
 from collections.abc import Sequence
@@ -13,14 +12,17 @@ import click
 from contracts.calls import Reason
 from node import files
 from node.cli.claim import parse_reason
+from node.cli.handing import hand_over
 from node.cli.output import Verbs, emit, fields, is_json, json_option, moment, note, table
 from node.cli.person import Person, at_home, euros, parse_id, run, today, wait_option
-from node.client import disclosure, docket
+from node.client import disclosure, docket, rounds
 from node.client import inbox as received
 from node.client.clerk import Clerk, Source
 from node.client.client import NodeClient
+from node.client.deliveries import NoSealingKey
+from node.client.disclosing import letter_of_statement
 from node.client.docket import Unread
-from node.client.errors import NotFound, Refused, Undecided, Unreachable
+from node.client.errors import NotFound, Refused, Undecided, Unreachable, VaultLocked
 from node.client.gathering import Gathering
 from node.client.judging import ACCEPT, PART, REFUSE
 from node.client.letters import Folder
@@ -59,7 +61,7 @@ def inbox() -> None:
 @click.option(
     "--outbox",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for what shops are to be told.  [default: outbox, in the home]",
+    help="Folder for what shops are to be told.  [default: it goes by post]",
 )
 @click.option(
     "--post", "by_post", is_flag=True, help="Collect what came by post too, as depoli post run."
@@ -95,12 +97,10 @@ def run_(
     one JSON value on a line of its own.
     """
     policy = _read_policy(policy_path, person)
-    home = person.home.vault.parent
     if folder is None:
-        folder = home / FOLDER
+        folder = person.home.vault.parent / FOLDER
         folder.mkdir(mode=0o700, exist_ok=True)
     source = Folder(folder)
-    hand_over = functools.partial(_hand_over, person, home / OUTBOX if outbox is None else outbox)
 
     def tell(event: Event) -> None:
         click.echo(json.dumps(event, ensure_ascii=False) if is_json(context) else _line(event))
@@ -110,18 +110,14 @@ def run_(
     async def go(vault: Vault) -> None:
         async with person.node() as node, person.node() as outgoing:
             await _require_mandate(person, node, policy)
-            desk = Desk(
-                vault, node, outgoing, person.sender, person.wait_s, note, report, hand_over
-            )
-            clerk = Clerk(desk, _reader(person), policy)
+            sources: list[Source] = [Unread(vault), source]
+            desk = _desk(person, vault, node, outgoing, report, outbox)
+            clerk = Clerk(desk, person.reader, policy)
             if dry_run:
-                for each in (Unread(vault), source):
+                for each in sources:
                     await clerk.rehearse(each)
                 return
-            post = None
-            if by_post:
-                post = Post(vault, node, person.sender, _reader(person), say=note)
-            sources = (Unread(vault), source)
+            post = person.post(vault, node) if by_post else None
             await _work(clerk, sources, post, person, vault, outgoing, once=once, every=every)
 
     with person.vault() as vault:
@@ -203,7 +199,7 @@ def show(context: click.Context, person: Person, claim: str) -> None:
 @click.option(
     "--outbox",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for what shops are to be told.  [default: outbox, in the home]",
+    help="Folder for what shops are to be told.  [default: it goes by post]",
 )
 @wait_option
 @at_home
@@ -227,18 +223,13 @@ def decide(
     if amount is not None and len(ids) != 1:
         raise Usage("--amount is for one claim")
     why = None if reason is None else parse_reason(reason)
-    home = person.home.vault.parent
     events: list[Event] = []
     report = Report(events.append)
 
     async def go(vault: Vault) -> None:
         async with person.node() as node, person.node() as outgoing:
             await mandate_of(node, person.sender)
-            folder = home / OUTBOX if outbox is None else outbox
-            hand_over = functools.partial(_hand_over, person, folder)
-            desk = Desk(
-                vault, node, outgoing, person.sender, person.wait_s, note, report, hand_over
-            )
+            desk = _desk(person, vault, node, outgoing, report, outbox)
             await Sending(desk).resume()
 
     with person.vault() as vault:
@@ -268,18 +259,16 @@ async def _work(
         try:
             if is_new:
                 await clerk.resume()
-                if post is not None:
-                    await post.place()
             is_new = False
             if post is not None:
-                await post.collect()
+                await rounds.once(post, lambda _: None)  # what it says is in the post's own log
             for source in sources:
                 await clerk.work(source)
             if once or time.monotonic() - settled >= _SETTLE_S:
                 await clerk.settle(settlements)
                 await person.answerer(vault, outgoing).go_on(today())
                 settled = time.monotonic()
-        except (Unreachable, Undecided) as error:
+        except (Unreachable, Undecided, VaultLocked) as error:
             if once:
                 raise
             note(f"{error}; trying again")
@@ -302,13 +291,33 @@ async def _require_mandate(person: Person, node: NodeClient, policy: Policy) -> 
     note(f"{delegate} acts for {person.home.label} until {moment(mandate.until)}")
 
 
-async def _hand_over(person: Person, folder: Path, statement: Statement) -> None:
-    """Write what opens a part that was accepted, sealed to the shop. Again writes it anew."""
-    sealed = await person.sealed(statement.to_json(), statement.beneficiary)
-    _write(person, folder, statement, sealed)
+def _desk(
+    person: Person,
+    vault: Vault,
+    node: NodeClient,
+    outgoing: NodeClient,
+    report: Report,
+    outbox: Path | None,
+) -> Desk:
+    async def tell_shop(statement: Statement) -> None:
+        letter = letter_of_statement(statement, received.ACCEPTED)
+        folder = outbox
+        if folder is None:
+            try:
+                note(await hand_over(person, vault, outgoing, letter, None))
+            except NoSealingKey as error:
+                note(str(error))
+                folder = person.home.vault.parent / OUTBOX
+        if folder is not None:
+            sealed = await person.sealed(letter.plain, letter.recipient)
+            _write(person, folder, statement, sealed)
+
+    sender, wait_s = person.sender, person.wait_s
+    return Desk(vault, node, outgoing, sender, wait_s, note, report, tell_shop)
 
 
 def _write(person: Person, folder: Path, statement: Statement, sealed: bytes) -> None:
+    """Write what a shop is to be told into a folder; again writes it anew."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     label = person.members.label_of(statement.beneficiary)
     path = folder / f"{label}-{statement.id.hex()}.json"
@@ -319,10 +328,6 @@ def _write(person: Person, folder: Path, statement: Statement, sealed: bytes) ->
 def _read_policy(path: Path, person: Person) -> Policy:
     data = files.read_public(path, limit=MAX_POLICY_BYTES + 1, hint="docs/payer.md has an example")
     return parse_policy(data, path.name, person.members)
-
-
-def _reader(person: Person) -> received.Reader:
-    return received.Reader(person.home.member, person.members, person.sealing_seed)
 
 
 def _waiting(vault: Vault, claim: bytes) -> ReviewRecord:

@@ -139,8 +139,8 @@ def test_a_wrong_policy_decides_nothing_and_is_named(town: Town) -> None:
 
 
 def test_where_there_is_no_folder_that_is_said(town: Town) -> None:
-    (town.folder / "insurer" / "inbox").rmdir()
-    said = town.refuses(Exit.USAGE, "insurer", "inbox", "run", "--once", "--policy", policy(town))
+    elsewhere = ("--folder", town.folder / "nowhere", "--policy", policy(town))
+    said = town.refuses(Exit.USAGE, "insurer", "inbox", "run", "--once", *elsewhere)
     assert "there is no folder" in said
 
 
