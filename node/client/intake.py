@@ -10,9 +10,9 @@ from typing import Final
 
 from node.client import importing, lots
 from node.client.errors import ClientError, DiskFull, Refused, VaultDamaged, VaultLocked
-from node.client.lots import Advance, PayerOf, unnoticed
+from node.client.lots import PayerOf
 from node.client.request import ClaimRequest
-from node.client.transactions import Sender
+from node.client.transactions import Advance, Sender, unnoticed
 from node.client.vault import Vault
 
 AT_ONCE: Final = 25  # documents in one commit: other commands wait no longer than for these

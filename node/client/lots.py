@@ -5,7 +5,6 @@ it stopped and submits nothing twice. A single claim is a lot of one.
 """
 
 import secrets
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias, TypeVar
 
@@ -47,7 +46,17 @@ from node.client.request import (
     HandedPrescription,
     require_prescribed,
 )
-from node.client.transactions import Decided, Heard, Lapsed, Say, Sender, deliver, sign_and_keep
+from node.client.transactions import (
+    Advance,
+    Decided,
+    Lapsed,
+    Say,
+    Sender,
+    counting,
+    deliver,
+    sign_and_keep,
+    unnoticed,
+)
 from node.client.vault import Vault
 
 # A lock or commitment that stood before is as good as one that was made now.
@@ -59,13 +68,8 @@ OPEN: Final = frozenset((Progress.PREPARED, Progress.LOCKED, Progress.SUBMITTED)
 _ROUNDS: Final = 3  # whoever waits an hour for a node signs anew; after three, a clock is wrong
 
 PayerOf = Callable[[str], MemberId]
-Advance = Callable[[str, int, int], None]  # a step, and how many claims of how many are past it
 T = TypeVar("T")
 Kept: TypeAlias = type[ClaimRecord]  # claims, or requests for prior agreements, which are alike
-
-
-def unnoticed(_step: str, _done: int, _of: int) -> None:
-    """Take no notice of how far a lot has come."""
 
 
 def add_prescription(
@@ -123,14 +127,10 @@ def prepare(
     """
     payer = payer_of(request.payer)
     reference = request.prescription_reference
-    if request.prescribed is not None:
-        prescription, _ = add_prescription(vault, sender, request.prescribed, reference)
-    else:
-        prescription = _kept_prescription(vault, reference)
-        require_prescribed(request, prescription.prescription)
-    before = prior
-    if request.agreement is not None:
-        before = load(vault, request.agreement, AuthorisationRecord)[1]
+    prescription = _prescription_for(vault, sender, request)
+    agreed = request.agreement
+    agreement = None if agreed is None else load(vault, agreed, AuthorisationRecord)[1]
+    before = agreement or prior
     found = find(vault, type_, request.reference)
     if found is not None:
         require_same(found[1], request, payer, reference)
@@ -162,15 +162,24 @@ def prepare(
         marks=marks,
         # What comes before holds the marks already, and hands them on: nothing is locked.
         progress=Progress.PREPARED if before is None else Progress.LOCKED,
-        agreement=before.claim if request.agreement is not None and before else None,
+        agreement=agreement.claim if agreement else None,
         prior=None if prior is None else prior.claim,
         prescription=rests_on,
         ordinal=ordinal,
-        until=before.until if request.agreement is not None and before else None,
+        until=agreement.until if agreement else None,
     )
     if before is not None:
         release(vault, before)
     return keep(vault, record, record.reference, *map(_mark_name, marks.values()))
+
+
+def _prescription_for(vault: Vault, sender: Sender, request: ClaimRequest) -> PrescriptionRecord:
+    if request.prescribed is not None:
+        name = request.prescription_reference
+        return add_prescription(vault, sender, request.prescribed, name)[0]
+    kept = _kept_prescription(vault, request.prescription_reference)
+    require_prescribed(request, kept.prescription)
+    return kept
 
 
 def holder_of(vault: Vault, mark: bytes) -> ClaimRecord | None:
@@ -290,7 +299,7 @@ async def _settle_locks(
     if not waiting:
         return
     say(f"locking the marks of {_claims(waiting)}")
-    heard = _counting(waiting, "marks locked", advance)
+    heard = counting(waiting, "marks locked", advance)
     results = await deliver(
         vault, node, list(dict.fromkeys(waiting)), wait_s=wait_s, say=say, heard=heard
     )
@@ -361,7 +370,7 @@ async def _settle_claims(
     if not waiting:
         return
     say(f"submitting {_claims(waiting)}")
-    heard = _counting(waiting, "submitted", advance)
+    heard = counting(waiting, "submitted", advance)
     results = await deliver(
         vault, node, list(dict.fromkeys(waiting)), wait_s=wait_s, say=say, heard=heard
     )
@@ -473,18 +482,6 @@ def _named_calls(vault: Vault, transaction_id: bytes) -> list[bytes]:
         assert isinstance(call, PrescriptionCommit | MarkLock)  # as _sign_locks made it
         names.append(call.commitment if isinstance(call, PrescriptionCommit) else call.lock)
     return names
-
-
-def _counting(waiting: Sequence[bytes], step: str, advance: Advance) -> Heard:
-    """Return what counts the claims of transactions; `waiting` is the transaction of each claim."""
-    sizes, done = Counter(waiting), 0
-
-    def heard(id_: bytes) -> None:
-        nonlocal done
-        done += sizes[id_]
-        advance(step, done, len(waiting))
-
-    return heard
 
 
 def _claims(some: Sequence[object]) -> str:

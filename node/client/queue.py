@@ -17,7 +17,6 @@ from node.client import lots
 from node.client.agreements import AuthorisationView, authorisation_of
 from node.client.client import NodeClient
 from node.client.errors import ClientError, DiskFull, Refused, VaultDamaged, VaultLocked
-from node.client.lots import Advance, unnoticed
 from node.client.records import (
     AuthorisationRecord,
     ClaimRecord,
@@ -30,7 +29,7 @@ from node.client.records import (
     update,
 )
 from node.client.refusals import moment
-from node.client.transactions import Say, Sender
+from node.client.transactions import Advance, Say, Sender, unnoticed
 from node.client.vault import Vault
 
 WINDOW_S: Final = 3600

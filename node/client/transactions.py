@@ -6,6 +6,7 @@ run again and goes on where it stopped.
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -28,6 +29,7 @@ _LAPSED: Final = frozenset(("urn:depoli:problem:expired", "urn:depoli:problem:to
 
 Say = Callable[[str], None]
 Heard = Callable[[bytes], None]  # the id of a transaction that is decided, or lapsed
+Advance = Callable[[str, int, int], None]  # a step, and how many claims of how many are past it
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,22 @@ async def once(
 
 def unheard(_id: bytes) -> None:
     """Take no notice that a transaction is decided."""
+
+
+def unnoticed(_step: str, _done: int, _of: int) -> None:
+    """Take no notice of how far many claims have come."""
+
+
+def counting(waiting: Sequence[bytes], step: str, advance: Advance) -> Heard:
+    """Return what counts the claims of transactions; `waiting` is the transaction of each claim."""
+    sizes, done = Counter(waiting), 0
+
+    def heard(id_: bytes) -> None:
+        nonlocal done
+        done += sizes[id_]
+        advance(step, done, len(waiting))
+
+    return heard
 
 
 async def deliver(
