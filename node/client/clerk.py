@@ -25,7 +25,7 @@ _READY: Final = READY[Direction.PAYMENT]
 
 
 class Source(Protocol):
-    """Where letters come from; what is done with is moved away, and never comes again."""
+    """Where letters come from; what is done with goes away, and never comes again."""
 
     def letters(self, most: int) -> list[Letter]: ...  # noqa: D102
     def look_again(self) -> None: ...  # noqa: D102

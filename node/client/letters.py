@@ -21,7 +21,6 @@ from node.client.errors import NotFound, NotReadable, NotVerified
 from node.client.inbox import Reader
 from node.client.reading import MAX_FILE_BYTES, parse_object
 
-TAKEN: Final = "taken"
 REFUSED: Final = "refused"
 _WRITTEN_S: Final = 5  # who writes a file has done so when nothing was added for so long
 _FRESH_S: Final = 60  # how long a member's keys are believed without asking again
@@ -137,7 +136,7 @@ class Intake:
 
 
 class Folder:
-    """A folder into which disclosures are put, a file each; what is done with is moved away."""
+    """A folder into which disclosures are put, a file each; what is done with goes away."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -166,8 +165,8 @@ class Folder:
         self._later.add(letter.name)
 
     def taken(self, letter: Letter) -> None:
-        """Move a file away that was kept."""
-        self._move(letter.name, TAKEN)
+        """Delete a file that was kept: it is in the vault, where it can be erased."""
+        (self._path / letter.name).unlink(missing_ok=True)
 
     def refused(self, letter: Letter, fact: str, reason: str) -> None:
         """Move a file away that proves nothing, with a note that says why."""
@@ -175,7 +174,8 @@ class Folder:
         folder.mkdir(mode=0o700, exist_ok=True)
         note = {"file": letter.name, "fact": fact, "reason": reason}
         (folder / f"{letter.name}.why").write_text(json.dumps(note, indent=2) + "\n")
-        self._move(letter.name, REFUSED)
+        with contextlib.suppress(FileNotFoundError):  # another run has moved it away
+            (self._path / letter.name).replace(folder / letter.name)
 
     def _names(self) -> Iterator[str]:
         try:
@@ -187,12 +187,6 @@ class Folder:
             raise NotReadable(
                 f"there is no folder {self._path}", hint="make it, or name another: --folder"
             ) from None
-
-    def _move(self, name: str, folder: str) -> None:
-        target = self._path / folder
-        target.mkdir(mode=0o700, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # another run has moved it away
-            (self._path / name).replace(target / name)
 
 
 def _read(path: Path) -> Letter:

@@ -123,5 +123,4 @@ def test_an_operator_decides_for_an_insurer_however_often_it_is_killed(tmp_path:
         network.stop()
     assert [view.state for view in views] == ["accepted"] * COUNT
     assert decisions == [["ClaimSubmit", "ClaimAccept"]] * COUNT
-    assert len(list((inbox / "taken").iterdir())) == COUNT
-    assert not list(inbox.glob("*.json"))
+    assert not list(inbox.iterdir())  # they are in the vault, where they can be erased
