@@ -9,7 +9,7 @@ from node.client.errors import Refused
 _MINUS: Final = str.maketrans({"\N{MINUS SIGN}": "-", "\N{EN DASH}": "-"})
 _SPACES: Final = re.compile(r"\s+")  # no-break ones too, which French programs write in numbers
 _NUMBER: Final = re.compile(r"([+-]?\d{1,6})(?:[.,](\d{1,6}))?", re.ASCII)
-_EUROS: Final = re.compile(r"(-?\d{1,7})(?:[.,](\d{1,2}))?", re.ASCII)
+_EUROS: Final = re.compile(r"(\d{1,7})(?:[.,](\d{1,2}))?", re.ASCII)
 _WHOLE: Final = re.compile(r"[+-]?\d{1,6}", re.ASCII)
 _FRENCH_DAY: Final = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})", re.ASCII)
 _SHORT_YEAR: Final = re.compile(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2}", re.ASCII)
@@ -53,7 +53,7 @@ def as_cents(text: str, field: str) -> int:
     found = _EUROS.fullmatch(text)
     if found is None:
         raise Refused(field, "must be an amount in euros, such as 118,00")
-    return int(found[1]) * 100 + int(f"{found[2] or 0:0<2}") * (-1 if text[0] == "-" else 1)
+    return int(found[1]) * 100 + int(f"{found[2] or 0:0<2}")
 
 
 def as_day(text: str, field: str) -> str:

@@ -267,7 +267,7 @@ class _Claim:
         total = self._resource.get("total")
         if total is None:
             return
-        given = self.faults.take(None, _as_cents, total, "Claim.total")
+        given = self.faults.take(None, _as_cents, total, "Claim.total", most=2 * AMOUNT_MAX)
         if given is not None and given != cents:
             why = f"is not the sum of the items, {cents / 100:.2f} {CURRENCY}"
             self.faults.add(Refused("Claim.total", why))
@@ -394,7 +394,7 @@ def _amount(item: _Resource, count: int, where: str) -> int | None:
     return count * _as_cents(item["unitPrice"], f"{where}.unitPrice")
 
 
-def _as_cents(value: object, field: str) -> int:
+def _as_cents(value: object, field: str, *, most: int = AMOUNT_MAX) -> int:
     """Return FHIR's Money as cents; raise `Refused`."""
     money = as_object(value, field)
     if money.get("currency", CURRENCY) != CURRENCY:
@@ -402,8 +402,8 @@ def _as_cents(value: object, field: str) -> int:
     number = money.get("value")
     if isinstance(number, bool) or not isinstance(number, int | Decimal):
         raise Refused(f"{field}.value", "must be an amount in euros, such as 118.00")
-    if not 0 <= number <= AMOUNT_MAX // 100:
-        raise Refused(f"{field}.value", f"must lie between 0 and {AMOUNT_MAX // 100} euros")
+    if not 0 <= number <= most // 100:
+        raise Refused(f"{field}.value", f"must lie between 0 and {most // 100} euros")
     if (Decimal(number) * 100) % 1:
         raise Refused(f"{field}.value", "must be whole cents")
     return int(Decimal(number) * 100)

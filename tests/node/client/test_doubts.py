@@ -42,3 +42,12 @@ def test_a_prescription_that_serves_at_no_age_is_doubted() -> None:
         request = as_request(document)
         assert request.prescribed is not None
         assert len(doubts(request, request.prescribed.prescription)) == count
+
+
+@pytest.mark.parametrize(("number", "count"), [("759350123", 1), ("759350127", 0)])
+def test_an_adeli_number_whose_last_digit_does_not_fit_is_doubted(number: str, count: int) -> None:
+    document = example()
+    document["prescription"]["prescriber"]["identifier"]["value"] = number
+    request = as_request(document)
+    assert request.prescribed is not None
+    assert len(doubts(request, request.prescribed.prescription)) == count

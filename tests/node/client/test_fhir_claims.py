@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +266,11 @@ def test_the_parts_of_a_claim_may_be_entries_of_a_bundle() -> None:
     claim["insurer"] = {"reference": "https://example.org/fhir/Organization/2"}
     claim["insurance"] = [
         {"sequence": 1, "focal": False, "coverage": {"display": "AMO"}},
-        {"sequence": 2, "focal": True, "coverage": {"reference": "Coverage/9"}},
+        {
+            "sequence": 2,
+            "focal": True,
+            "coverage": {"reference": "https://example.org/fhir/Coverage/9"},
+        },
     ]
     role = {
         "resourceType": "PractitionerRole",
@@ -488,8 +493,10 @@ def test_a_document_of_our_own_is_never_as_long_as_a_bundle_may_be() -> None:
     assert read(claim)[0].fault is None
 
 
-def test_a_lens_that_reaches_too_deep_is_refused() -> None:
-    deep = b'{"resourceType": "Claim", "x": ' + b"[" * 60 + b"]" * 60 + b"}"
+def test_what_is_nested_too_deep_is_refused() -> None:
+    deepest = b'{"resourceType": "Claim", "x": ' + b"[" * 47 + b"]" * 47 + b"}"
+    assert read_entries(deepest, "x", today=TODAY)
+    deep = b'{"resourceType": "Claim", "x": ' + b"[" * 48 + b"]" * 48 + b"}"
     with pytest.raises(NotReadable, match="nested more than 48 deep"):
         read_entries(deep, "x", today=TODAY)
 
@@ -517,3 +524,19 @@ def test_any_items_and_entries_are_read_or_refused(items: list[Any]) -> None:
     ):
         with contextlib.suppress(Refused, NotReadable):
             read(document)
+
+
+@given(
+    st.sampled_from(CLAIMS),
+    st.sampled_from(RELEASES),
+    st.integers(1, 10_000_00),
+    st.text("ABCXYZ019-", min_size=1, max_size=20),
+)
+def test_whatever_is_claimed_goes_out_and_comes_back(
+    request: ClaimRequest, release: Release, cents: int, reference: str
+) -> None:
+    asked = replace(request, lenses_cents=cents, reference=reference, insured=reference)
+    out = fhir_export.claim_resource(told(asked), "insurer-a", "shop-a", release)
+    (entry,) = read(json.loads(written(out)))
+    assert entry.found is not None, entry.fault
+    assert entry.found == replace(asked, payer="insurer-a")

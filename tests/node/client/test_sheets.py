@@ -161,6 +161,7 @@ def test_all_faults_of_a_row_are_told_by_the_names_of_its_columns() -> None:
         ("Sphère OD", "deux", "must be a number of dioptres, such as -2,25"),
         ("Axe OD", "90,5", "must be a whole number of degrees"),
         ("Base OD", "dehors", "must be haut, bas, interne or externe (up, down, in, out)"),
+        ("Montant monture", "-5,00", "must be an amount in euros, such as 118,00"),
         ("Part", "tierce", "must be base (AMO) or complementary (AMC)"),
         ("Date facture", "31/02/2025", "must be a day such as 2026-11-23"),
         ("Date facture", "24/11/2026", "2026-11-24 is still to come"),
@@ -283,3 +284,35 @@ def test_any_bytes_are_read_or_refused(data: bytes | str) -> None:
 
 def test_an_object_without_anything_in_it_is_refused_as_what_it_should_be() -> None:
     assert faults("{}") == ["file.format: must be depoli/claim/1"]
+
+
+EYE = st.builds(
+    lambda sphere, lens, add: Correction(25 * sphere, lens[0], lens[1], add),
+    st.integers(-80, 80),
+    st.none().map(lambda _: (None, None))
+    | st.tuples(st.integers(1, 24).map(lambda n: 25 * n), st.integers(1, 180)),
+    st.none() | st.integers(1, 16).map(lambda n: 25 * n),
+)
+
+
+def as_typed(hundredths: int | None) -> str:
+    return "" if hundredths is None else f"{hundredths / 100:+.2f}".replace(".", ",")
+
+
+@given(EYE, EYE, st.integers(1, 10_000_00), st.integers(0, 10_000_00))
+def test_whatever_is_typed_comes_out_as_it_was_typed(
+    right: Correction, left: Correction, lenses: int, frame: int
+) -> None:
+    row = FRENCH | {"Prisme OD": "", "Base OD": "", "Code OD": "VU2", "Code OG": "VU2"}
+    for side, eye in (("OD", right), ("OG", left)):
+        sphere = "Sphère OD" if side == "OD" else "Sphère œil gauche (D)"
+        add = "Add OD" if side == "OD" else "Addition OG"
+        row |= {sphere: as_typed(eye.sphere), f"Cylindre {side}": as_typed(eye.cylinder)}
+        row |= {f"Axe {side}": str(eye.axis or ""), add: as_typed(eye.addition)}
+    row |= {"Montant verres (€)": as_typed(lenses)[1:], "Montant monture": f"{frame / 100:.2f}"}
+    (entry,) = read(table(row))
+    assert entry.found is not None, entry.fault
+    assert entry.found.prescribed is not None
+    held = entry.found.prescribed.prescription
+    assert (held.right, held.left) == (right, left)
+    assert (entry.found.lenses_cents, entry.found.frame_cents) == (lenses, frame)
