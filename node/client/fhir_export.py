@@ -14,10 +14,11 @@ from contracts.calls import Leg, Reason
 from contracts.commitment import Opening
 from ledger.encoding import decode
 from node.client import nomenclature
+from node.client.agreements import AuthorisationView
 from node.client.client import ClaimView
 from node.client.fhir import as_resource
 from node.client.french import SAYS
-from node.client.records import ClaimRecord, PrescriptionRecord, Progress
+from node.client.records import AuthorisationRecord, ClaimRecord, PrescriptionRecord, Progress
 
 Release = Literal["R4", "R5"]
 RELEASES: Final[tuple[Release, ...]] = ("R4", "R5")
@@ -40,10 +41,10 @@ _MASKED: Final = {
         }
     ]
 }
-# States of a claim on the chain in which the payer has not decided, or has said no.
-_WAITING: Final = frozenset(("submitted",))
+# States of a claim, or of a prior agreement, in which the payer has not decided, or has said no.
+_WAITING: Final = frozenset(("submitted", "requested", "info_requested", "under_review"))
 _REJECTED: Final = frozenset(
-    ("rejected", "lapsed", "abandoned", "resubmitted", "rejection_disputed")
+    ("rejected", "lapsed", "abandoned", "resubmitted", "rejection_disputed", "refused")
 )
 _WITHDRAWN: Final = frozenset(("cancelled", "reversed", "repaying", "repaid"))
 Outcome = Literal["queued", "complete", "error", "partial"]
@@ -56,6 +57,12 @@ class Told:
     claim: ClaimRecord
     prescription: PrescriptionRecord | None  # None where it was erased
     view: ClaimView | None  # None where it is not on the chain
+    until: int | None = None  # a prior agreement may be used until then
+
+    @property
+    def use(self) -> str:
+        """What it is in FHIR: a claim, or the request for a prior agreement."""
+        return "preauthorization" if isinstance(self.claim, AuthorisationRecord) else "claim"
 
     @property
     def accepted_cents(self) -> int | None:
@@ -78,6 +85,26 @@ class Told:
         if self.view is None or self.view.state in _WAITING:
             return "queued"
         return "partial" if self.view.accepted_amount is not None else "complete"
+
+
+def agreed(
+    claim: AuthorisationRecord, prescription: PrescriptionRecord | None, view: AuthorisationView
+) -> Told:
+    """Return a prior agreement as a claim is told, which it is like."""
+    as_claim = ClaimView(
+        id=view.id,
+        submitter=view.optician,
+        payer=view.payer,
+        leg=view.leg,
+        prescription=view.prescription,
+        document=view.document,
+        amount=view.amount,
+        state=view.state.lower(),
+        marks=view.marks,
+        accepted_amount=view.granted_amount,
+        reason=view.reason,
+    )
+    return Told(claim, prescription, as_claim, view.until)
 
 
 def bundle(
@@ -117,7 +144,7 @@ def claim_resource(told: Told, payer: str, us: str, release: Release) -> _Resour
         "status": "cancelled" if is_withdrawn else "active",
         "type": _coded(f"{_HL7}/claim-type", "vision"),
         "subType": _coded(LEG, Leg(claim.leg).name.lower()),
-        "use": "claim",
+        "use": told.use,
         "patient": dict(_MASKED),
         "created": claim.invoice_date,
         "insurer": _member(payer),
@@ -141,7 +168,7 @@ def response_resource(told: Told, payer: str, us: str, release: Release) -> _Res
         "status": "cancelled" if view is not None and view.state in _WITHDRAWN else "active",
         "type": _coded(f"{_HL7}/claim-type", "vision"),
         "subType": _coded(LEG, Leg(claim.leg).name.lower()),
-        "use": "claim",
+        "use": told.use,
         "patient": dict(_MASKED),
         "created": claim.invoice_date if view is None or view.time is None else _day(view.time),
         "insurer": _member(payer),
@@ -152,6 +179,9 @@ def response_resource(told: Told, payer: str, us: str, release: Release) -> _Res
     }
     if claim.authorisation is not None:
         resource["preAuthRef"] = claim.authorisation
+    elif told.until is not None and claim.claim is not None:
+        resource["preAuthRef"] = claim.claim.hex()
+        resource["preAuthPeriod"] = {"end": _day(told.until)}
     if told.outcome == "error":
         code = claim.refusal or "unknown"
         resource["error"] = [{"code": _coded(REFUSAL, code)}]

@@ -16,13 +16,14 @@ from contracts.commitment import Opening
 from contracts.nomenclature.correction import Correction, Prism
 from ledger.encoding import encode
 from node.client import fhir_export
+from node.client.agreements import AuthorisationView
 from node.client.client import ClaimView
 from node.client.errors import ClientError, ManyRefused, NotReadable, Refused
 from node.client.fhir import parse_prescription
 from node.client.fhir_export import RELEASES, Release, Told
 from node.client.importing import Entry, read_entries, read_prescriptions
 from node.client.reading import parse_object
-from node.client.records import ClaimRecord, PrescriptionRecord, Progress
+from node.client.records import AuthorisationRecord, ClaimRecord, PrescriptionRecord, Progress
 from node.client.request import ClaimRequest, parse_claim
 
 ROOT = Path(__file__).parents[3]
@@ -247,6 +248,48 @@ def test_a_rejection_says_why_in_both_languages() -> None:
     (why,) = made["adjudication"]
     assert why["reason"]["coding"][0]["code"] == "rights-closed"
     assert made["decision"]["coding"][0]["code"] == "denied"
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize(
+    ("state", "granted", "outcome"),
+    [
+        ("REQUESTED", None, "queued"),
+        ("INFO_REQUESTED", None, "queued"),
+        ("GRANTED", None, "complete"),
+        ("GRANTED_IN_PART", ACCEPTED, "partial"),
+        ("REFUSED", None, "complete"),
+    ],
+)
+def test_a_prior_agreement_is_a_preauthorization(
+    state: str, granted: Opening | None, outcome: str, release: Release
+) -> None:
+    claim = record(CLAIMS[2], claim=b"\x07" * 32, authorisation=None)
+    fields = {name: getattr(claim, name) for name in claim.__struct_fields__}
+    asked = AuthorisationRecord(**fields)
+    view = AuthorisationView(
+        id="07" * 32,
+        optician="2" * 32,
+        payer=PAYER.hex(),
+        leg="base",
+        prescription="3" * 64,
+        document="4" * 64,
+        amount="5" * 64,
+        marks=(),
+        state=state,
+        granted_amount=None if granted is None else granted.commitment().hex(),
+        until=1_760_000_000 if state.startswith("GRANTED") else None,
+    )
+    made = fhir_export.agreed(asked, told(CLAIMS[2]).prescription, view)
+    response_ = fhir_export.response_resource(made, "insurer-a", "shop-a", release)
+    validate(response_, release)
+    assert (response_["use"], response_["outcome"]) == ("preauthorization", outcome)
+    assert response_.get("preAuthPeriod") == ({"end": "2025-10-09"} if view.until else None)
+    assert ("preAuthRef" in response_) is (view.until is not None)
+    claimed = fhir_export.claim_resource(made, "insurer-a", "shop-a", release)
+    validate(claimed, release)
+    (entry,) = read(json.loads(written(claimed)), agreements=True)
+    assert entry.found == replace(CLAIMS[2], payer="insurer-a", authorisation=None)
 
 
 def test_a_response_holds_no_correction() -> None:

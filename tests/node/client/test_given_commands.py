@@ -129,3 +129,17 @@ def test_of_bad_prescriptions_none_is_kept(town: Town) -> None:
     bare = town.file("bare.json", example()["prescription"])
     stderr = town.refuses(Exit.USAGE, "shop", "prescription", "import", bare)
     assert "no reference of yours" in stderr
+
+
+def test_a_prior_agreement_goes_out_as_a_preauthorization(town: Town) -> None:
+    path = sheet(town, ("PEC-1", "O-1", "-2,50"))
+    town.does("shop", "authorisation", "request", path)
+    out = town.folder / "out.json"
+    export = ("claim", "export", "--authorisation", "--all", "--format", "fhir", "--output", out)
+    town.once("shop", *export)
+    claim, response = (each["resource"] for each in json.loads(out.read_text())["entry"])
+    assert (claim["use"], response["use"]) == ("preauthorization", "preauthorization")
+    assert response["outcome"] == "queued"
+    (again,) = read_entries(out.read_bytes(), "out.json", today=desk.TODAY, agreements=True)
+    assert again.found is not None
+    assert again.found.reference == "PEC-1"
