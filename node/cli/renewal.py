@@ -197,7 +197,7 @@ def attest(
     def made(vault: Vault, asked: Asked, view: AuthorisationView) -> tuple[str, bytes]:
         now = int(time.time())
         attestation = early.attest(vault, person.sender, asked, view, before, facts, now=now)
-        if signed is not None:
+        if signed is not None and len(attestation.signatures()) == 1:
             plain = sealing.unseal(read_input(signed), signed.name, person.sealing_seed)
             attestation = _parse_signed(plain, signed.name)
             early.replace(vault, attestation)

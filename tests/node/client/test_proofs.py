@@ -582,19 +582,24 @@ def test_an_attestation_by_a_table_that_was_replaced_is_not_believed(town: Proof
     assert caught.value.fact == "table"
 
 
-def test_an_answer_that_was_given_is_attested_by_no_other_facts(town: Proofs) -> None:
+def test_an_answer_that_was_given_stays_whatever_is_typed_again(town: Proofs) -> None:
+    """A run that ended before it had noted the answer goes on with that answer."""
     asked, proof = town.qualifying()
     town.answered(asked, "yes", proof)
-    with town.vaults["shop"].changes():
-        answers.keep_for_control(
-            town.vaults["shop"],
-            asked.authorisation.hex(),
-            questions.new_answer(asked, "yes", proof),
-        )
-    with pytest.raises(Refused, match="answered before"):
-        town.attested(asked, replace_facts(age=41))
-    with pytest.raises(Refused, match="answered with already"):
+    assert town.attested(asked, replace_facts(on="2025-03-02")) == proof
+    kept = find(town.vaults["shop"], ControlRecord, asked.authorisation.hex())
+    assert kept is not None
+    assert (kept[1].attestation, kept[1].facts) == (proof, FACTS)
+
+
+def test_until_it_is_answered_other_facts_make_another(town: Proofs) -> None:
+    asked, proof = town.qualifying()
+    other = town.attested(asked, replace_facts(age=41))
+    assert other != proof
+    with pytest.raises(Refused, match="says something else"):
         early.replace(town.vaults["shop"], parse_attestation(proof))
+    with pytest.raises(Refused, match="none of ours"):
+        early.replace(town.vaults["insurer"], parse_attestation(proof))
 
 
 def replace_facts(**changes: Any) -> Facts:  # noqa: ANN401
