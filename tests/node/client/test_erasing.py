@@ -1,5 +1,6 @@
 """Erasing: what goes, who is asked, what he answers, and that the same again finishes it."""
 
+import base64
 import copy
 import dataclasses
 import json
@@ -41,6 +42,7 @@ from node.client.settling import Order
 from node.client.vault import Kind
 from tests.contracts.world import id_of
 from tests.node.client import desk
+from tests.node.client.burglary import forced
 from tests.node.client.street import NUMBERS, Street, run
 
 ONE = "F2025-0003"  # the references of prescriptions are those of the claims
@@ -205,12 +207,20 @@ def test_the_message_says_what_is_meant_and_the_commitment_does_not(settled: Par
 
 
 @pytest.mark.parametrize("what", ["not reached", "reached"])
-def test_a_message_is_kept_until_it_is_handed_over(settled: Parish, what: str) -> None:
+def test_a_message_is_kept_until_it_is_handed_over(
+    settled: Parish, tmp_path: Path, what: str
+) -> None:
     settled.is_reached = what == "reached"
     note = settled.erase(Selection((ONE,)))
     assert (note.requests[0].wanted is None) == settled.is_reached
+    old = Path(shutil.copy(settled.shop_vault.files.path, tmp_path / "old.sqlite"))
+    settled.is_reached = True
     run(settled.eraser().go_on())
-    assert len(settled.letters) == 1 + (not settled.is_reached)
+    assert len(settled.letters) == 1 + (what == "not reached")
+    assert settled.note().requests[0].wanted is None
+    salt = erasures.parse_message(settled.letters[0][2], "letter")[1].salt
+    ring = settled.shop_vault.files.keyring
+    assert base64.b64encode(salt) not in b"".join(forced(old, ring, tmp_path / "forced"))
     settled.answer()
     run(settled.eraser().go_on())
     assert settled.note().requests[0].wanted is None
@@ -245,9 +255,11 @@ def test_a_request_whose_answer_was_lost_is_not_made_twice(settled: Parish) -> N
 
 
 def test_requests_that_came_too_late_are_signed_anew_and_each_is_answered(settled: Parish) -> None:
-    settled.node.let_lapse = 1
+    settled.node.let_lapse, before = 1, len(settled.node.sent)
     note = settled.erase(Selection(tuple(f"F2025-{number:04}" for number in NUMBERS)))
-    assert len({each.transaction for each in note.requests}) == 1
+    late, anew = settled.node.sent[before:]
+    assert late != anew
+    assert {each.transaction for each in note.requests} == {anew}
     assert len({each.erasure for each in note.requests} - {None}) == len(settled.claims)
     settled.answer()
     assert outcomes(settled) == [(State.STATED, ErasureOutcome.ERASED)] * len(settled.claims)
@@ -470,10 +482,11 @@ def test_the_earlier_document_of_what_was_rectified_goes_once_nothing_open_rests
 
 @pytest.mark.parametrize("was_told_anew", [False, True])
 def test_a_payer_erases_the_document_that_a_claim_had_before(
-    parish: Parish, *, was_told_anew: bool
+    parish: Parish, tmp_path: Path, *, was_told_anew: bool
 ) -> None:
     claim = parish.claims[0]
     parish.take(parish.file(claim))
+    old = Path(shutil.copy(parish.payer_vault.files.path, tmp_path / "old.sqlite"))
     document = desk.example(3)
     document["claim"]["invoice_date"] = "2025-02-03"
     acts = Acts(
@@ -491,6 +504,8 @@ def test_a_payer_erases_the_document_that_a_claim_had_before(
     assert outcomes(parish) == [(State.STATED, ErasureOutcome.ERASED)]
     kept = find(parish.payer_vault, ReceivedRecord, claim.hex())
     assert (kept is not None) == was_told_anew
+    told = b"".join(forced(old, parish.payer_vault.files.keyring, tmp_path / "forced"))
+    assert b'"disclosure":' not in told  # there was one, in the copy
 
 
 def test_every_kind_of_record_is_thought_about() -> None:
