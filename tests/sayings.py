@@ -65,6 +65,17 @@ def messages() -> dict[str, str]:
     return found
 
 
+@cache
+def sentences() -> frozenset[str]:
+    """Return every text of the same files, whatever it is for: some are shown without an error."""
+    found = set()
+    for path in sources():
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.JoinedStr | ast.Constant):
+                found |= {" ".join(text.split()) for text in _texts(node, {})}
+    return frozenset(found)
+
+
 def _objections() -> Iterator[str]:
     """Yield what is said of each objection of the nomenclature."""
     for node in ast.walk(tree_of(ROOT / _NOMENCLATURE)):
