@@ -13,6 +13,7 @@ import copy
 import json
 import os
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -44,6 +45,8 @@ TAP: Final = Path(__file__).parent / "tap"
 SHOPS: Final = ("shop-1", "shop-2")
 INSURERS: Final = ("insurer-a", "insurer-b")
 LOT: Final = 250
+ROUNDS: Final = 50  # of post, which is soon there
+_DECIDED: Final = frozenset(("accepted", "accepted-in-part", "review"))
 _READ: Final = 4 << 20  # of a file at a time; a needle that is cut is in the overlap
 _OVERLAP: Final = 4096
 
@@ -197,7 +200,10 @@ def does(who: Organisation, *args: str | Path) -> Any:  # noqa: ANN401
     result = CliRunner().invoke(depoli, command)
     if result.exit_code:
         raise Leaked(f"{who.label}: depoli {' '.join(command[:2])}: {result.stderr[-500:]}")
-    return json.loads(result.stdout)
+    try:
+        return json.loads(result.stdout)
+    except ValueError:
+        return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 @contextmanager
@@ -239,35 +245,57 @@ def work(network: LocalNetwork, day: Day, count: int, inputs: Path, say: Say) ->
         for folder in folders[label]:
             done = does(shop, "lot", "submit", folder)["claims"]
             say(f"{label}: {len(done)} claims are on the chain")
-            shown = inputs / f"{folder.name}-shown"
-            does(shop, "disclosure", "make", "--folder", shown, *(c["reference"] for c in done))
-            for payer in INSURERS:
-                _decide(network, payer, [
-                    shown / f"{claim['claim']}.json" for claim in done if claim["payer"] == payer
-                ])  # fmt: skip
-                say(f"{payer}: decided on those of {label}")
+        does(shop, "disclosure", "send", "--all")
+        say(f"{label}: they are on their way to the payers")
+    policy = inputs / "policy.toml"
+    policy.write_text(_policy())
+    for payer in INSURERS:
+        _decide(network.organisation(payer), policy, inputs, count // len(INSURERS), say)
     for payer in INSURERS:
         for label in SHOPS:
-            _settle(network, payer, label, inputs)
-    shutil.rmtree(inputs)  # what people handed over by hand; a shop deletes it likewise
+            _settle(network.organisation(payer), network.organisation(label))
+    for label in SHOPS:
+        does(network.organisation(label), "post", "run", "--once")  # acknowledgements
+    shutil.rmtree(inputs)  # what the shops' software wrote; it keeps its own
 
 
-def _decide(network: LocalNetwork, payer: str, files: Sequence[Path]) -> None:
-    who = network.organisation(payer)
-    claims = [each["claim"] for each in does(who, "disclosure", "verify", *files)]
-    for start in range(0, len(claims) - 1, LOT):
-        does(who, "claim", "accept", *claims[start : min(start + LOT, len(claims) - 1)])
-    does(who, "claim", "reject", claims[-1], "--reason", "rights-closed", "--automatic")
+def _policy() -> str:
+    """Return the example's policy for a day of dear glasses."""
+    text = (Path(__file__).parent / "data" / "policy.toml").read_text()
+    for name, value in (
+        ("accept_up_to_cents", 10**8),
+        ("accept_per_day_cents", 10**11),
+        ("accept_per_shop_day_cents", 10**11),
+        ("authorisation_above_cents", 10**8),
+        ("invoice_days", 36_500),
+    ):
+        text = re.sub(rf"(?m)^{name} = .*$", f"{name} = {value}", text)
+    text = re.sub(r"(total|frame)_cents = \d+", r"\1_cents = 100000000", text)
+    return text[: text.index("[settle]")]
 
 
-def _settle(network: LocalNetwork, payer: str, shop: str, inputs: Path) -> None:
-    statement = inputs / f"{payer}-{shop}.json"
-    does(
-        network.organisation(payer), "settlement", "create", "--beneficiary", shop, "--all",
-        "--payment", f"VIR {payer} {shop}", "--output", statement,
+def _decide(who: Organisation, policy: Path, inputs: Path, count: int, say: Say) -> None:
+    """Let a payer's machine decide on what came by post."""
+    decided: set[str] = set()
+    for _ in range(ROUNDS):
+        said = does(who, "inbox", "run", "--policy", policy, "--post", "--once", "--folder", inputs)
+        decided |= {each["claim"] for each in said if each["event"] in _DECIDED}
+        say(f"{who.label}: decided on {len(decided)} of {count}")
+        if len(decided) == count:
+            return
+    raise Leaked(f"{who.label} decided on {len(decided)} claims, and {count} are its own")
+
+
+def _settle(payer: Organisation, shop: Organisation) -> None:
+    made = does(
+        payer, "settlement", "create", "--beneficiary", shop.label, "--all",
+        "--payment", f"VIR {payer.label} {shop.label}",
     )  # fmt: skip
-    does(network.organisation(shop), "disclosure", "verify", statement)
-    does(network.organisation(shop), "settlement", "confirm", statement)
+    for _ in range(ROUNDS):
+        came = does(shop, "post", "run", "--once")
+        if any(each["purpose"] == "settlement" for each in came):
+            break
+    does(shop, "settlement", "confirm", made["settlement"])
 
 
 def _exact(value: object) -> float:

@@ -253,5 +253,5 @@ def test_from_the_prescription_to_the_money_and_to_nothing(
     ):
         done = CliRunner().invoke(main, ["audit", *map(str, audit)])
         assert done.exit_code == 0, (audit, done.stderr)
-    command = [sys.executable, "scripts/recheck.py", "chain", export, *genesis]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    second = [sys.executable, "scripts/recheck.py", "chain", *map(str, (export, *genesis))]
+    subprocess.run(second, cwd=ROOT, check=True, capture_output=True)
