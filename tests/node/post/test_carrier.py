@@ -304,6 +304,28 @@ def test_who_hands_over_what_its_sender_did_not_sign_is_named(
     run(test())
 
 
+def test_of_another_chain_nothing_is_taken_though_nobody_can_tell_who_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cannot_tell(_: Members, sender: bytes, key_id: bytes) -> None:
+        del sender, key_id
+
+    monkeypatch.setattr(Members, "signing_key", cannot_tell)
+
+    async def test() -> None:
+        async with desk(tmp_path, relays=True) as at:
+            link, good = at.joins(THEIRS), made("shop", "payer", 1)
+            at.says(link, parcels(good))
+            await at.quiet()
+            assert link.answers() == {good.id: ""}  # the recipient looks at the chain
+            at.says(link, parcels(made("shop", "payer", 2, chain_id=bytes(32))))
+            await at.quiet()
+            ((_, fault),) = at.around.punished
+            assert "chain id" in fault
+
+    run(test())
+
+
 def test_what_may_be_true_elsewhere_is_refused_and_nobody_named(tmp_path: Path) -> None:
     async def test() -> None:
         async with desk(tmp_path) as at:
@@ -324,6 +346,8 @@ def test_what_may_be_true_elsewhere_is_refused_and_nobody_named(tmp_path: Path) 
             assert all(refused[each] in answers.pop(each.id) for each in list(refused))
             assert answers == {}
             assert (at.around.punished, at.store.waiting) == ([], 1)
+            assert at.routes.hop(id_of("other")) is None  # it is brought here, and not on
+            assert at.routes.hop(id_of("payer")) is not None
 
     run(test())
 

@@ -179,7 +179,7 @@ def test_a_full_disk_refuses_and_changes_nothing(kept: PostStore) -> None:
     pages = kept._database.execute("PRAGMA page_count").fetchone()[0]
     kept._database.execute(f"PRAGMA max_page_count={pages}")  # as SQLite sees a full disk
     with pytest.raises(NoRoom, match="full"):
-        kept.add([(made(2, content=bytes(60_000)), False)], NOW)
+        kept.add([(made(3), False), (made(2, content=bytes(60_000)), False)], NOW)
     assert (kept.bytes, kept.waiting) == before
     assert ids(kept) == [made(1).id]
     kept._database.execute("PRAGMA max_page_count=1000000")
