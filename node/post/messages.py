@@ -12,7 +12,7 @@ from ledger.validators import Bytes32
 MAX_PARCELS: Final = 64
 PARCELS_BYTES: Final = 512 << 10  # of one frame: read at once, and no vote waits for long
 MAX_MAILBOXES: Final = 512
-MAX_REACHED: Final = 4096
+MAX_REACHED: Final = 1024  # nodes that are no validators
 MAX_REASON_BYTES: Final = 200
 
 
