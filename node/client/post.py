@@ -360,7 +360,18 @@ class Post:
         return word
 
     async def _answer(self, word: Acknowledgement) -> None:
-        """Send our word back, sealed; the same word may go twice, in two envelopes."""
+        """Send our word back, sealed; the same word may go twice, in two envelopes.
+
+        Whom it does not reach sends again, and is answered again.
+        """
+        try:
+            await self._send_back(word)
+        except Unreachable:
+            raise
+        except ClientError as error:  # the sender was suspended, say, or too much waits for it
+            self._say(f"{self._label(word.sender)} is told nothing: {error}")
+
+    async def _send_back(self, word: Acknowledgement) -> None:
         key = await self._sealing_key(word.sender)
         if key is None:
             self._say(f"{self._label(word.sender)} has no sealing key, and is told nothing")

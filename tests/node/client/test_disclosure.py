@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from contracts import documents, sd_jwt
 from contracts.commitment import Opening
 from contracts.documents import CLAIM, PRESCRIPTION
+from contracts.errors import BadDocument
 from contracts.genesis import Founder, MemberKey
+from contracts.identifiers import nir_key
 from contracts.registry import Family
 from ledger.keys import Algorithm, Role
 from node.client import disclosure as disclosures
@@ -264,3 +266,55 @@ def test_a_sealed_file_that_was_changed_is_refused(case: Case, change: dict[str,
     sealed = json.loads(seal(case.disclosure.to_json(), sealed_to("insurer")))
     with pytest.raises(ClientError):
         unseal(json.dumps(sealed | change).encode(), "d.json", desk.seed_of("insurer"))
+
+
+def saying(case: Case, **references: Any) -> Disclosed:  # noqa: ANN401
+    """Verify a claim that the shop itself signed and committed to, with these references in it."""
+    request = dataclasses.replace(as_request(example(10)), **references)
+    made = issue_claim(request, case.prescription.commitment, key_of("shop"))
+    text = str(documents.present(made, tuple(CLAIM.fields)))
+    return case.verify(case.changed(claim_document=text), document=made.commitment.hex())
+
+
+NUMBER = "2551199999999"  # of the form, and nobody's
+
+
+@pytest.mark.parametrize(
+    "number", [NUMBER, f"{NUMBER}{nir_key(NUMBER):02}", "1850599999999-42", "255-11-99-999-999"]
+)
+@pytest.mark.parametrize("field", ["insured", "authorisation"])
+def test_a_social_security_number_is_refused_though_the_shop_signed_it(
+    case: Case, field: str, number: str
+) -> None:
+    with pytest.raises(NotVerified, match="social security number") as refusal:
+        saying(case, **{field: number})
+    assert fact(refusal) == field
+    assert number not in str(refusal.value)
+
+
+@pytest.mark.parametrize("text", ["", "adh-1", "ADH 1", "MARTIN, Paul", "A" * 21, "ADH\n1", "É1"])
+@pytest.mark.parametrize("field", ["insured", "authorisation"])
+def test_no_reference_is_a_text(case: Case, field: str, text: str) -> None:
+    with pytest.raises((NotVerified, BadDocument)):
+        saying(case, **{field: text})
+
+
+def test_somebody_must_be_named_by_the_payers_own_reference(case: Case) -> None:
+    assert saying(case, insured=None, authorisation="PEC-1").authorisation == "PEC-1"
+    assert saying(case, insured="ADH-1", authorisation=None).insured == "ADH-1"
+    with pytest.raises(NotVerified) as refusal:
+        saying(case, insured=None, authorisation=None)
+    assert fact(refusal) == "insured"
+
+
+def test_what_binds_a_disclosure_is_checked_before_what_it_says(case: Case) -> None:
+    wrong = {"claim_document": "nothing", "prescription_document": "nothing"}
+    for changes, false in (
+        ({"recipient": bytes(16)}, "recipient"),
+        ({"purpose": "authorisation"}, "purpose"),
+        ({"expires": NOW - 1}, "expiry"),
+        ({"claim": bytes(32)}, "claim"),
+    ):
+        with pytest.raises(NotVerified) as refusal:
+            case.verify(case.changed(**(changes | wrong)))
+        assert fact(refusal) == false
