@@ -312,7 +312,7 @@ async def _payer(node: NodeClient, id_: bytes) -> MemberView:
     except NotFound:
         raise NotVerified("issuer", "it is no member of this network") from None
     if member.family not in _PAYERS:
-        raise NotVerified("issuer", f"an {member.family} does not reimburse")
+        raise NotVerified("issuer", f"of the family {member.family} nobody reimburses")
     return member
 
 

@@ -211,7 +211,9 @@ async def _verify_signature(
     except NotFound:
         raise NotVerified("signature", "it is of no member of this network") from None
     if signed.member != says.optician and member.family != "prescriber":
-        raise NotVerified("signature", f"an {member.family} attests no prescription")
+        raise NotVerified(
+            "signature", f"of the family {member.family} nobody attests prescriptions"
+        )
     public = key_in_force("signature", member, signed.key_id, also)
     try:
         signed.verify(says.message(), public)

@@ -12,8 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from contracts import documents
 from contracts import early as attestations
 from contracts.calls import KeyRotate, PrescriptionRevoke
+from contracts.documents import REIMBURSEMENT
 from contracts.early import Qualifies, parse_attestation
 from contracts.keyring import possession_bytes
 from contracts.questions import Kind
@@ -323,6 +325,23 @@ def test_a_day_is_not_believed(
     with pytest.raises(NotVerified) as caught:
         town.verified(given)
     assert caught.value.fact == fact
+
+
+@pytest.mark.parametrize("name", ["rival", "doctor", "auditor"])
+def test_nobody_but_a_payer_states_a_day(town: Proofs, name: str) -> None:
+    holder, sender = SigningKey(bytes(32)), town.sender(name)
+    document = documents.issue(
+        REIMBURSEMENT,
+        {"invoice_date": DAY_TEXT, "claim": "ab" * 32},
+        [bytes((number,)) * 32 for number in range(len(REIMBURSEMENT.fields))],
+        key_id=sender.key_id,
+        key=sender.key,
+        holder=holder.public,
+    )
+    alone = documents.present(document, ["invoice_date"])
+    carried = Carried(sender.member, bytes(32), str(alone))
+    with pytest.raises(NotVerified, match="nobody reimburses"):
+        run(day_proofs.take(town.vaults["shop"], town.node, carried))
 
 
 def test_a_claim_that_was_not_accepted_or_is_anothers_proves_no_day(town: Proofs) -> None:
