@@ -133,9 +133,7 @@ def _put(
     for each in (path, keyring):
         create_private(each)
     with contextlib.closing(
-        sqlite3.connect(
-            path.resolve().as_uri(), timeout=vault_files.BUSY_S, isolation_level=None, uri=True
-        )
+        sqlite3.connect(path, timeout=vault_files.BUSY_S, isolation_level=None)
     ) as database:
         files = VaultFiles.of(database, path, keyring)
         with files.guarded(), _attached(database, data, keys):
@@ -162,8 +160,7 @@ def _attached(database: sqlite3.Connection, data: Path | None, keys: Path | None
     database.execute("PRAGMA trusted_schema = OFF")  # a backup's file may say anything
     for name, source in (("data_copy", data), ("key_copy", keys)):
         if source is not None:
-            uri = source.resolve().as_uri() + "?mode=ro"
-            database.execute(f"ATTACH DATABASE ? AS {name}", (uri,))
+            database.execute(f"ATTACH DATABASE ? AS {name}", (str(source),))
             (fault,) = database.execute(f"PRAGMA {name}.quick_check(1)").fetchone()
             if fault != "ok":
                 raise NotReadable(f"{source} is damaged", hint="take another backup")

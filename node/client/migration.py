@@ -18,7 +18,10 @@ from node.client.vault_files import VaultFiles
 def from_version_1(files: VaultFiles, unlock: Unlock) -> None:
     """Do it, under the same way to unlock; raise `WrongKey`, `VaultDamaged`."""
     database = files.database
-    master = _master(files, unlock)  # slow for a passphrase, and nobody is kept waiting
+    heading = _heading(files)
+    if heading is None:
+        return
+    master = _master(files, unlock, *heading)  # slow for a passphrase; nobody is kept waiting
     database.execute("BEGIN IMMEDIATE")
     try:
         if database.execute("PRAGMA main.user_version").fetchone()[0] == 1:
@@ -30,12 +33,26 @@ def from_version_1(files: VaultFiles, unlock: Unlock) -> None:
         raise
 
 
-def _master(files: VaultFiles, unlock: Unlock) -> tuple[bytes, bytes]:
-    """Return the key that wraps records' keys and the one that hashes names, of version 1."""
-    found = files.database.execute("SELECT id, salt, opened FROM vault").fetchone()
+def _heading(files: VaultFiles) -> tuple[bytes, bytes, bytes] | None:
+    """Return the heading of version 1; None where another command has moved it meanwhile."""
+    files.database.execute("BEGIN")
+    try:
+        if files.database.execute("PRAGMA main.user_version").fetchone()[0] != 1:
+            return None
+        found: tuple[bytes, bytes, bytes] | None = files.database.execute(
+            "SELECT id, salt, opened FROM vault"
+        ).fetchone()
+    finally:
+        files.database.execute("COMMIT")
     if found is None:
         raise VaultDamaged(f"{files.path} has lost its heading")
-    identity, salt, opened = found
+    return found
+
+
+def _master(
+    files: VaultFiles, unlock: Unlock, identity: bytes, salt: bytes, opened: bytes
+) -> tuple[bytes, bytes]:
+    """Return the key that wraps records' keys and the one that hashes names, of version 1."""
     if isinstance(unlock, Passphrase):
         cost = argon2id.OPSLIMIT_MODERATE, argon2id.MEMLIMIT_MODERATE
         master = argon2id.kdf(KEY_BYTES, unlock.text.encode(), salt, *cost)

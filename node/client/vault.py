@@ -106,6 +106,7 @@ class Vault:
 
         What is inside may read what it decides by: nobody else writes meanwhile.
         """
+        assert not self._database.in_transaction  # changes do not stand in each other
         with self.files.guarded():
             self._database.execute("BEGIN IMMEDIATE")
             self._changes_keys = False

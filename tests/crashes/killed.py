@@ -13,6 +13,7 @@ import os
 import platform
 import signal
 import struct
+import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import count
@@ -54,7 +55,9 @@ def deaths(
 
 def _runs_to(act: Callable[[], object], number: int) -> bool:
     """Run `act` in a child and kill it at its n-th change; return whether it ended before that."""
-    child = os.fork()
+    with warnings.catch_warnings():  # of threads that another test left: the child uses none
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         try:
             _ptrace(_TRACEME, 0)

@@ -10,6 +10,7 @@ node breaks in the middle of the command.
 import json
 import os
 import pickle
+import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,5 +73,7 @@ def run(report: Path, kept: Path, args: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))  # as a machine that keeps core dumps
     cheap.cheap_passphrases()
     run(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

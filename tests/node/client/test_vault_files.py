@@ -12,15 +12,19 @@ from tempfile import TemporaryDirectory
 import pytest
 from nacl.pwhash import argon2id
 
+from node.client import inventory, migration
+from node.client.aead import NotOpened
 from node.client.errors import (
     ClientError,
     DiskFull,
     KeyringMissing,
     NotReadable,
+    VaultLocked,
     WrongKey,
 )
-from node.client.unlocking import Passphrase
+from node.client.unlocking import Passphrase, Unlock
 from node.client.vault import Kind, Vault
+from node.client.vault_files import VaultFiles
 from tests.crashes.killed import can_kill, deaths
 from tests.node.client import vault_of_version_1
 
@@ -161,6 +165,21 @@ def test_a_vault_of_version_1_opens_to_its_passphrase(
         assert vault.find(Kind.CLAIM, "F-1") == (1, OLD[0][1])
 
 
+def test_who_comes_to_migrate_too_late_opens_what_the_other_made(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old(path)
+    real = migration.from_version_1
+
+    def late(files: VaultFiles, unlock: Unlock) -> None:
+        monkeypatch.setattr(migration, "from_version_1", real)
+        Vault(path, KEY).close()  # another command, after ours had read the version
+        real(files, unlock)
+
+    monkeypatch.setattr(migration, "from_version_1", late)
+    require_moved(path)
+
+
 @killing
 def test_a_migration_that_is_killed_leaves_a_vault_that_opens(fast: Path) -> None:
     path = fast
@@ -260,6 +279,71 @@ def test_an_open_vault_follows_the_rotation_of_another(path: Path) -> None:
         with one.changes():
             one.add(Kind.CLAIM, b"added", ["F-9"])
         assert other.find(Kind.CLAIM, "F-9") is not None
+
+
+def leave_in_a_page(path: Path, content: bytes) -> None:
+    """Let a file hold what a table does not: SQLite moves rows, and overwrites what it deletes."""
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA secure_delete = OFF")
+    database.execute("CREATE TABLE passing (content BLOB)")
+    database.execute("INSERT INTO passing VALUES (?)", (content,))
+    database.commit()
+    database.execute("DROP TABLE passing")
+    database.commit()
+    database.close()
+    assert content[:72] in path.read_bytes()
+
+
+def test_a_rotation_leaves_nothing_in_the_pages_of_a_keyring(path: Path) -> None:
+    fill(path)
+    left = os.urandom(72)
+    leave_in_a_page(keyring(path), left)
+    with Vault(path, KEY) as vault:
+        assert vault.rotate().is_swept
+    assert left not in keyring(path).read_bytes()
+    assert len(contents(path)) == 4
+
+
+def test_a_migration_leaves_nothing_in_the_pages_of_an_old_vault(path: Path) -> None:
+    old(path)
+    left = [os.urandom(72) for _ in range(500)]  # more pages than the new tables take
+    leave_in_a_page(path, b"".join(left))
+    require_moved(path)
+    data = path.read_bytes()
+    assert not any(each in data for each in left)
+
+
+def test_the_old_key_opens_nothing_in_a_keyring_that_was_rotated(path: Path) -> None:
+    fill(path)
+    with Vault(path, KEY) as vault:
+        old_key = vault._keyring._key
+        vault.rotate()
+        ring = vault._keyring
+        uids = sqlite3.connect(keyring(path)).execute("SELECT uid, wrapped FROM key").fetchall()
+        assert len(uids) == 4
+        for uid, wrapped in uids:
+            assert ring.unwrap(uid, wrapped)
+        ring._key = old_key
+        for uid, wrapped in uids:
+            with pytest.raises(NotOpened):
+                ring.unwrap(uid, wrapped)
+
+
+def test_what_could_not_be_swept_is_swept_by_the_next_to_open_it(path: Path) -> None:
+    fill(path)
+    with Vault(path, KEY) as vault, Vault(path, KEY) as reader:
+        vault.files.database.execute("PRAGMA busy_timeout = 1")
+        rows = reader.files.database.execute("SELECT hash FROM keyring.name, record")
+        with pytest.raises(VaultLocked):  # while another reads nothing is written
+            vault.rotate()
+        rows.close()
+        real = vault._sweep
+        vault._sweep = lambda: False  # type: ignore[method-assign]
+        assert not vault.rotate().is_swept
+        vault._sweep = real  # type: ignore[method-assign]
+        assert not inventory.take(vault).is_swept
+    with Vault(path, KEY) as vault:
+        assert inventory.take(vault).is_swept
 
 
 def test_an_old_keyring_opens_nothing_that_was_written_after_a_rotation(path: Path) -> None:
