@@ -6,6 +6,7 @@ and between validators the one that is linked to it. A relay is told the outside
 and nobody else is.
 """
 
+import asyncio
 import contextlib
 import random
 from collections.abc import Callable
@@ -37,6 +38,7 @@ class Routes:
         self.relays: Final = relays  # whether this node takes post for everybody, as validators do
         self._shelf, self._registry, self._neighbours = shelf, registry, neighbours
         self._mailboxes: dict[bytes, Mailbox] = {}
+        self._taking = asyncio.Lock()
         self._reached: dict[bytes, frozenset[bytes]] = {}  # by the validator that says so
         for raw in shelf.store.mailboxes():
             with contextlib.suppress(LedgerError):
@@ -71,10 +73,11 @@ class Routes:
         if public is None:
             return False
         found.verify(self._registry.chain_id, public)
-        if not self.is_news(found):
-            return False
-        self._mailboxes[body.member] = found
-        await self._shelf.do(self._shelf.store.keep_mailbox, body.member, found.raw)
+        async with self._taking:  # what is on the disk is the newest too
+            if not self.is_news(found):
+                return False
+            await self._shelf.do(self._shelf.store.keep_mailbox, body.member, found.raw)
+            self._mailboxes[body.member] = found
         await self._shelf.do(self._shelf.store.hasten, [body.member])
         self._shelf.work.ring()
         return True

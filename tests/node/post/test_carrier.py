@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import sqlite3
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from node.log import Level, Log
 from node.post import carrier as carriers
 from node.post import messages
 from node.post.carrier import Carrier
-from node.post.errors import NoSuchRecipient, NotASender
+from node.post.errors import NoRoom, NoSuchRecipient, NotASender
 from node.post.messages import Answer, Mailboxes, Message, Parcels, Reached, Taken
 from node.post.office import PostOffice
 from node.post.routes import Routes
@@ -429,6 +430,24 @@ def test_where_the_disk_is_full_nothing_is_answered_for_and_nothing_lost(tmp_pat
             await at.quiet()
             assert link.answers() == {sent.id: ""}
             assert at.store.waiting == 2
+
+    run(test())
+
+
+def test_a_mailbox_that_was_not_written_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with desk(tmp_path, relays=True) as at:
+            placed = box("payer", OURS)
+            with monkeypatch.context() as full:
+                full.setattr(at.store, "_database", sqlite3.connect(":memory:"))
+                for _ in range(2):
+                    with pytest.raises(NoRoom):
+                        await at.office.place(placed)
+                at.store._database.close()
+            await at.office.place(placed)
+            assert at.store.mailboxes() == [placed.raw]
 
     run(test())
 
