@@ -223,21 +223,22 @@ class _Table:
             )
 
     def rows(self, names: Mapping[str, str]) -> Iterator[_Row]:
-        """Yield each row that holds something; raise `NotReadable`."""
+        """Yield each row that holds something; raise `NotReadable` before any is judged."""
+        held: list[tuple[int, list[str]]] = []
         number = 1 + self._before
-        count = 0
         while (row := self._next()) is not None:
             number += 1
             if not any(cell.strip() for cell in row):
                 continue
-            count += 1
-            if count > MAX_ROWS:
+            if len(held) == MAX_ROWS:
                 raise NotReadable(f"{self._name} has more than {MAX_ROWS} rows: split it")
             if any(cell.strip() for cell in row[len(self._heads) :]):
                 raise NotReadable(
                     f"{self._name}, row {number}: there are more cells than headings",
                     hint="a cell that holds the sign between cells stands in quotation marks",
                 )
+            held.append((number, row))
+        for number, row in held:
             yield self._row(number, row, names)
 
     def part(self, row: _Row, document: dict[str, Any]) -> Part:

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +96,21 @@ def written(value: object) -> bytes:
     return json.dumps(value, default=float).encode()
 
 
+@cache
+def validator(type_: str, release: Release) -> jsonschema_rs.Validator:
+    """Return what judges a resource by HL7's own definitions."""
+    return jsonschema_rs.validator_for(
+        {
+            "$schema": "http://json-schema.org/draft-06/schema#",
+            "$ref": f"#/definitions/{type_}",
+            "definitions": VECTORS[release],
+        }
+    )
+
+
 def validate(resource: dict[str, Any], release: Release) -> None:
     """Raise unless HL7's own definitions allow the resource."""
-    schema = {
-        "$schema": "http://json-schema.org/draft-06/schema#",
-        "$ref": f"#/definitions/{resource['resourceType']}",
-        "definitions": VECTORS[release],
-    }
-    jsonschema_rs.validator_for(schema).validate(json.loads(written(resource)))
+    validator(resource["resourceType"], release).validate(json.loads(written(resource)))
     # Elements that must be there, which the schema of R4 does not say of those of plain types.
     for name in ("status", "use", "created"):
         assert resource.get(name), name
