@@ -24,7 +24,7 @@ from node.budget import Budget
 from node.link import Link
 from node.log import Log
 from node.post import messages
-from node.post.errors import Busy, NotInTime, NotTakenHere, PostRefused
+from node.post.errors import NotInTime, NotTakenHere, PostRefused
 from node.post.messages import Answer, Mailboxes, Parcels, Reached, Taken
 from node.post.outside import Neighbours, Registry
 from node.post.routes import Routes
@@ -195,8 +195,9 @@ class Carrier:
 
     async def _refusals(self, key: bytes, found: Sequence[Envelope]) -> dict[bytes, str]:
         """Return why envelopes of a peer are not taken now; raise `LedgerError` where it lied."""
-        if not self._budget(key).takes(len(found) * PARCEL_S):
-            return {each.id: str(Busy()) for each in found}
+        spent = self._budget(key)
+        await spent.wait()  # nobody else does: its answer comes late, and with it its next parcels
+        spent.spend(len(found) * PARCEL_S)
         refusals: dict[bytes, str] = {}
         signed: list[tuple[Envelope, bytes]] = []
         for each in found:

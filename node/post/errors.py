@@ -65,13 +65,6 @@ class NotTheNewest(PostRefused):
         )
 
 
-class Busy(PostRefused):
-    """A peer sends more than its share."""
-
-    def __init__(self) -> None:
-        super().__init__("too much at once: later")
-
-
 class NotASender(PostRefused):
     """The key of an envelope may not sign for its sender."""
 
