@@ -30,6 +30,7 @@ from node.cli.home import load_home
 from node.cli.person import Person
 from node.client import disclosure, lots, sealing
 from node.client.client import NodeClient
+from node.client.disclosing import letter_of
 from node.client.records import ClaimRecord, PrescriptionRecord, find
 from node.client.request import ClaimRequest, parse_claim
 from node.client.vault import Vault
@@ -69,8 +70,27 @@ def disclose(vault: Vault, number: int, public: bytes, folder: Path) -> None:
     (folder / f"{number:06}.json").write_bytes(sealed)
 
 
-async def prepare(network: LocalNetwork, count: int, folder: Path) -> None:
-    """Have `count` claims on the chain, and their disclosures in the payer's folder."""
+async def send(person: Person, vault: Vault, node: NodeClient, numbers: range) -> None:
+    """Send what the payer may see of claims by post."""
+    records = [lots.load(vault, f"B-{number:06}", ClaimRecord)[1] for number in numbers]
+    letters = [letter_of(vault, record, now=int(time.time())) for record in records]
+    await person.post(vault, node).send(letters)
+
+
+async def arrived(network: LocalNetwork, count: int) -> None:
+    """Wait until so many envelopes lie at the payer's node."""
+    async with Person(load_home(network.organisation(PAYER).home)).node() as node:
+        found, after = 0, 0
+        while found < count:
+            page = (await node.mail(after, wait=30)).envelopes
+            found += len(page)
+            after = max((each.number for each in page), default=after)
+
+
+async def prepare(
+    network: LocalNetwork, count: int, folder: Path, *, by_post: bool = False
+) -> None:
+    """Have `count` claims on the chain, and their disclosures in the payer's folder or post."""
     person = Person(load_home(network.shops[0].home))
     async with person.node() as node:
         payer = await node.member(person.members.id_of(PAYER))
@@ -80,8 +100,11 @@ async def prepare(network: LocalNetwork, count: int, folder: Path) -> None:
             for first in range(0, count, AT_ONCE):
                 numbers = range(first, min(count, first + AT_ONCE))
                 await submit(person, vault, node, numbers)
-                for number in numbers:
-                    disclose(vault, number, public, folder)
+                if by_post:
+                    await send(person, vault, node, numbers)
+                else:
+                    for number in numbers:
+                        disclose(vault, number, public, folder)
                 say(f"disclosed {numbers.stop} of {count} claims")
 
 
@@ -122,10 +145,13 @@ def crypto_us(tries: int = 300) -> dict[str, float]:
     return costs
 
 
-def run(home: Path, policy: Path, core: int) -> tuple[float, float, dict[str, int]]:
+def run(
+    home: Path, policy: Path, core: int, *, by_post: bool
+) -> tuple[float, float, dict[str, int]]:
     """Run the inbox once on one core; return seconds, those of the processor, and its summary."""
     command = [sys.executable, "-m", "node.cli.main", "inbox", "run", "--once", "--json"]
     command += ["--policy", str(policy), "--home", str(home), "--wait", "300"]
+    command += ["--post"] if by_post else []
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
     done = subprocess.run(
@@ -143,11 +169,11 @@ def run(home: Path, policy: Path, core: int) -> tuple[float, float, dict[str, in
     return took, spent, summary
 
 
-def measure(network: LocalNetwork, count: int, folder: Path) -> dict[str, Any]:
+def measure(network: LocalNetwork, count: int, folder: Path, *, by_post: bool) -> dict[str, Any]:
     """Return the figures of one run."""
     home = network.organisation(PAYER).home
     inbox = home / "inbox"
-    inbox.mkdir()
+    inbox.mkdir(exist_ok=True)
     policy = folder / "policy.toml"
     text = (DATA / "policy.toml").read_text()
     text = text.replace("invoice_days = 365", "invoice_days = 36500").partition("[settle]")[0]
@@ -160,13 +186,17 @@ def measure(network: LocalNetwork, count: int, folder: Path) -> dict[str, Any]:
             pid = process.pid()
             assert pid is not None  # it was started
             os.sched_setaffinity(pid, set(cores[1:]))
-    empty = run(home, policy, core)  # what it takes to begin: it makes the vault, too
-    empty = min(empty, run(home, policy, core))
-    asyncio.run(prepare(network, count, inbox))
+    empty = run(
+        home, policy, core, by_post=by_post
+    )  # what it takes to begin: it makes the vault, too
+    empty = min(empty, run(home, policy, core, by_post=by_post))
+    asyncio.run(prepare(network, count, inbox, by_post=by_post))
+    if by_post:
+        asyncio.run(arrived(network, count))
     for path in inbox.iterdir():
         os.utime(path, (1, 1))
     say("the inbox runs")
-    took, spent, summary = run(home, policy, core)
+    took, spent, summary = run(home, policy, core, by_post=by_post)
     costs = crypto_us()
     bare = costs["unseal"] + 2 * costs["signature"] + costs["commitment"] + costs["sign"] / 256
     each = (spent - empty[1]) / count * 1e6
@@ -194,6 +224,7 @@ def main() -> None:
     """Run a network of its own, measure, and print the figures."""
     parser = argparse.ArgumentParser(description="Measure a payer's inbox on one core.")
     parser.add_argument("--count", type=int, default=2048, help="disclosures")
+    parser.add_argument("--post", action="store_true", help="they come by post, not in a folder")
     parser.add_argument("--validators", type=int, default=4)
     parser.add_argument("--folder", type=Path, help="keep the network's files and logs here")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -208,7 +239,7 @@ def main() -> None:
         say("starting validators")
         try:
             network.start()
-            figures = measure(network, options.count, folder)
+            figures = measure(network, options.count, folder, by_post=options.post)
         finally:
             network.stop()
     if options.json:
