@@ -141,6 +141,14 @@ def parse_value(value: Mapping[str, Any], name: str) -> Disclosure:
     )
 
 
+def claim_in(plain: bytes, name: str) -> bytes | None:
+    """Return of which claim a file is a disclosure, None where it is none; raise `NotReadable`."""
+    value = parse_object(plain, name)
+    if (value.get("format"), value.get("purpose")) != (FORMAT, REIMBURSEMENT):
+        return None
+    return parse_value(value, name).claim
+
+
 def is_of(plain: bytes, document: bytes) -> bool:
     """Return whether a disclosure that was verified shows this document, by its commitment."""
     shown = parse_disclosure(plain, "what was disclosed").claim_document
@@ -200,6 +208,21 @@ def verify(
     codes = _verify_codes(values)
     _verify_marks(marks, codes, claim)
     _verify_references(values)
+    return _disclosed(disclosure, claim, values, codes)
+
+
+def verified_before(disclosure: Disclosure, claim: Asked) -> Disclosed:
+    """Return what a disclosure says that was verified when it came, and kept where none changes it.
+
+    `claim` has still the document that it had then: the caller has looked.
+    """
+    values = documents.parse(disclosure.claim_document, CLAIM)[1]
+    return _disclosed(disclosure, claim, values, _verify_codes(values))
+
+
+def _disclosed(
+    disclosure: Disclosure, claim: Asked, values: Mapping[str, Value], codes: Codes
+) -> Disclosed:
     return Disclosed(
         disclosure.claim,
         bytes.fromhex(claim.submitter),
@@ -212,7 +235,7 @@ def verify(
         values["insured"],
         values["authorisation"],
         disclosure.opening,
-        purpose,
+        disclosure.purpose,
     )
 
 

@@ -40,22 +40,24 @@ class Unread:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._waiting: deque[bytes] = deque()  # claims, as they stood at the last look
+        self._waiting: deque[ReviewRecord] = deque()  # as they stood at the last look
 
     def letters(self, most: int) -> list[Letter]:
         """Return the next ones, oldest first."""
         found: list[Letter] = []
         while self._waiting and len(found) < most:
-            name = self._waiting.popleft().hex()
+            waiting = self._waiting.popleft()
+            name = waiting.claim.hex()
             received = find(self._vault, ReceivedRecord, name)
             if received is not None:  # it was not erased
-                found.append(Letter(name, received[1].disclosure))
+                found.append(Letter(name, received[1].disclosure, document=waiting.document))
         return found
 
     def look_again(self) -> None:
         """See what is there now."""
-        new = (each.claim for each in pending(self._vault) if each.standing is Standing.NEW)
-        self._waiting = deque(new)
+        self._waiting = deque(
+            each for each in pending(self._vault) if each.standing is Standing.NEW
+        )
 
     def later(self, letter: Letter) -> None:
         """Leave it for the next look."""

@@ -21,7 +21,9 @@ from node.client import acknowledgement, deliveries, inbox, memberkeys, sealing
 from node.client.acknowledgement import FACT, Acknowledgement, Verdict
 from node.client.client import NodeClient
 from node.client.deliveries import Letter, NoSealingKey
+from node.client.disclosure import claim_in
 from node.client.errors import ClientError, NotFound, NotReadable, NotVerified, Refused, Unreachable
+from node.client.glance import Glance
 from node.client.inbox import Checked, Reader
 from node.client.mail import Letter as Mail
 from node.client.reading import parse_object
@@ -65,6 +67,14 @@ class _Come:
     verdict: Verdict
     fact: str = ""
     checked: Checked | None = None  # where it is taken
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is known of a page of envelopes before each is judged."""
+
+    node: Glance
+    plain: dict[bytes, bytes] = field(default_factory=dict)  # by the envelope's id
 
 
 class Post:
@@ -218,6 +228,7 @@ class Post:
     async def _take(self, page: Sequence[Mail], result: Collected) -> None:
         come: list[_Come] = []
         done: list[bytes] = []  # ids of what is to be deleted at the node
+        parsed: list[tuple[Envelope, bytes | None]] = []
         for each in page:
             result.after = max(each.number, result.after + 1)
             try:
@@ -225,8 +236,11 @@ class Post:
             except LedgerError as error:
                 self._say(f"our node hands out what is no envelope: {error}")
                 continue
-            told = None if each.key is None else bytes.fromhex(each.key)
-            judged = await self._judge(envelope, told, result)
+            parsed.append((envelope, None if each.key is None else bytes.fromhex(each.key)))
+        seen = _Seen(Glance(self._node))
+        await self._glance([envelope for envelope, _ in parsed], seen)
+        for envelope, told in parsed:
+            judged = await self._judge(envelope, told, result, seen)
             if judged is None:
                 result.left += 1
             elif isinstance(judged, _Come):
@@ -241,8 +255,21 @@ class Post:
                 await self._node.drop_mail(id_)
             self._seen.pop(id_, None)
 
+    async def _glance(self, page: Sequence[Envelope], seen: _Seen) -> None:
+        """Unseal what can be, and ask our node for the claims that it is about, together."""
+        claims = []
+        for envelope in page:
+            name = "an envelope"
+            with contextlib.suppress(NotReadable, NotVerified):  # said when it is judged
+                plain = sealing.unseal(
+                    envelope.body.content, name, self._reader.sealing_seed, must_be=True
+                )
+                seen.plain[envelope.id] = plain
+                claims.append(claim_in(plain, name))
+        await seen.node.expect([each for each in dict.fromkeys(claims) if each is not None])
+
     async def _judge(
-        self, envelope: Envelope, told: bytes | None, result: Collected
+        self, envelope: Envelope, told: bytes | None, result: Collected, seen: _Seen
     ) -> _Come | bool | None:
         """Return what is to be acknowledged; None for what is left, True for what needs no word.
 
@@ -250,7 +277,7 @@ class Post:
         """
         body = envelope.body
         try:
-            public = await memberkeys.signing_key(self._node, body.sender, body.key_id, told)
+            public = await memberkeys.signing_key(seen.node, body.sender, body.key_id, told)
             self._verify(envelope, public)
         except NotVerified as error:
             # Nobody stands for it, so nobody is told: whose it was to be sends it again.
@@ -261,13 +288,15 @@ class Post:
         if body.recipient != self._reader.member:
             return _Come(envelope, public, Verdict.WRONG_RECIPIENT)
         try:
-            plain = sealing.unseal(body.content, name, self._reader.sealing_seed, must_be=True)
+            plain = seen.plain.get(envelope.id) or sealing.unseal(
+                body.content, name, self._reader.sealing_seed, must_be=True
+            )
             if parse_object(plain, name).get("format") == acknowledgement.FORMAT:
                 return await self._acknowledged(envelope, public, plain, name, result)
             if self._clock() > body.expires + SKEW_S:
                 return _Come(envelope, public, Verdict.EXPIRED)
             checked = await inbox.check(
-                self._vault, self._node, self._reader, plain, name, body.sender
+                self._vault, seen.node, self._reader, plain, name, body.sender
             )
         except (NotReadable, NotVerified, NotFound, Refused) as error:
             verdict, fact = verdict_of(error)

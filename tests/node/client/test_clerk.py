@@ -20,10 +20,10 @@ from node.client.inbox import Reader
 from node.client.letters import Folder
 from node.client.mandate import Mandate, mandate_of
 from node.client.policy import Policy, parse_policy
-from node.client.records import ReceivedRecord, ReviewRecord, Standing, TallyRecord, find
+from node.client.records import ReceivedRecord, ReviewRecord, Standing, TallyRecord, find, update
 from node.client.sending import Desk, Report, Sending
 from node.client.statements import Statement
-from node.client.transactions import Sender
+from node.client.transactions import Lapsed, Sender
 from node.client.vault import Vault
 from tests.contracts.world import id_of, key_of
 from tests.node.client import desk
@@ -310,6 +310,41 @@ def test_a_lot_that_came_too_late_is_signed_anew(payer: Payer) -> None:
     payer.run()
     assert payer.states() == ["accepted"] * 3
     assert set(payer.calls().values()) == {1}
+
+
+def test_what_is_heard_late_of_an_earlier_lot_changes_nothing(payer: Payer) -> None:
+    payer.hand_all()
+    payer.run(policy(('mode = "decide"', 'mode = "propose"')))
+    vault, claim = payer.street.payer_vault, payer.street.claims[0]
+    docket.choose(vault, claim, "accept", cents=None, reason=None)
+    (lot,) = docket.sign(vault, desk.sender("insurer", payer.street.node), [claim])
+    assert docket.heard(vault, Lapsed(bytes(32)), [claim], now=1) == []
+    found = find(vault, ReviewRecord, claim.hex())
+    assert found is not None
+    assert (found[1].standing, found[1].transaction) == (Standing.SIGNED, lot)
+
+
+def test_what_came_before_is_weighed_as_the_chain_has_it_now(payer: Payer) -> None:
+    """It is not verified twice; what was rectified, or taken back meanwhile, is not accepted."""
+    one, two, three = payer.street.claims
+    for claim in payer.street.claims:
+        payer.street.take(payer.street.file(claim))
+    vault = payer.street.payer_vault
+    run(payer.street.office("shop").cancel(one))
+    found = find(vault, ReviewRecord, two.hex())
+    assert found is not None
+    found[1].document = bytes(32)  # as if another one had been verified
+    with vault.changes():
+        update(vault, *found)
+        other = find(vault, ReceivedRecord, two.hex())
+        assert other is not None
+        value = json.loads(other[1].disclosure) | {"cents": 1}
+        other[1].disclosure = json.dumps(value).encode()
+        update(vault, *other)
+    run(payer.clerk(policy()).work(docket.Unread(vault)))
+    assert payer.states() == ["cancelled", "submitted", "accepted"]
+    assert [each["fact"] for each in payer.of("refused-file")] == ["amount"]
+    assert [each.claim for each in docket.pending(vault)] == [three]
 
 
 # --- duplicates, and what was paid before ---------------------------------------------------------

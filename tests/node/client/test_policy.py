@@ -277,6 +277,11 @@ SHOP = "# [shops.shop-1]\n# accept_up_to_cents = 20000"
             ("accept", False, ("over-limit",), None, None),
         ),
         (
+            (("accept_up_to_cents = 45000", "accept_up_to_cents = 13000"),),
+            case(),
+            ("accept", True, (), None, None),
+        ),
+        (
             ((SHOP, "[shops.shop]\naccept_up_to_cents = 12999"),),
             case(),
             ("accept", False, ("over-limit",), None, None),
