@@ -49,8 +49,11 @@ def sources() -> list[Path]:
 def messages() -> dict[str, str]:
     """Return each message, and where it is said first."""
     trees = {path: tree_of(path) for path in sources()}
-    every = [tree_of(path) for path in sorted(ROOT.glob("node/**/*.py"))]
-    defined = [node for tree in every for node in _classes(tree).values()]
+    defined = [
+        node
+        for path in (*trees, *(ROOT / "node").glob("*.py"))
+        for node in _classes(trees.get(path) or tree_of(path)).values()
+    ]
     errors = _errors(defined)
     everywhere = {node.name: node for node in defined if _inherits(node, errors)}
     found: dict[str, str] = {}
@@ -58,7 +61,7 @@ def messages() -> dict[str, str]:
         found[text] = f"{_NOMENCLATURE}:0"
     for path, tree in trees.items():
         # Two files may have a class of one name: its own counts, then what it imports.
-        classes = everywhere | _imported(tree) | _classes(tree)
+        classes = everywhere | _imported(tree, trees) | _classes(tree)
         for line, text in _said(tree, errors, classes):
             if text.replace(VARIES, "").strip(" :,.()'\""):
                 found.setdefault(text, f"{relative(path)}:{line}")
@@ -97,15 +100,15 @@ def _classes(tree: ast.Module) -> dict[str, ast.ClassDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
-def _imported(tree: ast.Module) -> dict[str, ast.ClassDef]:
+def _imported(tree: ast.Module, trees: dict[Path, ast.Module]) -> dict[str, ast.ClassDef]:
     """Return the classes that a module of ours imports from others of ours."""
     found: dict[str, ast.ClassDef] = {}
-    for node in ast.walk(tree):
+    for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("node."):
             path = ROOT / (node.module.replace(".", "/") + ".py")
-            if path.is_file():
+            if path in trees:
                 names = {alias.name for alias in node.names}
-                there = _classes(tree_of(path))
+                there = _classes(trees[path])
                 found |= {name: there[name] for name in names & there.keys()}
     return found
 
@@ -134,8 +137,9 @@ def _said(
     tree: ast.Module, errors: set[str], classes: dict[str, ast.ClassDef]
 ) -> Iterator[tuple[int, str]]:
     for scope in _scopes(tree):
-        values = _assigned(scope) | _given(scope, tree)
-        for node in _within(scope):
+        inside = [*_within(scope)]
+        values = _assigned(inside) | _given(scope, tree)
+        for node in inside:
             match node:
                 case ast.Call(func=ast.Name(id=name)) if _is_error(name, errors, classes):
                     for text in _of_call(node, name, values, classes):
@@ -179,7 +183,7 @@ def _of_call(
         if isinstance(each, ast.Call)
         and isinstance(each.func, ast.Attribute)
         and each.func.attr == "__init__"
-        for text in _of_call(each, base, {**_assigned(own), **given}, classes)  # type: ignore[dict-item]
+        for text in _of_call(each, base, {**_assigned([*_within(own)]), **given}, classes)  # type: ignore[dict-item]
     ]
 
 
@@ -231,10 +235,10 @@ def _within(scope: ast.AST) -> Iterator[ast.AST]:
         yield from _within(node)
 
 
-def _assigned(scope: ast.AST) -> dict[str, list[ast.expr]]:
-    """Return what is assigned to each name of a scope."""
+def _assigned(inside: list[ast.AST]) -> dict[str, list[ast.expr]]:
+    """Return what is assigned to each name among the nodes of a scope."""
     found: dict[str, list[ast.expr]] = {}
-    for node in _within(scope):
+    for node in inside:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 found.setdefault(name, []).append(value)
