@@ -70,16 +70,13 @@ def attest(
             "it does not qualify by the rules of the table",
             hint="answer no, or not-provable-here: depoli authorisation answer",
         )
-    held = prescriptions.load(vault, before)[1]
-    if not held.is_committed:
-        raise Refused("before", f"{before} is not on the chain yet")
     says = Qualifies(
         chain_id=sender.chain_id,
         optician=sender.member,
         recipient=bytes.fromhex(view.payer),
         authorisation=asked.authorisation,
         question=asked.question.commitment(),
-        before=held.commitment,
+        before=_committed(vault, before),
         after=bytes.fromhex(view.prescription),
         table=table_hashes()[TableKind.OPTICS_RENEWAL],
         control=asked.control,
@@ -100,6 +97,14 @@ def attest(
         else:
             update(vault, found[0], record)
     return made
+
+
+def _committed(vault: Vault, before: str) -> bytes:
+    """Return the commitment to the earlier prescription; raise `NotFound`, `Refused`."""
+    held = prescriptions.load(vault, before)[1]
+    if not held.is_committed:
+        raise Refused("before", f"{before} is not on the chain yet")
+    return held.commitment
 
 
 def countersign(attestation: Attestation, signed: Signed) -> Attestation:

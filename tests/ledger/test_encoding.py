@@ -16,7 +16,9 @@ from tests.ledger.examples import encoded_types, spoiled, values
 
 # Each of the many types gets a share of what the profile gives to a property.
 share = settings(max_examples=max(10, settings().max_examples // 4))
-every_type = pytest.mark.parametrize("type_", encoded_types(), ids=lambda type_: type_.__name__)
+every_type = pytest.mark.parametrize(
+    "type_", encoded_types(), ids=lambda type_: f"{type_.__module__}.{type_.__name__}"
+)
 
 
 def test_all_encoded_types_are_tried() -> None:
