@@ -121,8 +121,10 @@ def _findings(policy: Policy, case: Case) -> Iterator[tuple[Finding, int | None]
     if policy.only_listed_shops and shown.submitter not in policy.shops:
         yield Finding.SHOP_NOT_LISTED, None
     contract = policy.contract_of(shown.insured)
-    if contract is None:
+    if contract is None and shown.insured is not None:
         yield Finding.INSURED_UNKNOWN, None
+    elif contract is None and not case.has_agreement:  # it names nobody, but a number
+        yield Finding.AUTHORISATION_UNCHECKED, None
     if case.is_duplicate:
         yield Finding.DUPLICATE, None
     above = policy.authorisation_above_cents

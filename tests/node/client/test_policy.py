@@ -193,6 +193,22 @@ SHOP = "# [shops.shop-1]\n# accept_up_to_cents = 20000"
             case(),
             ("accept", False, ("insured-unknown",), None, None),
         ),
+        (  # who names nobody is not refused for being unknown
+            (
+                ("only_listed_insured = false", "only_listed_insured = true"),
+                ('insured-unknown = "review"', 'insured-unknown = "refuse"'),
+            ),
+            case(insured=None, authorisation="PEC-1"),
+            ("accept", False, ("authorisation-unchecked",), None, None),
+        ),
+        (
+            (
+                ("only_listed_insured = false", "only_listed_insured = true"),
+                ('insured-unknown = "review"', 'insured-unknown = "refuse"'),
+            ),
+            case(),
+            ("refuse", True, ("insured-unknown",), None, Reason.INSURED_UNKNOWN),
+        ),
         ((), case(is_duplicate=True), ("accept", False, ("duplicate",), None, None)),
         (
             (('duplicate = "review"', 'duplicate = "refuse"'),),
