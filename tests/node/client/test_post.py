@@ -342,6 +342,38 @@ def test_a_key_that_the_sender_never_had_or_has_no_more_signs_nothing(two: Corre
     assert [text for text in two.said if "no member" in text]
 
 
+def test_a_key_that_was_ended_signs_nothing_and_the_next_one_does(two: Correspondence) -> None:
+    state = Overlay(two.node.world.state)
+    old, new = key_of("shop/old"), key_of("shop/new")
+    for key, until in ((old, 1), (new, None)):
+        algorithm = Algorithm.ED25519
+        registry.register(state, id_of("shop"), Role.TRANSACTION, algorithm, key.public, 1, until)
+    two.node.world.state.apply(state.changes)
+    plain = two.letter().plain
+    shop = desk.sender("shop", two.node)
+    hand_in(two, written(two, plain, us=dataclasses.replace(shop, key=old)))
+    assert two.collect().taken == []
+    assert "has no more" in two.said[-1]
+    assert two.accesses() == []
+    hand_in(two, written(two, plain, us=dataclasses.replace(shop, key=new)))
+    assert len(two.collect().taken) == 1
+
+
+def test_a_second_word_of_the_recipient_changes_nothing(two: Correspondence) -> None:
+    two.send()
+    two.collect()
+    (done,) = two.collect("shop").acknowledged
+    insurer = desk.sender("insurer", two.node)
+    other = acknowledgement.acknowledge(
+        insurer, done.id, id_of("shop"), Verdict.NOT_VERIFIED, "amount", now=two.now
+    )
+    raw = written(two, other.to_json(), us=insurer, recipient=id_of("shop"), sealed_to="shop")
+    hand_in(two, raw, "shop")
+    assert two.collect("shop").acknowledged == []
+    assert two.deliveries() == [done]
+    assert two.node.box.waiting == {}
+
+
 def test_who_acts_for_the_sender_is_known_by_what_our_node_tells(two: Correspondence) -> None:
     us = dataclasses.replace(desk.sender("shop", two.node), key=key_of("operator"))
     raw = written(two, two.letter().plain, us=us)

@@ -13,7 +13,7 @@ from node.client.committing import Commitments
 from node.client.errors import Unreachable
 from node.client.mail import MailView
 from node.client.post import Collected
-from node.client.records import AccessRecord, Way
+from node.client.records import AccessRecord, Way, every, update
 from tests.contracts.world import id_of
 from tests.node.client import desk
 from tests.node.client.letterbox import Correspondence, PostedNode
@@ -86,6 +86,20 @@ def test_a_commitment_that_was_not_heard_of_is_not_made_twice(two: Correspondenc
     two.send(two.letter(1))
     two.collect()
     assert run(commitments(two).commit()) == 1
+
+
+def test_what_the_chain_holds_already_counts_as_committed_to(two: Correspondence) -> None:
+    two.send()
+    two.collect()
+    assert run(commitments(two).commit()) == 1
+    vault = two.vaults["insurer"]
+    ((number, record),) = every(vault, AccessRecord)
+    record.is_committed = False  # as where the process was killed before it could write it down
+    with vault.changes():
+        update(vault, number, record)
+    assert run(commitments(two).commit()) == 1
+    assert two.accesses()[0].is_committed
+    assert two.said == []
 
 
 def test_what_was_refused_is_not_committed_to(two: Correspondence) -> None:
