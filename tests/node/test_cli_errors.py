@@ -74,7 +74,7 @@ def test_every_command_has_help() -> None:
 
 
 def test_every_command_that_has_a_result_has_it_in_json() -> None:
-    run_on = {("node", "run"), ("witness", "run")}  # they end only when told to
+    run_on = {("node", "run"), ("witness", "run"), ("gateway", "run")}  # end only when told to
     for path, command in verbs():
         names = {name for parameter in command.params for name in parameter.opts}
         assert path in run_on or "--json" in names, path
