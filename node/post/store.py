@@ -20,8 +20,10 @@ from node.post.errors import ManyWait, NoRoom, PostRefused
 FILE_NAME: Final = "post.sqlite"
 SCHEMA: Final = 1
 ROW_BYTES: Final = 1024  # what an envelope costs beside its own bytes; so rows are bounded too
-MAX_SENDER_BYTES: Final = 32 << 20  # thousands of envelopes that nobody fetches
-MAX_RECIPIENT_BYTES: Final = 512 << 20  # sixteen senders at their bound
+MAX_SENDER_BYTES: Final = 64 << 20  # thousands of envelopes that nobody fetches
+# Of these for one recipient: who has answers sent and fetches none stops them for nobody else.
+MAX_BETWEEN_BYTES: Final = 16 << 20
+MAX_RECIPIENT_BYTES: Final = 512 << 20
 MAX_BYTES: Final = 1 << 30
 MAX_REMEMBERED: Final = 200_000  # ids of what is gone, the oldest forgotten first
 REMEMBERED_S: Final = 30 * 86_400  # for so long after it expired nobody asks
@@ -125,6 +127,7 @@ class PostStore:
 
     def _count(self, database: sqlite3.Connection) -> None:
         self._of, self._for = Counter[bytes](), Counter[bytes]()
+        self._between = Counter[tuple[bytes, bytes]]()
         self.bytes = self.waiting = 0
         rows = database.execute(
             "SELECT sender, recipient, SUM(size), COUNT(*) FROM envelope"
@@ -136,6 +139,7 @@ class PostStore:
     def _add(self, sender: bytes, recipient: bytes, size: int, count: int) -> None:
         self._of[sender] += size
         self._for[recipient] += size
+        self._between[sender, recipient] += size
         self.bytes += size
         self.waiting += count
 
@@ -190,7 +194,9 @@ class PostStore:
         state = None if (row := found.fetchone()) is None else State(row[0])
         if state in (State.WAITING, State.COLLECTED, State.EXPIRED):
             return state
+        between = self._between[body.sender, body.recipient]
         for whose, has, most in (
+            ("of this sender for this recipient", between, MAX_BETWEEN_BYTES),
             ("of this sender", self._of[body.sender], MAX_SENDER_BYTES),
             ("for this recipient", self._for[body.recipient], MAX_RECIPIENT_BYTES),
             ("of everyone", self.bytes, MAX_BYTES),

@@ -111,6 +111,23 @@ def test_bounds_hold_for_each_sender_for_each_recipient_and_in_all(
     assert refused(made(3)) == [""]
 
 
+def test_who_fetches_nothing_stops_what_is_sent_to_nobody_else(
+    kept: PostStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = len(made(0).raw) + store.ROW_BYTES
+    monkeypatch.setattr(store, "MAX_BETWEEN_BYTES", 2 * size)
+    sent = [made(number) for number in range(3)]
+    became = kept.add([(each, False) for each in sent], NOW)
+    assert became[:2] == [State.WAITING] * 2
+    assert "of this sender for this recipient" in str(became[2])
+    other = made(4, recipient=b"q" * 16)
+    assert kept.add([(other, False)], NOW) == [State.WAITING]
+    reopened(kept)
+    assert isinstance(kept.add([(sent[2], False)], NOW)[0], ManyWait)
+    kept.finish([sent[0].id], State.COLLECTED)
+    assert kept.add([(sent[2], False)], NOW) == [State.WAITING]
+
+
 def test_what_failed_is_tried_later_and_later_and_at_once_when_the_taker_is_back(
     kept: PostStore,
 ) -> None:
