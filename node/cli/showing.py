@@ -10,13 +10,11 @@ from node.cli.output import emit, json_option, moment, note, table
 from node.cli.person import Person, at_home, run
 from node.client import disclosing, lots
 from node.client.client import NodeClient
+from node.client.deliveries import NoSealingKey
 from node.client.disclosing import Shown
 from node.client.errors import Undecided
-from node.client.records import (
-    AuthorisationRecord,
-    ClaimRecord,
-    Way,
-)
+from node.client.post import Post
+from node.client.records import AuthorisationRecord, ClaimRecord, Way
 from node.client.vault import Vault
 from node.errors import Usage
 
@@ -50,6 +48,7 @@ def send(
         raise Usage("name claims, or give --all")
     type_ = AuthorisationRecord if authorisation else ClaimRecord
     result: list[dict[str, Any]] = []
+    without: dict[bytes, NoSealingKey] = {}
 
     async def go(vault: Vault, node: NodeClient) -> None:
         if is_all:
@@ -57,6 +56,9 @@ def send(
         else:
             records = [lots.load(vault, name, type_)[1] for name in claims]
         post = person.post(vault, node)
+        without.update(await _without_key(post, records))
+        result.extend(_left(record, person) for record in records if record.payer in without)
+        records = [record for record in records if record.payer not in without]
         for start in range(0, len(records), _MANY):
             part = records[start : start + _MANY]
             letters = [disclosing.letter_of(vault, each, now=int(time.time())) for each in part]
@@ -86,7 +88,35 @@ def send(
     headings = ("reference", "payer", "state", "reason")
     rows = [[item[name] for name in headings] for item in result]
     emit(context, result, lambda: table(headings, rows) if rows else "nothing is left to be shown")
+    for error in without.values():
+        raise error
     _require_sent(result)
+
+
+async def _without_key(post: Post, records: Sequence[ClaimRecord]) -> dict[bytes, NoSealingKey]:
+    """Return which payers cannot be written to, each with why; raise it where we cannot be."""
+    found = {}
+    for payer in {record.payer for record in records}:
+        try:
+            await post.require_key(payer)
+        except NoSealingKey as error:
+            if error.is_ours:
+                raise
+            found[payer] = error
+    return found
+
+
+def _left(record: ClaimRecord, person: Person) -> dict[str, Any]:
+    """Return the line of a claim whose payer cannot be written to."""
+    return {
+        "reference": record.reference,
+        "claim": record.claim.hex() if record.claim is not None else None,
+        "payer": person.members.label_of(record.payer),
+        "state": "not sent",
+        "envelope": None,
+        "tries": 0,
+        "reason": "the payer has no sealing key",
+    }
 
 
 def _require_sent(result: Sequence[dict[str, Any]]) -> None:

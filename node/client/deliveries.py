@@ -31,12 +31,15 @@ class NoSealingKey(ClientError):
 
     exit_code = USAGE
 
-    def __init__(self, who: str) -> None:
+    def __init__(self, who: str, *, is_ours: bool = False) -> None:
+        makes = "depoli member add-key --role sealing"
+        can = f"{makes} makes one" if is_ours else f"there {makes} makes one, and not here"
         super().__init__(
             f"{who} has no sealing key: nothing goes by post that is not sealed, and answered so",
-            hint="depoli member add-key --role sealing makes one; or hand the file over by a way"
-            " that is private itself: --output FILE",
+            hint=f"{can}; or hand a file over by a way that is private itself: --output FILE, of"
+            " claims with depoli disclosure make",
         )
+        self.is_ours = is_ours
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ class Post:
         We need one ourselves: the acknowledgement comes sealed too.
         """
         if self._reader.sealing_seed is None:
-            raise NoSealingKey("your client.toml")
+            raise NoSealingKey("your client.toml", is_ours=True)
         key = await self._sealing_key(recipient)
         if key is None:
             raise NoSealingKey(self._label(recipient))

@@ -142,6 +142,22 @@ def test_a_wrong_use_is_told(town: Town) -> None:
     town.refuses(Exit.NOT_FOUND, "shop", "disclosure", "list", "--member", "nobody")
 
 
+def test_a_payer_without_a_sealing_key_keeps_nothing_from_the_others(town: Town) -> None:
+    document = town.file("c4.json", example(4, payer="mutual"))
+    town.does("shop", "claim", "submit", document)
+    submit(town)
+    said = town.call("shop", "disclosure", "send", "--all", "--json")
+    assert said.exit_code == Exit.USAGE
+    assert "mutual has no sealing key" in said.stderr
+    assert "depoli disclosure make" in said.stderr
+    states = {item["reference"]: item["state"] for item in json.loads(said.stdout)}
+    assert states == {"F2025-0003": "handed on", "F2025-0004": "not sent"}
+    town.once("insurer", "post", "run", "--once")
+    town.once("shop", "post", "run", "--once")
+    (left,) = json.loads(town.call("shop", "disclosure", "send", "--all", "--json").stdout)
+    assert (left["reference"], left["reason"]) == ("F2025-0004", "the payer has no sealing key")
+
+
 def test_to_who_has_no_sealing_key_a_file_is_handed_over(town: Town) -> None:
     submit(town)
     home = town.folder / "shop" / "client.toml"
