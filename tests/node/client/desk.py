@@ -190,6 +190,8 @@ class MemoryNode(NodeClient):
             case [kinds, text, "explanation"]:
                 (life,) = (each for each in LIVES if f"{each.name}s" == kinds)
                 return _through_json(self._explained(life, bytes.fromhex(text), time), type_)
+            case ["status"]:
+                return _through_json(msgspec.to_builtins(await self.head()), type_)
             case _:
                 raise AssertionError(path)
 
