@@ -80,6 +80,7 @@ def prove(context: click.Context, person: Person, claim: str, output: Path) -> N
 
         async def view() -> Carried:
             async with person.node() as node:
+                await day_proofs.require_key(node, person.sender)
                 return day_proofs.prove(vault, person.sender, await node.claim(id_))
 
         carried = run(view())
@@ -213,6 +214,8 @@ def attest(
 
     async def draft(vault: Vault, id_: bytes) -> bytes:
         async with person.node() as node:
+            if (await node.member(member)).family != "prescriber":
+                raise Usage(f"{prescriber} is no prescriber: nobody else is shown prescriptions")
             await person.post(vault, node).require_key(member)
             asked, view = await _question_of(vault, node, id_, kind, question, person)
             made(vault, asked, view)
@@ -267,7 +270,10 @@ def _answered(
     async def do(acts: Acts, id_: bytes) -> CallOutcome:
         async with person.node() as node:
             asked, view = await _question_of(acts.vault, node, id_, kind, question, person)
-        text, proof = made(acts.vault, asked, view)
+            text, proof = made(acts.vault, asked, view)
+            if not answers.is_given(acts.vault, asked):
+                chain_id, now = person.sender.chain_id, int(time.time())
+                await answers.verify_proof(asked, text, proof, view, node, chain_id, now=now)
         outcome, answered = await acts.answer(asked, text, proof)
         if outcome.code == 0:
             given.append(answered)

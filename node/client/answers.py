@@ -3,7 +3,7 @@
 That it cannot be proved where it was asked is an answer, and never a refusal by itself.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from contracts.questions import Kind, parse_question
 from node.client import day_proofs, early, questions
@@ -38,24 +38,70 @@ async def verify(
     if not questions.needs_proof(answer.kind, answer.value):
         return Answered(answer.kind, text, ()), view
     assert asked.proof is not None  # `Asked.verify` has looked
-    if answer.kind is Kind.EARLY_RENEWAL_QUALIFIES:
-        attestation = await early.verify(asked.proof, asked, view, node, chain_id, now)
-        members = tuple(each.member for each in attestation.signatures())
-        return Answered(answer.kind, text, members), view
-    day, member = await day_proofs.verify(asked.proof, asked, view, node, chain_id, now)
+    members = await verify_proof(asked, text, asked.proof, view, node, chain_id, now=now)
+    return Answered(answer.kind, text, members), view
+
+
+async def verify_proof(
+    asked: Asked,
+    text: str,
+    proof: bytes,
+    view: AuthorisationView,
+    node: NodeClient,
+    chain_id: bytes,
+    *,
+    now: int,
+) -> tuple[bytes, ...]:
+    """Return the members by whose word `text` answers a question; raise `NotVerified`.
+
+    Who answers looks by this too, before it does: an answer is given once.
+    """
+    if asked.question.kind is Kind.EARLY_RENEWAL_QUALIFIES:
+        attestation = await early.verify(proof, asked, view, node, chain_id, now)
+        return tuple(each.member for each in attestation.signatures())
+    day, member = await day_proofs.verify(proof, asked, view, node, chain_id, now)
     if day != text:
         raise NotVerified("day", "the proof states another day than the answer")
-    return Answered(answer.kind, text, (member,)), view
+    return (member,)
+
+
+def at_our_rate(vault: Vault, asked: Asked) -> Asked:
+    """Return an answer with the rate of control that we asked at, whatever its file says of it.
+
+    Raises `NotVerified` where a renewal is said to qualify, and this vault did not ask.
+    """
+    found = find(vault, QuestionRecord, questions.name_of_record(asked))
+    if found is not None and found[1].question == asked.question.encode():
+        return replace(asked, control=found[1].control)
+    answer = asked.answer
+    if (
+        answer is not None
+        and answer.kind is Kind.EARLY_RENEWAL_QUALIFIES
+        and questions.needs_proof(answer.kind, answer.value)
+    ):
+        raise NotVerified(
+            "question",
+            "it was not asked from this vault, which so knows no rate of control",
+            hint="read it with the home that asked: depoli authorisation answer FILE",
+        )
+    return asked
 
 
 async def take(
     vault: Vault, node: NodeClient, asked: Asked, chain_id: bytes, *, now: int
 ) -> Answered:
     """Return what the answer to a question of ours says, and keep it; raise as `verify`."""
+    asked = at_our_rate(vault, asked)
     answered = (await verify(asked, node, chain_id, now=now))[0]
     with vault.changes():
         keep_answered(vault, asked)
     return answered
+
+
+def is_given(vault: Vault, asked: Asked) -> bool:
+    """Return whether we answered that already: what was said then stays, whatever holds now."""
+    found = find(vault, QuestionRecord, questions.name_of_record(asked))
+    return found is not None and found[1].answer is not None
 
 
 def asked_of_us(vault: Vault, authorisation: bytes, kind: Kind) -> Asked:

@@ -237,6 +237,8 @@ async def check(vault: Vault, node: NodeClient, verdict: Verdict, chain_id: byte
         raise NotVerified("verdict", "it is about something else than was attested here")
     if not (await draw(node, record)).is_drawn:
         raise NotVerified("draw", "nobody was to look into it: no block drew it")
+    if record.verdict not in {None, encode(verdict)}:
+        raise NotVerified("verdict", "another was given on it before, and stands")
     if signed.member in {each.member for each in attestation.signatures()}:
         raise NotVerified("signature", "who attested it does not control it")
     await _verify_professional(node, verdict)

@@ -84,6 +84,17 @@ class Carried:
         return parse_sd_jwt(self.document).commitment.hex()
 
 
+async def require_key(node: NodeClient, sender: Sender) -> None:
+    """Raise `Refused` unless what `sender` states is believed: by a key of the member itself."""
+    if sender.key_id not in in_force(await node.member(sender.member)):
+        raise Refused(
+            "key",
+            "the one here is no key of the member of client.toml, and nobody believes what it"
+            " states in that one's name",
+            hint="the payer's own people state days, with its own key: depoli renewal prove",
+        )
+
+
 def prove(vault: Vault, sender: Sender, claim: ClaimView) -> Carried:
     """Return our statement of the day of a claim that we accepted; the same for the same claim.
 

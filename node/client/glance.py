@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TypeVar
 
-from node.client.client import ClaimView, MemberView, NodeClient, SettlementView
+from node.client.client import ClaimView, Head, MemberView, NodeClient, SettlementView
 
 T = TypeVar("T")
 
@@ -40,6 +40,10 @@ class Glance(NodeClient):
         """Yield the claims of a settlement, by ascending id; raise `NotFound`."""
         async for view in self._node.settlement_claims(id_):
             yield view
+
+    async def head(self) -> Head:
+        """Return how far the chain has come by the node."""
+        return await self._node.head()
 
     async def get(self, path: str, type_: type[T], query: Mapping[str, str] | None = None) -> T:
         """Return what a path under /v1 answers; raise as the node does."""

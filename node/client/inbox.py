@@ -280,6 +280,7 @@ async def _check_question(
     if asked.answer is None:
         asked.verify(view.questions, view.answers)
     else:
+        asked = answers.at_our_rate(vault, asked)
         await answers.verify(asked, node, reader.members.genesis.chain_id, now=int(time()))
 
     def keep_it() -> None:

@@ -217,6 +217,17 @@ def test_a_verdict_that_was_changed_or_is_about_something_else_is_none(town: Pro
     assert "nothing was attested" in refused(town, made, NotFound)
 
 
+def test_a_verdict_that_was_given_stands(town: Proofs) -> None:
+    """A shop that is told "not conform" finds nobody whose word takes its place."""
+    opening = opened(town)
+    vault, first = town.vaults["insurer"], judged(opening, "anne", Role.HUMAN)
+    run(controls.check(vault, town.node, first, town.chain_id))
+    with vault.changes():
+        controls.keep_verdict(vault, first)
+    run(controls.check(vault, town.node, first, town.chain_id))  # the same again is no other
+    assert "stands" in refused(town, judged(opening))
+
+
 def test_a_verdict_of_a_stranger_or_under_an_old_key_is_none(town: Proofs) -> None:
     opening = opened(town)
     good = judged(opening)

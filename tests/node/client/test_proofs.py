@@ -25,11 +25,12 @@ from contracts.sd_jwt import make_disclosure, parse_disclosure
 from contracts.state import Overlay
 from ledger.encoding import encode
 from ledger.keys import Role, SigningKey, key_id
-from node.client import answers, day_proofs, early, lots, prescriptions, questions
+from node.client import answers, day_proofs, early, inbox, lots, prescriptions, questions
 from node.client.agreements import AuthorisationView, authorisation_of
 from node.client.answers import Answered
 from node.client.day_proofs import Carried
 from node.client.errors import NotReadable, NotVerified, Refused
+from node.client.inbox import Reader
 from node.client.packaged import table_hashes
 from node.client.questions import Asked
 from node.client.records import AuthorisationRecord, ClaimRecord, ControlRecord, Facts, find
@@ -37,7 +38,7 @@ from node.client.request import HandedPrescription
 from node.client.transactions import Sender
 from tests.contracts.world import id_of, key_of
 from tests.node.client import desk
-from tests.node.client.desk import MemoryNode, example
+from tests.node.client.desk import MEMBERS, MemoryNode, example
 from tests.node.client.test_acts import Quarter, asking, of, run
 
 NAMES = ("shop", "insurer", "mutual", "doctor")
@@ -207,6 +208,13 @@ def test_what_a_payer_proves_is_the_same_again_until_its_key_is_another(town: Pr
     assert day_proofs.prove(vault, sender, view) == first
     other = Sender(sender.chain_id, sender.member, SigningKey(bytes(32)))
     assert day_proofs.prove(vault, other, view).document != first.document
+
+
+def test_who_acts_for_a_payer_states_nothing_that_nobody_believes(town: Proofs) -> None:
+    run(day_proofs.require_key(town.node, town.sender("mutual")))
+    acting = Sender(town.chain_id, id_of("mutual"), key_of("operator"))
+    with pytest.raises(Refused, match="nobody believes"):
+        run(day_proofs.require_key(town.node, acting))
 
 
 def test_a_payer_proves_no_day_of_what_it_did_not_accept_or_see(town: Proofs) -> None:
@@ -531,6 +539,30 @@ def test_an_attestation_of_something_else_is_not_believed(
     asked, proof = town.qualifying()
     says = msgspec.structs.replace(parse_attestation(proof).says, **{field: value})
     assert refused(town, asked, resigned(says)) == fact
+
+
+def test_a_shop_does_not_choose_how_many_of_its_attestations_are_looked_into(town: Proofs) -> None:
+    """What its file says of the rate is its own word: ours stands in our vault."""
+    asked, proof = town.qualifying(1_000)
+    says = msgspec.structs.replace(parse_attestation(proof).says, control=0)
+    given = town.answered(replace(asked, control=0), "yes", resigned(says))
+    vault, reader = town.vaults["insurer"], Reader(id_of("insurer"), MEMBERS, None)
+    for way in (
+        lambda: run(inbox.check(vault, town.node, reader, given.to_json(), "answer.json")),
+        lambda: town.verified(given),
+    ):
+        with pytest.raises(NotVerified) as caught:
+            way()
+        assert caught.value.fact == "control"
+    assert find(vault, ControlRecord, asked.authorisation.hex()) is None
+
+
+def test_who_did_not_ask_knows_no_rate_and_takes_no_yes(town: Proofs) -> None:
+    asked, proof = town.qualifying()
+    given = town.answered(asked, "yes", proof)
+    going = answers.take(town.vaults["mutual"], town.node, given, town.chain_id, now=now())
+    with pytest.raises(NotVerified, match="not asked from this vault"):
+        run(going)
 
 
 def resigned(says: Qualifies, name: str = "shop", as_: str | None = None) -> bytes:

@@ -15,6 +15,7 @@ from tests.node.client.desk import example
 from tests.node.client.letterbox import Fate, Letterbox, PostedNode, give_sealing_keys
 from tests.node.client.test_commands import Town
 from tests.node.client.test_deeds import asking
+from tests.node.client.test_proofs import Proofs
 
 PEC = "PEC-1"
 DAY = "2025-02-23"  # of the example's invoice
@@ -208,6 +209,10 @@ def test_a_prescriber_signs_what_it_was_shown(town: Street) -> None:
     draft, signed = town.folder / "draft.json", town.folder / "signed.json"
     make = ("renewal", "attest", PEC, *ATTEST, "--prescriber", "doctor")
     town.refuses(Exit.USAGE, "shop", *make)
+    for other in ("insurer", "mutual"):
+        wrong = ("renewal", "attest", PEC, *ATTEST, "--prescriber", other, "--output", draft)
+        assert "nobody else is shown prescriptions" in town.refuses(Exit.USAGE, "shop", *wrong)
+    assert not draft.exists()
     town.once("shop", *make, "--output", draft)
     assert "after: left" in town.does("doctor", "renewal", "countersign", draft)
     town.once("doctor", "renewal", "countersign", draft, "--output", signed)
@@ -216,3 +221,16 @@ def test_a_prescriber_signs_what_it_was_shown(town: Street) -> None:
     town.once("shop", *given)
     read = town.does("insurer", "authorisation", "answer", answer)
     assert (read["answer"], read["by"]) == ("yes", "shop, doctor")
+
+
+def test_what_its_payer_would_refuse_is_not_answered(town: Street) -> None:
+    """An answer is given once: a shop learns before it, and not after, that a proof is none."""
+    claim = accepted(town, "mutual")
+    paper = town.folder / "proof.json"
+    town.once("mutual", "renewal", "prove", claim, "--output", paper)
+    town.once("shop", "renewal", "import", paper, "--reference", "PROOF-1")
+    asked(town, "last-reimbursement-date")
+    Proofs(town.node, {}).revoke("mutual")  # the page holds no longer than its key
+    answer = ("renewal", "answer", PEC, "--proof", "PROOF-1")
+    assert "issuer" in town.refuses(Exit.VERIFICATION_FAILED, "shop", *answer)
+    assert town.does("shop", "authorisation", "show", PEC)["chain"]["answers"] == 0
