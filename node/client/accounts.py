@@ -126,11 +126,12 @@ def _cell(value: object, kind: str) -> object:
 def _row(record: ReceivedRecord, day: dt.date, label_of: Callable[[bytes], str]) -> Row:
     shown = disclosure.told(record.disclosure)
     claimed = decode(record.opening, Opening).amount
-    accepted = 0
+    accepted: int | None = 0
     if record.decision == "accepted":
         accepted = claimed
-    elif record.decision == "accepted_in_part" and record.accepted is not None:
-        accepted = decode(record.accepted, Opening).amount
+    elif record.decision == "accepted_in_part":
+        own = record.accepted  # None: from another vault, which alone knows how much
+        accepted = None if own is None else decode(own, Opening).amount
     reason = None if record.reason is None else Reason(record.reason)
     return {
         "claim": record.claim.hex(),
@@ -149,6 +150,6 @@ def _row(record: ReceivedRecord, day: dt.date, label_of: Callable[[bytes], str])
         "claimed_cents": claimed,
         "accepted_cents": accepted,
         "claimed_eur": Decimal(claimed).scaleb(-2),
-        "accepted_eur": Decimal(accepted).scaleb(-2),
+        "accepted_eur": None if accepted is None else Decimal(accepted).scaleb(-2),
         "settlement": None if record.settlement is None else record.settlement.hex(),
     }

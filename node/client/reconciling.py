@@ -2,13 +2,15 @@
 
 A bank's file is CSV as banks write it: separated by semicolons, commas or tabs, amounts with a
 comma or a point, in UTF-8 or in the older encoding of Windows. An amount that could be read in two
-ways is refused with its line.
+ways is refused with its line. Where some amounts have a minus, those were paid, and the others came
+in.
 """
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -39,7 +41,7 @@ class Line:
 
     number: int
     date: str
-    cents: int  # paid: without its sign
+    cents: int  # paid; below zero, what came in
     reference: str
 
 
@@ -73,7 +75,7 @@ def parse_bank(data: bytes, name: str, columns: Columns) -> list[Line]:
         text = data.decode("cp1252", errors="replace")
     heading, _, _ = text.partition("\n")
     separator = max(_SEPARATORS, key=heading.count)
-    reader = csv.reader(text.splitlines(), delimiter=separator)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         names = [each.strip() for each in next(reader, [])]
         at = [
@@ -94,6 +96,8 @@ def parse_bank(data: bytes, name: str, columns: Columns) -> list[Line]:
                 lines.append(Line(reader.line_num, date, cents, reference))
     except csv.Error as error:
         raise NotReadable(f"{name}, line {reader.line_num}: no CSV: {error}") from None
+    if any(line.cents < 0 for line in lines):  # it signs what was paid, and not what came in
+        return [replace(line, cents=-line.cents) for line in lines]
     return lines
 
 
@@ -169,4 +173,5 @@ def _cents(text: str, where: str) -> int:
             f"{where}: {text[:40]} is no amount that can be read in one way only",
             hint="write cents always: 1234,50 or 1,234.50",
         )
-    return int(re.sub(r"\D", "", found[2])) * 100 + int(found[3] or 0)
+    cents = int(re.sub(r"\D", "", found[2])) * 100 + int(found[3] or 0)
+    return -cents if found[1] == "-" else cents

@@ -124,6 +124,18 @@ def test_what_was_verified_by_hand_waits_in_the_inbox_too(town: Town) -> None:
     assert town.does("insurer", "inbox", "list") == []
 
 
+def test_what_no_policy_weighed_is_not_decided_as_proposed(town: Town) -> None:
+    one, two = disclose(town, 3), disclose(town, 4)
+    town.once("insurer", "disclosure", "verify", *(town.folder / "insurer" / "inbox").iterdir())
+    decide = ("insurer", "inbox", "decide")
+    said = town.refuses(Exit.REJECTED, *decide, one, "--as-proposed")
+    assert "has not weighed" in said
+    # Of several, nothing is chosen where one of them cannot be.
+    town.refuses(Exit.NOT_FOUND, *decide, two, "ab" * 32, "--accept")
+    assert [each["standing"] for each in town.does("insurer", "inbox", "list")] == ["new", "new"]
+    assert [each["event"] for each in town.once(*decide, one, "--accept")] == ["accepted"]
+
+
 def test_a_wrong_policy_decides_nothing_and_is_named(town: Town) -> None:
     claim = disclose(town, 3)
     rules = policy(town, ("accept_up_to_cents", "accept_upto_cents"))
@@ -204,7 +216,7 @@ def test_no_text_is_a_formula(text: str) -> None:
     ("amount", "cents"),
     [
         ("12", 1_200),
-        ("-12,50", 1_250),
+        ("-12,50", 1_250),  # what was paid
         ("+12.50", 1_250),
         ("1 234,50", 123_450),
         ("1 234,50 €", 123_450),
@@ -247,18 +259,20 @@ def settlement(number: int, reference: str | None, cents: int | None = 100) -> S
 def test_each_payment_and_each_settlement_is_found_or_missed() -> None:
     paid = (
         ("-1,00", "good"),
-        ("2,00", "DEAR"),
+        ("-2,00", "DEAR"),
+        ("1,00", "CAME IN"),
         ("1,00", "TWICE"),
         ("-1,00", "TWICE"),
-        ("1,00", "GIVEN UP"),
-        ("1,00", "BOTH"),
-        ("7,00", "RENT"),
+        ("-1,00", "GIVEN UP"),
+        ("-1,00", "BOTH"),
+        ("-7,00", "RENT"),
         ("7,00", "VIR 9"),
     )
     text = "date;amount;reference\n" + "".join(f"d;{cents};{name}\n" for cents, name in paid)
     ours = [
         (settlement(1, "GOOD"), "confirmed"),
         (settlement(2, "DEAR"), "announced"),
+        (settlement(12, "CAME IN"), "announced"),
         (settlement(3, "TWICE"), "announced"),
         (settlement(4, "GIVEN UP"), "cancelled"),
         (settlement(5, "NOT PAID"), "disputed"),
@@ -274,6 +288,7 @@ def test_each_payment_and_each_settlement_is_found_or_missed() -> None:
         (Match.UNTIED, ""),
         (Match.MATCHED, "GOOD"),
         (Match.DIFFERING, "DEAR"),
+        (Match.DIFFERING, "CAME IN"),
         (Match.DOUBLE, "TWICE"),
         (Match.CANCELLED, "GIVEN UP"),
         (Match.MISSING, "NOT PAID"),
