@@ -233,8 +233,9 @@ def decide(
             await Sending(desk).resume()
 
     with person.vault() as vault:
-        for id_ in ids:
-            _choose(vault, id_, action, amount, why, as_proposed=as_proposed)
+        choices = [_choice(vault, id_, action, amount, why, as_proposed=as_proposed) for id_ in ids]
+        for id_, (chosen, cents, ground) in zip(ids, choices, strict=True):
+            _choose(vault, id_, chosen, cents, ground)
         run(go(vault))
     rows = [(each.get("claim"), each["event"], each.get("why")) for each in events]
     emit(context, events, lambda: table(("claim", "outcome", "why"), rows))
@@ -271,6 +272,7 @@ async def _work(
         except (Unreachable, Undecided, VaultLocked) as error:
             if once:
                 raise
+            is_new = True  # what was chosen and not signed by then is taken up again
             note(f"{error}; trying again")
         if once:
             return
@@ -339,7 +341,7 @@ def _waiting(vault: Vault, claim: bytes) -> ReviewRecord:
     return found[1]
 
 
-def _choose(
+def _choice(
     vault: Vault,
     claim: bytes,
     action: str | None,
@@ -347,22 +349,35 @@ def _choose(
     reason: Reason | None,
     *,
     as_proposed: bool,
-) -> None:
+) -> tuple[str, int | None, Reason | None]:
+    """Return what is chosen of a claim that waits, with how many cents or why; raise `Refused`."""
     record = _waiting(vault, claim)
     if as_proposed:
-        action, amount = record.action, record.part_cents
-        reason = None if record.reason is None else Reason(record.reason)
-        if action == PART and not amount:
+        if not record.action:
+            raise Refused(
+                "proposal",
+                f"the policy has not weighed {claim.hex()} yet",
+                hint="depoli inbox run --policy … --once, or say --accept, --amount or --reject",
+            )
+        if record.action == PART and not record.part_cents:
             raise Refused("amount", "nothing is left to pay of it", hint="--reject says why")
-    elif amount is not None:
+        proposed = None if record.reason is None else Reason(record.reason)
+        return record.action, record.part_cents, proposed
+    if amount is not None:
         if amount >= record.cents:
             raise Refused("amount", f"must be less than what is claimed, {record.cents} cents")
-        action = PART
-    elif reason is not None:
-        action = REFUSE
-    assert action is not None  # exactly one was given
-    if docket.choose(vault, claim, action, cents=amount, reason=reason) is None:
-        note(f"{claim.hex()}: it was decided already, and is {record.standing.value}")
+        return PART, amount, None
+    return (REFUSE if action is None else action), None, reason
+
+
+def _choose(
+    vault: Vault, claim: bytes, action: str, cents: int | None, reason: Reason | None
+) -> None:
+    """Choose that; say where another has decided meanwhile."""
+    if docket.choose(vault, claim, action, cents=cents, reason=reason) is None:
+        found = find(vault, ReviewRecord, claim.hex())
+        state = "done with" if found is None else found[1].standing.value
+        note(f"{claim.hex()}: it was decided already, and is {state}")
 
 
 def _shown(record: ReviewRecord, person: Person) -> dict[str, Any]:

@@ -11,7 +11,14 @@ from typing import Final, Protocol
 
 from contracts.calls import Direction
 from node.client import docket, inbox, weighing
-from node.client.errors import ClientError, NotFound, NotReadable, NotVerified
+from node.client.errors import (
+    ClientError,
+    NetworkRefused,
+    NotFound,
+    NotReadable,
+    NotVerified,
+    Refused,
+)
 from node.client.gathering import Gathering
 from node.client.inbox import OPEN, Reader
 from node.client.letters import Found, Intake, Later, Letter, Other, Verified, Wrong, wrong
@@ -114,7 +121,11 @@ class Clerk:
             age = time.time() - min(each.decided for each in records)
             is_many = len(records) >= wanted.count or cents >= wanted.cents
             if is_many or age >= wanted.days * 86_400:
-                await self._gather(settlements, shop, claims)
+                try:
+                    await self._gather(settlements, shop, claims)
+                except (NetworkRefused, NotFound, NotVerified, Refused) as error:
+                    # People see to it, and other shops do not wait for that.
+                    self._desk.say(f"nothing more is settled with {shop.hex()}: {error}")
 
     async def _gather(self, settlements: Gathering, shop: bytes, claims: list[bytes]) -> None:
         views = await self._desk.node.claims_by_id(claims)

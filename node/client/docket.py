@@ -6,8 +6,10 @@ queue: who changes a record reads it inside the same transaction, and leaves wha
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Final
 
 from contracts.calls import Call, ClaimAccept, ClaimReject, Reason
+from contracts.claim import State
 from contracts.errors import Refusal
 from ledger.encoding import encode
 from ledger.transaction import MAX_CALLS
@@ -28,6 +30,17 @@ from node.client.records import (
 from node.client.refusals import explain
 from node.client.transactions import Decided, Lapsed, Sender, sign_and_keep
 from node.client.vault import Kind, Vault
+
+_NEVER_IN_PART: Final = frozenset(
+    (
+        State.SUBMITTED,
+        State.ACCEPTED,
+        State.REJECTED,
+        State.CANCELLED,
+        State.ABANDONED,
+        State.LAPSED,
+    )
+)
 
 
 def pending(vault: Vault) -> list[ReviewRecord]:
@@ -224,7 +237,7 @@ def _heard(
         return "again"
     received = find(vault, ReceivedRecord, record.claim.hex())
     if outcome.code:
-        if received is not None and received[1].accepted is not None and record.action == PART:
+        if received is not None and record.action == PART and not _may_be_in_part(outcome):
             received[1].accepted = None
             update(vault, *received)
         if outcome.name == Refusal.CLAIM_IN_WRONG_STATE.name:
@@ -253,6 +266,16 @@ def _heard(
         record.standing = Standing.TELLING if record.action == PART else Standing.ACCEPTED
         update(vault, number, record)
     return "done"
+
+
+def _may_be_in_part(outcome: CallOutcome) -> bool:
+    """Return whether a claim may stand accepted for our amount, by another decision of ours.
+
+    A person who decided while ours was under way made it with the same opening, and only we have
+    that.
+    """
+    state = next(iter(outcome.evidence), None)
+    return outcome.name == Refusal.CLAIM_IN_WRONG_STATE.name and state not in _NEVER_IN_PART
 
 
 def _outcome(result: Decided | Lapsed, position: int) -> CallOutcome | None:

@@ -58,7 +58,7 @@ def judge(policy: Policy, case: Case, tally: TallyRecord) -> Verdict:
     needs_person = Action.REVIEW in actions.values()
     refused = [finding for finding, action in actions.items() if action is Action.REFUSE]
     # What goes to a person anyway is proposed as if each bound were paid up to.
-    bounds = [most for finding, most in found if most is not None and finding in actions]
+    bounds = [most for _, most in found if most is not None]
     verdict: tuple[str, int | None, Reason | None]
     if refused:
         verdict = REFUSE, None, REASONS[refused[0]]

@@ -91,7 +91,8 @@ class Sending:
         return len(self._lots)
 
     async def resume(self) -> None:
-        """Take up what an earlier run left: what was chosen, signed, or not told yet."""
+        """Take up what an earlier run left, or one that failed: chosen, signed, or not told yet."""
+        self._lots, self._again, self._telling = {}, [], []  # all of it is in the vault
         chosen: list[bytes] = []
         for record in docket.pending(self._desk.vault):
             match record.standing:

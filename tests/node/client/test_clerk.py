@@ -1,6 +1,8 @@
 """A payer's clerk: what was verified is decided once, whatever ends it, and the rest by people."""
 
 import contextlib
+import datetime as dt
+import io
 import json
 import time
 from collections import Counter
@@ -12,7 +14,7 @@ import pytest
 
 from contracts.calls import ClaimAccept, ClaimReject, Reason, parse_call
 from contracts.calls.registry import DelegationGrant, Scope
-from node.client import docket, inbox, weighing
+from node.client import accounts, docket, inbox, weighing
 from node.client.clerk import Clerk
 from node.client.errors import Refused, Unreachable
 from node.client.gathering import Gathering
@@ -22,6 +24,7 @@ from node.client.mandate import Mandate, mandate_of
 from node.client.policy import Policy, parse_policy
 from node.client.records import ReceivedRecord, ReviewRecord, Standing, TallyRecord, find, update
 from node.client.sending import Desk, Report, Sending
+from node.client.settling import Settlements, known_opening
 from node.client.statements import Statement
 from node.client.transactions import Lapsed, Sender
 from node.client.vault import Vault
@@ -324,6 +327,50 @@ def test_what_is_heard_late_of_an_earlier_lot_changes_nothing(payer: Payer) -> N
     assert (found[1].standing, found[1].transaction) == (Standing.SIGNED, lot)
 
 
+def test_what_a_person_accepts_in_part_while_it_is_under_way_can_still_be_opened(
+    payer: Payer,
+) -> None:
+    """Both have one opening, and the one that comes too late does not forget it."""
+    payer.hand_all()
+    payer.run(policy(('mode = "decide"', 'mode = "propose"')))
+    vault, (claim, other, _) = payer.street.payer_vault, payer.street.claims
+    for each in (claim, other):
+        docket.choose(vault, each, "part", cents=5_000, reason=None)
+        docket.sign(vault, desk.sender("insurer", payer.street.node), [each])
+    run(payer.street.office("insurer").accept([claim], 5_000))
+    run(payer.street.office("shop").cancel(other))
+    run(Sending(payer.desk()).resume())
+    assert len(payer.of("closed")) == 2
+    view = run(payer.street.node.claim(claim))
+    opening = known_opening(vault, view)
+    assert opening is not None
+    assert opening.amount == 5_000
+    assert inbox.known(vault, other).keys() == {"disclosed", "claimed_cents"}
+
+
+def test_what_was_chosen_by_a_round_that_failed_is_sent_by_the_next(
+    payer: Payer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that goes on after its node was away leaves nothing chosen and unsigned."""
+    payer.hand_all()
+    clerk = payer.clerk(policy())
+
+    async def go() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(docket, "sign", unreachable)
+            with pytest.raises(Unreachable):
+                await clerk.work(Folder(payer.folder))
+        await clerk.resume()
+        await clerk.work(Folder(payer.folder))
+
+    def unreachable(*_: object) -> list[bytes]:
+        raise Unreachable("no node answers")
+
+    run(go())
+    assert payer.states() == ["accepted"] * 3
+    assert set(payer.calls().values()) == {1}
+
+
 def test_what_came_before_is_weighed_as_the_chain_has_it_now(payer: Payer) -> None:
     """It is not verified twice; what was rectified, or taken back meanwhile, is not accepted."""
     one, two, three = payer.street.claims
@@ -522,6 +569,23 @@ def test_a_node_that_goes_away_loses_and_doubles_nothing(payer: Payer, failing: 
     assert set(payer.calls().values()) == {1}
 
 
+def test_of_a_part_that_another_vault_opens_the_accounts_name_no_amount(payer: Payer) -> None:
+    payer.hand_all()
+    payer.run()
+    vault, claim = payer.street.payer_vault, payer.street.claims[0]
+    found = find(vault, ReceivedRecord, claim.hex())
+    assert found is not None
+    found[1].decision = "accepted_in_part"  # as the chain had it when its disclosure came here
+    with vault.changes():
+        update(vault, *found)
+    rows = list(accounts.rows(vault, dt.date.min, dt.date.max, bytes.hex))
+    (part,) = [row for row in rows if row["claim"] == claim.hex()]
+    assert (part["accepted_cents"], part["accepted_eur"]) == (None, None)
+    file = io.BytesIO()
+    assert accounts.write_csv(rows, file) == 3
+    assert accounts.write_parquet(rows, io.BytesIO()) == 3
+
+
 # --- settlements ----------------------------------------------------------------------------------
 
 
@@ -561,6 +625,26 @@ def test_later_claims_go_into_the_settlement_that_is_open(payer: Payer) -> None:
     assert len({each["settlement"] for each in payer.of("settlement")}) == 1
     view = run(payer.street.node.settlement(bytes.fromhex(payer.events[-1]["settlement"])))
     assert view.count == 3
+
+
+def test_a_settlement_that_people_must_see_to_stops_nothing(payer: Payer) -> None:
+    by = policy(("count = 500", "count = 1"))
+    payer.hand(payer.street.file(payer.street.claims[0]), "first")
+    payer.run(by)
+    settle(payer, by)
+    settlement = bytes.fromhex(payer.events[-1]["settlement"])
+    street = payer.street
+    sender = desk.sender("insurer", street.node)
+    people = Settlements(street.payer_vault, street.node, sender, wait_s=0, say=desk.silent)
+    run(people.announce(settlement, None))
+    payer.hand(street.file(street.claims[1]), "second")
+    payer.run(by)
+    settle(payer, by)
+    assert "its statement was not written yet" in street.said[-1]
+    assert [each.standing for each in docket.pending(street.payer_vault)] == [Standing.ACCEPTED]
+    people.told(settlement)
+    settle(payer, by)
+    assert len({each["settlement"] for each in payer.of("settlement")}) == 2
 
 
 def test_without_a_rule_people_settle(payer: Payer) -> None:
