@@ -25,6 +25,8 @@ Raws = Annotated[
     tuple[Annotated[bytes, msgspec.Meta(max_length=MAX_TRANSACTION_BYTES)], ...],
     msgspec.Meta(min_length=1, max_length=MAX_BATCH),
 ]
+MAX_ENVELOPES: Final = 100  # handed in together
+Envelopes = Annotated[tuple[bytes, ...], msgspec.Meta(min_length=1, max_length=MAX_ENVELOPES)]
 Ids = Annotated[tuple[Bytes32, ...], msgspec.Meta(min_length=1, max_length=MAX_PAGE)]
 
 
@@ -117,6 +119,11 @@ def parse_wait(request: web.Request) -> int:
 async def read_transactions(request: web.Request) -> tuple[bytes, ...]:
     """Return the transactions in the body, not yet parsed; raise `Problem`."""
     return await _read(request, Raws, "list of transactions")
+
+
+async def read_envelopes(request: web.Request) -> tuple[bytes, ...]:
+    """Return the envelopes in the body, not yet parsed, of any length; raise `Problem`."""
+    return await _read(request, Envelopes, "list of envelopes")
 
 
 async def read_ids(request: web.Request) -> tuple[bytes, ...]:

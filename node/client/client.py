@@ -12,14 +12,13 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 import msgspec
 
 from ledger.encoding import encode
-from node.client.connection import Connection
+from node.client.connection import Connection, batches
 from node.client.errors import ClientError
-from node.client.mail import PostCalls
-from node.client.trouble import MESSAGE, Trouble, problem, unreachable
+from node.client.mail import MAX_BATCH_BYTES, PostCalls
+from node.client.trouble import MESSAGE, Trouble, problem, refusal, unreachable
 
 MAX_ANSWER_BYTES: Final = 64 << 20
 MAX_BATCH: Final = 1024  # transactions in one request
-MAX_BATCH_BYTES: Final = 3 << 20  # a node takes bodies of 4 MiB
 MAX_WAIT_S: Final = 60
 CONNECT_S: Final = 10
 ANSWER_S: Final = 30  # beyond what the node was asked to wait
@@ -289,7 +288,7 @@ class NodeClient(PostCalls):
         `Unreachable`, `NetworkRefused` (429: the node's queue is full), `ClientError`.
         """
         results: list[Sent] = []
-        for batch in _batches(raws):
+        for batch in batches(raws, count=MAX_BATCH, size=MAX_BATCH_BYTES):
             query = {"wait": str(min(wait, MAX_WAIT_S))}
             status, body = await self._ask(
                 "POST", "/transactions", query, data=encode(tuple(batch)), allow=(200, 202, 422)
@@ -461,25 +460,20 @@ class NodeClient(PostCalls):
             raise problem(self._url, status, body)
         return status, body
 
+    def refusal(self, trouble: Trouble) -> ClientError:
+        """Return what it means that the node refused one of several things."""
+        return refusal(self._url, trouble.status, trouble)
+
+    def bad(self, reason: str) -> BadAnswer:
+        """Return the error that an answer is not what the API promises."""
+        return BadAnswer(self._url, reason)
+
     def parse(self, body: bytes, type_: type[T]) -> T:
         """Return what the node answered; raise `BadAnswer`."""
         try:
             return msgspec.json.decode(body, type=type_)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise BadAnswer(self._url, str(error)[:MESSAGE]) from None
-
-
-def _batches(raws: Sequence[bytes]) -> list[list[bytes]]:
-    """Return `raws` in parts that fit one request each."""
-    batches: list[list[bytes]] = []
-    size = 0
-    for raw in raws:
-        if not batches or len(batches[-1]) == MAX_BATCH or size + len(raw) > MAX_BATCH_BYTES:
-            batches.append([])
-            size = 0
-        batches[-1].append(raw)
-        size += len(raw) + 5  # the longest length of a byte string
-    return batches
 
 
 def _has(body: bytes) -> bool:

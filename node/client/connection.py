@@ -9,7 +9,7 @@ import contextlib
 import http.client
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
@@ -111,3 +111,17 @@ class Connection:
         with contextlib.suppress(AttributeError, OSError):  # there is none, or it is closed
             self._http.sock.shutdown(socket.SHUT_RDWR)
         self._http.close()
+
+
+def batches(raws: Sequence[bytes], *, count: int, size: int) -> list[list[bytes]]:
+    """Return `raws` in parts that fit one request each: so many, of so many bytes in all."""
+    found: list[list[bytes]] = []
+    left = 0
+    for raw in raws:
+        needs = len(raw) + 5  # the longest length of a byte string
+        if not found or len(found[-1]) == count or needs > left:
+            found.append([])
+            left = size
+        found[-1].append(raw)
+        left -= needs
+    return found

@@ -1,14 +1,20 @@
 """Post in the HTTP client: envelopes are handed in, collected and dropped."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
+from ledger.encoding import encode
 from ledger.envelope import MAX_ENVELOPE_BYTES
+from node.client.connection import batches
+from node.client.errors import ClientError
+from node.client.trouble import Trouble
 
-MAX_LETTERS: Final = 100  # in one answer
+MAX_LETTERS: Final = 100  # in one answer, and in one request
+MAX_IDS: Final = 500
+MAX_BATCH_BYTES: Final = 3 << 20  # a node takes bodies of 4 MiB
 MAX_WAIT_S: Final = 60
 
 T = TypeVar("T")
@@ -55,6 +61,21 @@ class MailboxView(msgspec.Struct, frozen=True):
     issued: int | None = None
 
 
+class _Posted(msgspec.Struct, frozen=True):
+    """How one of several envelopes stands, or why it is refused."""
+
+    envelope: PostView | None = None
+    problem: Trouble | None = None
+
+
+class _AllPosted(msgspec.Struct, frozen=True):
+    envelopes: tuple[_Posted, ...]
+
+
+class _Dropped(msgspec.Struct, frozen=True):
+    unknown: tuple[Hex32, ...]
+
+
 class PostCalls(ABC):
     """The part of a node's client that is about post."""
 
@@ -73,23 +94,46 @@ class PostCalls(ABC):
     def parse(self, body: bytes, type_: type[T]) -> T:
         """Return what the node answered; raise `BadAnswer`."""
 
-    async def post(self, envelope: bytes) -> PostView:
-        """Hand in an encoded envelope; return how it stands: it is on the node's disk.
+    @abstractmethod
+    def refusal(self, trouble: Trouble) -> ClientError:
+        """Return what it means that the node refused one of several things."""
 
-        The same again is safe: what was handed on and is not acknowledged is sent again. Raises
-        `Unreachable`, `NetworkRefused` (422: it is refused for good; 429: too much waits).
+    @abstractmethod
+    def bad(self, reason: str) -> ClientError:
+        """Return the error that an answer is not what the API promises."""
+
+    async def post(self, envelopes: Sequence[bytes]) -> list[PostView | ClientError]:
+        """Hand in encoded envelopes; return how each stands, which is on the node's disk then.
+
+        Or why that one is refused: `NetworkRefused` (422: for good; 429: too much waits). The same
+        again is safe: what was handed on and is not acknowledged is sent again. Raises
+        `Unreachable`; what was handed in by then stands at the node.
         """
-        body = (await self._ask("POST", "/post", {}, data=envelope, allow=(202,)))[1]
-        return self.parse(body, PostView)
+        posted: list[PostView | ClientError] = []
+        for batch in batches(envelopes, count=MAX_LETTERS, size=MAX_BATCH_BYTES):
+            body = (await self._ask("POST", "/post/batch", {}, data=encode(tuple(batch)),
+                                    allow=(202,)))[1]  # fmt: skip
+            answers = self.parse(body, _AllPosted).envelopes
+            if len(answers) != len(batch):
+                raise self.bad(f"{len(answers)} results for {len(batch)} envelopes")
+            for each in answers:
+                refused = self.refusal(each.problem or Trouble("refused without a reason"))
+                posted.append(each.envelope or refused)
+        return posted
 
     async def mail(self, after: int = 0, *, wait: int = 0, limit: int = MAX_LETTERS) -> MailView:
         """Return what waits for the token's member above a number; `wait` is in seconds."""
         query = {"after": str(after), "limit": str(limit), "wait": str(min(wait, MAX_WAIT_S))}
         return self.parse((await self._ask("GET", "/post", query))[1], MailView)
 
-    async def drop_mail(self, id_: bytes) -> None:
-        """Let the node forget an envelope: it is safe in the vault. Raises `NotFound`."""
-        await self._ask("DELETE", f"/post/{id_.hex()}", {}, allow=(204,))
+    async def drop_mail(self, ids: Sequence[bytes]) -> list[bytes]:
+        """Let the node forget envelopes that are safe in the vault; return those it never had."""
+        unknown: list[bytes] = []
+        for start in range(0, len(ids), MAX_IDS):
+            part = tuple(ids[start : start + MAX_IDS])
+            body = (await self._ask("POST", "/post/drop", {}, data=encode(part)))[1]
+            unknown += map(bytes.fromhex, self.parse(body, _Dropped).unknown)
+        return unknown
 
     async def post_state(self, id_: bytes) -> PostView:
         """Return how an envelope of the token's member stands; raise `NotFound`."""

@@ -8,7 +8,7 @@ the same envelope comes again, and is answered again with the same word.
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
@@ -25,6 +25,7 @@ from node.client.disclosure import claim_in
 from node.client.errors import ClientError, NotFound, NotReadable, NotVerified, Refused, Unreachable
 from node.client.glance import Glance
 from node.client.inbox import Checked, Reader
+from node.client.mail import MAX_LETTERS, PostView
 from node.client.mail import Letter as Mail
 from node.client.reading import parse_object
 from node.client.records import (
@@ -67,6 +68,15 @@ class _Come:
     verdict: Verdict
     fact: str = ""
     checked: Checked | None = None  # where it is taken
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A word on something that we sent."""
+
+    envelope: Envelope
+    said: Acknowledgement
+    plain: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +127,8 @@ class Post:
                 for letter in letters
             ]
         try:
-            for number, record in found:
-                if record.state is Way.WAITING:  # what was handed on is not sent at once again
-                    await self._try(number)
+            # What was handed on is not sent at once again.
+            await self._try([number for number, each in found if each.state is Way.WAITING])
         except Unreachable as error:
             self._say(f"kept, and sent later: {error}")
         return [read(self._vault, DeliveryRecord, number) for number, _ in found]
@@ -146,52 +155,73 @@ class Post:
             if record.state.is_open:
                 self._open[number] = record.due
         now = self._clock()
-        sent = [await self._try(number) for number, due in list(self._open.items()) if due <= now]
-        return [record for record in sent if record is not None]
+        return await self._try([number for number, due in self._open.items() if due <= now])
 
-    async def _try(self, number: int) -> DeliveryRecord | None:
-        """Send a delivery once; None where it is not to be sent any more."""
-        record = self._still_open(number)
-        if record is None:
-            return None
-        try:
-            stands = await self._node.post(record.envelope)
-        except Unreachable:
-            raise
-        except ClientError as error:  # our node will not take it: it may at another time
-            self._say(
-                f"our node does not take the post to {self._label(record.recipient)}: {error}"
-            )
-            return self._tried(number, record.state, str(error))
-        state = Way.WAITING if stands.state == "waiting" else Way.HANDED_ON
-        return self._tried(number, state, stands.trouble)
-
-    def _still_open(self, number: int) -> DeliveryRecord | None:
-        with self._vault.changes():  # another process may have heard of it
+    async def _try(self, numbers: Sequence[int]) -> list[DeliveryRecord]:
+        """Send deliveries once; return those that were still to be sent."""
+        sent: list[DeliveryRecord] = []
+        for first in range(0, len(numbers), MAX_LETTERS):
+            records = self._still_open(numbers[first : first + MAX_LETTERS])
+            if not records:
+                continue
             try:
-                record = read(self._vault, DeliveryRecord, number)
-            except KeyError:  # it was erased
-                self._open.pop(number, None)
-                return None
-            if record.state.is_open and self._clock() > record.expires:
-                deliveries.ended(record, Way.EXPIRED)
-                update(self._vault, number, record)
-                self._say(f"nobody at {self._label(record.recipient)} acknowledged it in time")
-            if not record.state.is_open:
-                self._open.pop(number, None)
-                return None
-            if deliveries.must_be_renewed(self._us, record):
-                deliveries.renew(self._vault, self._us, number, record)
-            return record
+                stand = await self._node.post([each.envelope for each in records.values()])
+            except Unreachable:
+                raise
+            except ClientError as error:  # our node takes none of them: it may at another time
+                stand = [error] * len(records)
+            sent += self._tried(records, stand)
+        return sent
 
-    def _tried(self, number: int, state: Way, said: str | None) -> DeliveryRecord:
-        with self._vault.changes():
+    def _still_open(self, numbers: Sequence[int]) -> dict[int, DeliveryRecord]:
+        with self._vault.changes():  # another process may have heard of one
+            found = [(number, self._still_to_send(number)) for number in numbers]
+        return {number: record for number, record in found if record is not None}
+
+    def _still_to_send(self, number: int) -> DeliveryRecord | None:
+        try:
             record = read(self._vault, DeliveryRecord, number)
-            if record.state.is_open:  # not acknowledged meanwhile
-                deliveries.tried(record, state, said, now=self._clock())
-                update(self._vault, number, record)
-                self._open[number] = record.due
-            return record
+        except KeyError:  # it was erased
+            self._open.pop(number, None)
+            return None
+        if record.state.is_open and self._clock() > record.expires:
+            deliveries.ended(record, Way.EXPIRED)
+            update(self._vault, number, record)
+            self._say(f"nobody at {self._label(record.recipient)} acknowledged it in time")
+        if not record.state.is_open:
+            self._open.pop(number, None)
+            return None
+        if deliveries.must_be_renewed(self._us, record):
+            deliveries.renew(self._vault, self._us, number, record)
+        return record
+
+    def _tried(
+        self, records: dict[int, DeliveryRecord], stand: Sequence[PostView | ClientError]
+    ) -> list[DeliveryRecord]:
+        with self._vault.changes():
+            return [
+                self._note(number, sent, stands)
+                for (number, sent), stands in zip(records.items(), stand, strict=True)
+            ]
+
+    def _note(
+        self, number: int, sent: DeliveryRecord, stands: PostView | ClientError
+    ) -> DeliveryRecord:
+        """Note in the vault what came of one that was sent."""
+        said: str | None
+        if isinstance(stands, ClientError):
+            label = self._label(sent.recipient)
+            self._say(f"our node does not take the post to {label}: {stands}")
+            state, said = sent.state, str(stands)
+        else:
+            state = Way.WAITING if stands.state == "waiting" else Way.HANDED_ON
+            said = stands.trouble
+        record = read(self._vault, DeliveryRecord, number)
+        if record.state.is_open:  # not acknowledged meanwhile
+            deliveries.tried(record, state, said, now=self._clock())
+            update(self._vault, number, record)
+            self._open[number] = record.due
+        return record
 
     async def place(self) -> None:
         """Have our post brought to our node, unless it is: as whoever moved to another node."""
@@ -227,6 +257,7 @@ class Post:
 
     async def _take(self, page: Sequence[Mail], result: Collected) -> None:
         come: list[_Come] = []
+        heard: list[_Heard] = []
         done: list[bytes] = []  # ids of what is to be deleted at the node
         parsed: list[tuple[Envelope, bytes | None]] = []
         for each in page:
@@ -240,19 +271,22 @@ class Post:
         seen = _Seen(Glance(self._node))
         await self._glance([envelope for envelope, _ in parsed], seen)
         for envelope, told in parsed:
-            judged = await self._judge(envelope, told, result, seen)
-            if judged is None:
-                result.left += 1
-            elif isinstance(judged, _Come):
-                come.append(judged)
-            else:
-                done.append(envelope.id)
-        answers = self._keep(come, result)
-        for said in answers:
-            await self._answer(said)
-        for id_ in [*done, *(each.envelope.id for each in come)]:
-            with contextlib.suppress(NotFound):  # it expired meanwhile
-                await self._node.drop_mail(id_)
+            match await self._judge(envelope, told, seen):
+                case None:
+                    result.left += 1
+                case _Come() as judged:
+                    come.append(judged)
+                case _Heard() as word:
+                    heard.append(word)
+                case _:
+                    done.append(envelope.id)
+        if come or heard:
+            words = self._keep(come, heard, done, result)
+            await self._answer(words, seen.node)
+        done += (each.envelope.id for each in come)
+        if done:
+            await self._node.drop_mail(done)  # what expired meanwhile is not there any more
+        for id_ in done:
             self._seen.pop(id_, None)
 
     async def _glance(self, page: Sequence[Envelope], seen: _Seen) -> None:
@@ -269,9 +303,11 @@ class Post:
         await seen.node.expect([each for each in dict.fromkeys(claims) if each is not None])
 
     async def _judge(
-        self, envelope: Envelope, told: bytes | None, result: Collected, seen: _Seen
-    ) -> _Come | bool | None:
-        """Return what is to be acknowledged; None for what is left, True for what needs no word.
+        self, envelope: Envelope, told: bytes | None, seen: _Seen
+    ) -> _Come | _Heard | bool | None:
+        """Return what is to be acknowledged, or acknowledges.
+
+        None is what is left, True what is dropped and needs no word.
 
         Our node `told` with which key the sender signs.
         """
@@ -292,7 +328,7 @@ class Post:
                 body.content, name, self._reader.sealing_seed, must_be=True
             )
             if parse_object(plain, name).get("format") == acknowledgement.FORMAT:
-                return await self._acknowledged(envelope, public, plain, name, result)
+                return self._heard(envelope, public, plain, name)
             if self._clock() > body.expires + SKEW_S:
                 return _Come(envelope, public, Verdict.EXPIRED)
             checked = await inbox.check(
@@ -324,26 +360,31 @@ class Post:
         now = self._clock()
         return now < self._seen.setdefault(envelope.id, now) + self._patience_s
 
-    async def _acknowledged(
-        self, envelope: Envelope, public: bytes, plain: bytes, name: str, result: Collected
-    ) -> bool | None:
+    def _heard(
+        self, envelope: Envelope, public: bytes, plain: bytes, name: str
+    ) -> _Heard | bool | None:
         said = acknowledgement.parse_acknowledgement(plain, name, self._us.chain_id)
         try:
             said.verify_in(envelope, public)
-            with self._vault.changes():
-                record = deliveries.acknowledged(
-                    self._vault, self._us, said, plain, now=self._clock()
-                )
         except NotVerified as error:
             return self._drop(envelope, error)
-        if record is not None:
-            result.acknowledged.append(record)
-        return True
+        return _Heard(envelope, said, plain)
 
-    def _keep(self, come: Sequence[_Come], result: Collected) -> list[Acknowledgement]:
+    def _keep(
+        self,
+        come: Sequence[_Come],
+        heard: Sequence[_Heard],
+        done: list[bytes],
+        result: Collected,
+    ) -> list[Acknowledgement]:
         """Keep all that came with our word on it, in one write; return the words."""
         said = []
         with self._vault.changes():
+            for one in heard:
+                if self._acknowledged(one, result) is None:
+                    result.left += 1
+                else:
+                    done.append(one.envelope.id)
             for each in come:
                 found = find(self._vault, AccessRecord, _content_name(each.envelope))
                 if found is not None:
@@ -356,6 +397,17 @@ class Post:
                 (result.refused if each.verdict else result.taken).append(record)
                 said.append(word)
         return said
+
+    def _acknowledged(self, heard: _Heard, result: Collected) -> bool | None:
+        try:
+            record = deliveries.acknowledged(
+                self._vault, self._us, heard.said, heard.plain, now=self._clock()
+            )
+        except NotVerified as error:
+            return self._drop(heard.envelope, error)
+        if record is not None:
+            result.acknowledged.append(record)
+        return True
 
     def _word(self, each: _Come) -> tuple[Acknowledgement, AccessRecord]:
         body, now = each.envelope.body, self._clock()
@@ -388,27 +440,43 @@ class Post:
             update(self._vault, number, record)
         return word
 
-    async def _answer(self, word: Acknowledgement) -> None:
-        """Send our word back, sealed; the same word may go twice, in two envelopes.
+    async def _answer(self, words: Sequence[Acknowledgement], node: NodeClient) -> None:
+        """Send our words back, sealed; the same word may go twice, in two envelopes.
 
-        Whom it does not reach sends again, and is answered again.
+        Whom one does not reach sends again, and is answered again.
         """
+        made: list[tuple[bytes, bytes]] = []  # for whom, envelope
+        for word in words:
+            with self._telling(word.sender):
+                if (envelope := await self._sealed(word, node)) is not None:
+                    made.append((word.sender, envelope))
+        for first in range(0, len(made), MAX_LETTERS):
+            part = made[first : first + MAX_LETTERS]
+            with self._telling(*dict.fromkeys(sender for sender, _ in part)):
+                stand = await self._node.post([envelope for _, envelope in part])
+                for (sender, _), stands in zip(part, stand, strict=True):
+                    with self._telling(sender):
+                        if isinstance(stands, ClientError):
+                            raise stands
+
+    @contextlib.contextmanager
+    def _telling(self, *senders: bytes) -> Iterator[None]:
         try:
-            await self._send_back(word)
+            yield
         except Unreachable:
             raise
         except ClientError as error:  # the sender was suspended, say, or too much waits for it
-            self._say(f"{self._label(word.sender)} is told nothing: {error}")
+            for sender in senders:
+                self._say(f"{self._label(sender)} is told nothing: {error}")
 
-    async def _send_back(self, word: Acknowledgement) -> None:
-        key = await self._sealing_key(word.sender)
+    async def _sealed(self, word: Acknowledgement, node: NodeClient) -> bytes | None:
+        key = await memberkeys.sealing_key(node, self._reader.members.genesis, word.sender)
         if key is None:
             self._say(f"{self._label(word.sender)} has no sealing key, and is told nothing")
-            return
+            return None
         content = sealing.seal_to(word.to_json(), word.sender, key)
         expires = self._clock() + deliveries.LIFETIME_S
-        made = deliveries.write(self._us, word.sender, content, expires=expires)
-        await self._node.post(made.raw)
+        return deliveries.write(self._us, word.sender, content, expires=expires).raw
 
     async def _sealing_key(self, member: bytes) -> bytes | None:
         return await memberkeys.sealing_key(self._node, self._reader.members.genesis, member)

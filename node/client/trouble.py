@@ -24,6 +24,11 @@ def problem(url: str, status: int, body: bytes) -> ClientError:
         trouble = msgspec.json.decode(body, type=Trouble)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         trouble = Trouble(title=f"HTTP status {status}")
+    return refusal(url, status, trouble)
+
+
+def refusal(url: str, status: int, trouble: Trouble) -> ClientError:
+    """Return what a refusal of this status says, with what to do."""
     words = (f"{trouble.title}: {trouble.detail}" if trouble.detail else trouble.title)[:MESSAGE]
     match status:
         case 401:

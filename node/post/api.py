@@ -14,10 +14,20 @@ from aiohttp.typedefs import Handler
 
 from ledger import envelope as envelopes
 from ledger import mailbox
+from ledger.envelope import Envelope
 from ledger.errors import LedgerError
-from node.asking import CONTENT_TYPE, not_found, parse_id, parse_number, parse_wait, require
+from node.asking import (
+    CONTENT_TYPE,
+    not_found,
+    parse_id,
+    parse_number,
+    parse_wait,
+    read_envelopes,
+    read_ids,
+    require,
+)
 from node.post.errors import ManyWait, NoRoom, PostRefused
-from node.post.office import PostOffice
+from node.post.office import Became, PostOffice
 from node.post.store import Kept, State
 from node.problems import Problem, slug
 from node.tokens import Grant, Scope
@@ -44,6 +54,8 @@ class PostApi:
         router = application.router
         router.add_post("/v1/post", _refusing(self.post))
         router.add_get("/v1/post", _refusing(self.mail))
+        router.add_post("/v1/post/batch", _refusing(self.post_all))
+        router.add_post("/v1/post/drop", _refusing(self.collected_all))
         router.add_get("/v1/post/mailbox", self.mailbox)
         router.add_put("/v1/post/mailbox", _refusing(self.place))
         router.add_get("/v1/post/{id}", _refusing(self.state))
@@ -62,6 +74,26 @@ class PostApi:
         self._require_own(grant, found.body.sender, found.body.key_id)
         kept = await self._office.post(found)
         return web.json_response(_shown(kept), status=202)
+
+    async def post_all(self, request: web.Request) -> web.Response:
+        """Take envelopes together; each has its own answer, and none hinders the others."""
+        grant = require(request, Scope.SUBMIT)
+        self._require_fit()
+        raws = await read_envelopes(request)
+        read = [self._read(grant, raw) for raw in raws]
+        posted = iter(
+            await self._office.post_all([each for each in read if isinstance(each, Envelope)])
+        )
+        answers = [_answer(next(posted) if isinstance(each, Envelope) else each) for each in read]
+        return web.json_response({"envelopes": answers}, status=202)
+
+    def _read(self, grant: Grant, raw: bytes) -> Envelope | LedgerError | Problem:
+        try:
+            found = envelopes.parse(raw)
+            self._require_own(grant, found.body.sender, found.body.key_id)
+        except (LedgerError, Problem) as error:
+            return error
+        return found
 
     async def mail(self, request: web.Request) -> web.Response:
         """List what waits for the token's member, above a number; with ?wait=SECONDS, wait."""
@@ -106,9 +138,15 @@ class PostApi:
         """Forget an envelope that its recipient has; the same again changes nothing."""
         member = _member(require(request, Scope.READ))
         id_ = parse_id(request)
-        if not await self._office.collected(id_, member):
+        if await self._office.collected([id_], member):
             raise not_found("envelope", id_)
         return web.Response(status=204)
+
+    async def collected_all(self, request: web.Request) -> web.Response:
+        """Forget envelopes that their recipient has, and tell which were never here for it."""
+        member = _member(require(request, Scope.READ))
+        unknown = await self._office.collected(await read_ids(request), member)
+        return web.json_response({"unknown": [id_.hex() for id_ in unknown]})
 
     async def mailbox(self, request: web.Request) -> web.Response:
         """Tell to which node the token's member has its post brought, and which this one is."""
@@ -179,6 +217,19 @@ def _shown(kept: Kept) -> dict[str, Any]:
     }
 
 
+def _answer(became: Became | Problem) -> dict[str, Any]:
+    """Return what is answered of one envelope of several."""
+    if isinstance(became, Kept):
+        return {"envelope": _shown(became), "problem": None}
+    refusal = became if isinstance(became, Problem) else _problem(became)
+    return {"envelope": None, "problem": refusal.body}
+
+
+def _problem(error: LedgerError | PostRefused) -> Problem:
+    status = {ManyWait: 429, NoRoom: 503}.get(type(error), 422)
+    return Problem(status, slug(type(error).__name__), str(error), getattr(error, "hint", ""))
+
+
 def _refusing(handler: Handler) -> Handler:
     """Return a handler whose refusals are answered as problems."""
 
@@ -186,8 +237,6 @@ def _refusing(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except (LedgerError, PostRefused) as error:
-            status = {ManyWait: 429, NoRoom: 503}.get(type(error), 422)
-            type_, hint = slug(type(error).__name__), getattr(error, "hint", "")
-            raise Problem(status, type_, str(error), hint) from None
+            raise _problem(error) from None
 
     return answer

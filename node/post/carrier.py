@@ -223,15 +223,15 @@ class Carrier:
 
     async def _answered(self, key: bytes, answers: Sequence[Answer]) -> None:
         """Forget what a peer has on its disk, and put off what it does not take."""
-        taken = [each.id for each in answers if not each.reason]
+        store, taken = self._shelf.store, [each.id for each in answers if not each.reason]
         refused = [
             (each.id, each.reason.decode(errors="replace")) for each in answers if each.reason
         ]
         try:
             if taken:
-                await self._shelf.do(self._shelf.store.finish, taken, State.HANDED_ON)
+                await self._shelf.write(lambda: store.finish(taken, State.HANDED_ON))
             if refused:
-                await self._shelf.do(self._shelf.store.put_off, refused, now())
+                await self._shelf.write(lambda: store.put_off(refused, now()))
         finally:  # where the disk is full it is sent again, and known there
             self._out.pop(key, None)
         self._shelf.work.ring()

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from ledger.envelope import Envelope
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class _Arrival:
-    """Envelopes on their way to the disk, and what became of each once they are there."""
+class _Change:
+    """What is on its way to the disk, and what it returned once it is there."""
 
-    envelopes: list[tuple[Envelope, bool]]
-    became: list[State | PostRefused] = field(default_factory=list)
-    error: PostRefused | None = None
+    doing: Callable[[], Any]
+    returned: Any = None
+    error: Exception | None = None  # nothing of it is on the disk
 
 
 class Shelf:
@@ -33,7 +33,7 @@ class Shelf:
         self._shortage = shortage  # why the disk is to be spared, "" where there is room
         self.work = Bell()  # rung when something may be handed on
         self._disk = disk
-        self._arrivals: list[_Arrival] = []
+        self._changes: list[_Change] = []
         self._bells: dict[bytes, Bell] = {}  # of members that somebody waits for
 
     def bell_of(self, member: bytes) -> asyncio.Event:
@@ -46,36 +46,40 @@ class Shelf:
             bell.ring()
 
     async def keep(self, found: list[tuple[Envelope, bool]]) -> list[State | PostRefused]:
-        """Put envelopes on the disk, each with whether a relay brought it; raise `NoRoom`.
-
-        What comes while the disk writes is written next, together.
-        """
+        """Put envelopes on the disk, each with whether a relay brought it; raise `NoRoom`."""
         if reason := self._shortage():
             raise NoRoom(reason)
-        arrival = _Arrival(found)
-        self._arrivals.append(arrival)
-        await self.do(self._write_arrivals)
-        if arrival.error is not None:
-            raise arrival.error
+        became = await self.write(lambda: self.store.add(found, now()))
         for envelope, _ in found:
             if (bell := self._bells.get(envelope.body.recipient)) is not None:
                 bell.ring()
         self.work.ring()
-        return arrival.became
+        return became
 
-    def _write_arrivals(self) -> None:
-        arrivals, self._arrivals = self._arrivals, []
-        if not arrivals:
+    async def write(self, doing: Callable[[], T]) -> T:
+        """Return what a change returns, once it is on the disk; raise `NoRoom`.
+
+        What comes while the disk writes is written next, together.
+        """
+        change = _Change(doing)
+        self._changes.append(change)
+        await self.do(self._write)
+        if change.error is not None:
+            raise change.error
+        returned: T = change.returned
+        return returned
+
+    def _write(self) -> None:
+        changes, self._changes = self._changes, []
+        if not changes:
             return  # the job before this one took them along
-        found = [each for arrival in arrivals for each in arrival.envelopes]
         try:
-            became = iter(self.store.add(found, now()))
-        except PostRefused as error:
-            for arrival in arrivals:
-                arrival.error = error
-            return
-        for arrival in arrivals:
-            arrival.became = [next(became) for _ in arrival.envelopes]
+            with self.store.together():
+                for each in changes:
+                    each.returned = each.doing()
+        except Exception as error:  # noqa: BLE001 - whoever waits for a change raises it
+            for each in changes:
+                each.error = error
 
     async def do(self, doing: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401
         """Return what `doing` returns, in the thread of the file; raise `NoRoom`."""

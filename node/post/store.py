@@ -93,6 +93,7 @@ class PostStore:
     def __init__(self, folder: Path, chain_id: bytes, now: int) -> None:
         """Open the file, or make one; `set_aside` is where a damaged one went. Raises `NoRoom`."""
         self._path, self.set_aside = folder / FILE_NAME, ""
+        self._is_together = False
         try:
             self._database = self._opened(chain_id, now)
         except sqlite3.DatabaseError as error:
@@ -156,8 +157,21 @@ class PostStore:
         self._database.close()
 
     @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Put all that is changed inside on the disk at once, or nothing; raise `NoRoom`."""
+        with self._changes():
+            self._is_together = True
+            try:
+                yield
+            finally:
+                self._is_together = False
+
+    @contextlib.contextmanager
     def _changes(self) -> Iterator[sqlite3.Connection]:
         """Change all of it or nothing; raise `NoRoom`."""
+        if self._is_together:
+            yield self._database
+            return
         try:
             self._database.execute("BEGIN IMMEDIATE")
             yield self._database
@@ -274,6 +288,19 @@ class PostStore:
         """Forget the bytes of what waits and has come so far; return how much that was."""
         with self._changes() as database:
             return sum(self._finish(database, id_, state) for id_ in ids)
+
+    def collect(self, ids: Sequence[bytes], member: bytes) -> list[bytes]:
+        """Forget what its recipient has in its vault; return what was never here for it."""
+        with self._changes() as database:
+            found = [self.look_up(id_) for id_ in ids]
+            for each in found:
+                if each is not None and each.recipient == member:
+                    self._finish(database, each.id, State.COLLECTED)
+        return [
+            id_
+            for id_, each in zip(ids, found, strict=True)
+            if each is None or each.recipient != member
+        ]
 
     def _finish(self, database: sqlite3.Connection, id_: bytes, state: State) -> int:
         row = database.execute(

@@ -16,6 +16,7 @@ from ledger.keys import Role, key_id
 from node import testnet
 from node.client.client import NodeClient
 from node.client.errors import Unreachable
+from node.client.mail import PostView
 from node.config import load_config
 from node.initialise import give_token
 from node.process import Process, read_token, wait_ready
@@ -112,7 +113,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[End, End]]:
         ("to the shop", "taker", "add:before"),
         ("to the shop", "taker", "add:after"),  # it is there, and the sender's node was not told
         ("to the shop", "sender", "finish:before"),  # it was told that it is there
-        ("to the shop", "taker", "finish:after"),  # its recipient said that it has it
+        ("to the shop", "taker", "collect:after"),  # its recipient said that it has it
         ("from the shop", "taker", "add:after"),
         ("from the shop", "sender", "finish:before"),
     ],
@@ -127,20 +128,22 @@ def test_whoever_dies_when_a_letter_comes_and_is_gone_once_it_was_collected(
         sent = letter(chain_id, sender, taker)
         dying.starts_to_die(step)
         pid = dying.process.pid()
-        assert (await sender.asks(lambda node: node.post(sent.raw))).id == sent.id.hex()
+        (posted,) = await sender.asks(lambda node: node.post([sent.raw]))
+        assert isinstance(posted, PostView)
+        assert posted.id == sent.id.hex()
         end, came = time.monotonic() + DEADLINE_S, False
         while not came:
             assert time.monotonic() < end, (sender.process.tail(), taker.process.tail())
             for each in (await taker.asks(lambda node: node.mail(wait=1))).envelopes:
                 assert each.envelope == sent.raw  # of no case before
-                await taker.asks(lambda node: node.drop_mail(sent.id))
+                await taker.asks(lambda node: node.drop_mail([sent.id]))
                 came = True
         while (await sender.asks(lambda node: node.post_state(sent.id))).state == "waiting":
             assert time.monotonic() < end, "it is handed over and not known to be"
             await asyncio.sleep(LOOK_S)
         assert dying.process.pid() not in {pid, None}, "it did not die"
         # Sent again, as by a vault that heard nothing: it is handed on, and delivered to nobody.
-        await sender.asks(lambda node: node.post(sent.raw))
+        await sender.asks(lambda node: node.post([sent.raw]))
         while (await sender.asks(lambda node: node.post_state(sent.id))).state == "waiting":
             assert time.monotonic() < end, "it is not handed on again"
             await asyncio.sleep(LOOK_S)

@@ -3,10 +3,12 @@
 On PYTHONPATH of the node of a test alone; the node itself is the one that is delivered.
 """
 
+import contextlib
 import importlib.metadata
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 AHEAD_MS, VERSION = "TEST_CLOCK_AHEAD_MS", "TEST_VERSION"
 KNOWS = "TEST_KNOWS_SECOND_RULES"
@@ -38,11 +40,21 @@ if DIES in os.environ:
     _function, _moment = os.environ[DIES].split(":")
     _doing = getattr(PostStore, _function)
 
-    def _dying(*arguments: object) -> object:
+    _together, _did = PostStore.together, list[str]()
+
+    def _noting(*arguments: object) -> object:
         if _moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         became = _doing(*arguments)
-        os.kill(os.getpid(), signal.SIGKILL)  # what it did is on the disk, and told to nobody
+        _did.append(_function)
         return became
 
-    setattr(PostStore, _function, _dying)
+    @contextlib.contextmanager
+    def _dying(store: PostStore) -> Iterator[None]:
+        with _together(store):
+            yield
+        if _did:  # what it did is on the disk, and told to nobody
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(PostStore, _function, _noting)
+    setattr(PostStore, "together", _dying)  # noqa: B010 - of a class that mypy knows

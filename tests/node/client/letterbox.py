@@ -6,7 +6,7 @@ A step is what outlives a process: a commit of a vault, or what a node was told.
 import contextlib
 import copy
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ledger.keys import Algorithm, Role
 from node.client import disclosure as disclosures
 from node.client import inbox, lots
 from node.client.deliveries import Letter as ToSend
+from node.client.errors import ClientError, NetworkRefused
 from node.client.mail import MAX_LETTERS, Letter, MailboxView, MailView, PostView
 from node.client.post import Collected, Post
 from node.client.records import AccessRecord, DeliveryRecord, PrescriptionRecord, every, find
@@ -71,6 +72,7 @@ class Letterbox:
     placed: set[bytes] = field(default_factory=set)  # members whose post is brought here
     is_slow: bool = False  # nodes hand nothing on at once
     lost: int = 0  # so many envelopes are lost, once they were taken
+    refused: set[bytes] = field(default_factory=set)  # contents of what nodes do not take
     all_time: list[bytes] = field(default_factory=list)
 
 
@@ -87,10 +89,18 @@ class PostedNode(MemoryNode):
         node.me = id_of(name)
         return node
 
-    async def post(self, envelope: bytes) -> PostView:
+    async def post(self, raws: Sequence[bytes]) -> list[PostView | ClientError]:
         self.fate.step()
-        raw, parsed = envelope, envelopes.parse(envelope)
+        posted = [self.take_in(each) for each in raws]
+        self.fate.step()
+        return posted
+
+    def take_in(self, raw: bytes) -> PostView | ClientError:
+        """Take one envelope of those that are handed in together."""
+        parsed = envelopes.parse(raw)
         box = self.box
+        if parsed.body.content in box.refused:
+            return NetworkRefused("too much waits")
         box.all_time.append(raw)
         place = (parsed.body.recipient, raw)
         if place not in box.waiting.values() and parsed.id not in box.fetched:
@@ -99,7 +109,6 @@ class PostedNode(MemoryNode):
                 box.lost -= 1
             else:
                 box.waiting[box.count] = place
-        self.fate.step()
         recipient, expires = parsed.body.recipient.hex(), parsed.body.expires
         if box.is_slow:
             return PostView(parsed.id.hex(), box.count, recipient, expires, "waiting")
@@ -122,15 +131,16 @@ class PostedNode(MemoryNode):
         placed = mailboxes.parse(mailbox)
         self.box.placed.add(placed.body.member)
 
-    async def drop_mail(self, id_: bytes) -> None:
+    async def drop_mail(self, ids: Sequence[bytes]) -> list[bytes]:
         self.fate.step()
         for number, (_, raw) in list(self.box.waiting.items()):
             with contextlib.suppress(Malformed):
-                if envelopes.parse(raw).id != id_:
+                if (id_ := envelopes.parse(raw).id) not in ids:
                     continue
                 del self.box.waiting[number]
                 self.box.fetched.add(id_)
         self.fate.step()
+        return []
 
 
 def give_sealing_keys(world: World, *names: str) -> None:

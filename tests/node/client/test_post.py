@@ -14,7 +14,8 @@ from ledger import envelope as envelopes
 from ledger.keys import Algorithm, Role, verify
 from ledger.validators import MemberId
 from node.client import acknowledgement, deliveries, sealing
-from node.client.acknowledgement import Verdict, parse_acknowledgement
+from node.client import post as posts
+from node.client.acknowledgement import Acknowledgement, Verdict, parse_acknowledgement
 from node.client.deliveries import FIRST_RENEWAL_S, FIRST_RETRY_S, LIFETIME_S, NoSealingKey
 from node.client.errors import NotReadable, NotVerified, Refused, Unreachable
 from node.client.inbox import Reader
@@ -69,6 +70,53 @@ def test_the_same_again_is_one_delivery(two: Correspondence) -> None:
     assert two.send()[0].state is Way.ACKNOWLEDGED
     assert len(two.node.box.all_time) == 4  # two, and their acknowledgements
     assert len(two.deliveries()) == 2
+
+
+def test_one_that_our_node_refuses_hinders_no_other(two: Correspondence) -> None:
+    letters = [two.letter(index) for index in range(3)]
+    two.node.box.lost = 3
+    contents = [envelopes.parse(each.envelope).body.content for each in two.send(*letters)]
+    two.node.box.refused.add(contents[1])
+    two.now += 2 * FIRST_RENEWAL_S
+    states = [(each.state, each.reason) for each in two.resend()]
+    assert states == [(Way.HANDED_ON, None), (Way.HANDED_ON, "too much waits"),
+                      (Way.HANDED_ON, None)]  # fmt: skip
+    assert [text for text in two.said if "does not take the post" in text]
+    assert len(two.collect().taken) == 2
+
+
+def test_what_goes_together_is_written_and_told_together(
+    two: Correspondence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posts, "MAX_LETTERS", 2)
+    two.send(*(two.letter(index) for index in range(3)))
+    before = two.fate.steps
+    assert len(two.collect().taken) == 3
+    # Of one page: one write, two requests with our words, one that lets the node forget.
+    assert two.fate.steps - before == 2 + 2 * 2 + 2
+    before = two.fate.steps
+    assert len(two.collect("shop").acknowledged) == 3
+    assert two.fate.steps - before == 2 + 2
+
+
+def test_a_word_that_our_node_refuses_hinders_no_other(
+    two: Correspondence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.send(*(two.letter(index) for index in range(3)))
+    monkeypatch.setattr(sealing, "seal_to", lambda plain, *_: plain)
+    made, refused = acknowledgement.acknowledge, two.node.box.refused
+
+    def acknowledge(*arguments: Any, **named: Any) -> Acknowledgement:  # noqa: ANN401
+        word = made(*arguments, **named)
+        if not refused:
+            refused.add(word.to_json())
+        return word
+
+    monkeypatch.setattr(acknowledgement, "acknowledge", acknowledge)
+    assert len(two.collect().taken) == 3
+    assert [text for text in two.said if "is told nothing: too much waits" in text]
+    waiting = [each for each, _ in two.node.box.waiting.values()]
+    assert waiting == [id_of("shop")] * 2  # and the node forgot what came
 
 
 def test_of_another_document_another_delivery_is_made(two: Correspondence) -> None:

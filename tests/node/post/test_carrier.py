@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -446,6 +447,38 @@ def test_a_mailbox_that_was_not_written_is_not_known(
                 at.store._database.close()
             await at.office.place(placed)
             assert at.store.mailboxes() == [placed.raw]
+
+    run(test())
+
+
+def test_what_waits_for_the_disk_is_written_together(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with desk(tmp_path, relays=True) as at:
+            shelf, statements, goes_on = at.office._shelf, list[str](), threading.Event()
+            old, new = made("shop", "payer", 1), [made("shop", "payer", n) for n in range(2, 5)]
+            await at.office.post(old)
+            at.store._database.set_trace_callback(statements.append)
+            busy = asyncio.create_task(shelf.do(goes_on.wait))
+            waiting = [asyncio.create_task(shelf.keep([(each, False)])) for each in new]
+            gone = asyncio.create_task(at.office.collected([old.id], id_of("payer")))
+            await until(lambda: len(shelf._changes) == 4, "they do not wait")
+            goes_on.set()
+            assert await busy
+            assert await asyncio.gather(*waiting) == [[State.WAITING]] * 3
+            assert await gone == []
+            assert statements.count("COMMIT") == 1
+            assert at.store.waiting == 3
+
+            def fails() -> None:
+                at.store._database.execute("INSERT INTO nothing VALUES (1)")
+
+            found = await asyncio.gather(
+                shelf.keep([(made("shop", "payer", 9), False)]), shelf.write(fails),
+                return_exceptions=True,
+            )  # fmt: skip
+            assert [type(each) for each in found] == [NoRoom, NoRoom]  # nobody is told that it is
+            assert at.store.waiting == 3
+            at.store._database.set_trace_callback(None)
 
     run(test())
 

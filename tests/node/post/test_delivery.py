@@ -34,7 +34,7 @@ def test_post_comes_to_the_recipients_own_node_and_the_answer_to_where_the_sende
             (came,) = await within(mail(there, OBSERVER, wait_s=60))
             assert (came.id, came.raw) == (sent.id, sent.raw)
             await until_state(here, sent.id, State.HANDED_ON)
-            assert await there.collected(sent.id, member_of(OBSERVER))
+            assert await there.collected([sent.id], member_of(OBSERVER)) == []
             assert await mail(there, OBSERVER) == []
 
             answer = letter(cluster.genesis, OBSERVER, SHOP, "acknowledgement")
@@ -91,7 +91,7 @@ def test_what_waits_outlives_a_node_that_stops_and_a_recipient_that_is_away(
             while len(came) < len(many):
                 for each in await within(mail(there, OBSERVER, wait_s=60)):
                     came.add(each.id)
-                    assert await there.collected(each.id, member_of(OBSERVER))
+                    assert await there.collected([each.id], member_of(OBSERVER)) == []
             assert came == {each.id for each in many}
             for sent in many:
                 await until_state(office(cluster[VALIDATOR]), sent.id, State.HANDED_ON)

@@ -7,10 +7,12 @@ from typing import Final
 
 import pytest
 
+from ledger.encoding import encode
 from ledger.envelope import MAX_LIFETIME_S
 from ledger.keys import Role
 from node.client.client import NodeClient
-from node.client.errors import NetworkRefused, NotFound
+from node.client.errors import NotFound
+from node.client.mail import PostView
 from node.post import store
 from tests.chainmaker import key_of, some_bytes
 from tests.node.cluster import ALONE, OBSERVER, run, until
@@ -57,23 +59,85 @@ def test_an_envelope_goes_in_comes_out_and_is_forgotten_by_its_recipients_word(
                 sent.verify(sent.body.chain_id, bytes.fromhex(came.key))
                 assert mail.cursor == came.number
                 assert (await client.mail(after=came.number)).envelopes == ()
-                await client.drop_mail(sent.id)
-                await client.drop_mail(sent.id)  # the answer was lost, say
+                strange = some_bytes("no envelope")
+                assert await client.drop_mail([strange, sent.id]) == [strange]
+                assert await client.drop_mail([sent.id]) == []  # the answer was lost, say
                 assert (await client.mail()).envelopes == ()
-                with pytest.raises(NotFound):
-                    await client.drop_mail(some_bytes("no envelope"))
+            for token, id_, status in (
+                ("payer", sent.id, 204), ("payer", strange, 404), ("shop_b", sent.id, 404)
+            ):  # fmt: skip
+                assert (await door.ask("DELETE", f"/v1/post/{id_.hex()}", token)).status == status
+            async with NodeClient(door.url, "payer") as client:
                 with pytest.raises(NotFound):
                     await client.post_state(sent.id)  # it was not its sender
             async with NodeClient(door.url, "shop_b") as client:
-                with pytest.raises(NotFound):
-                    await client.drop_mail(sent.id)
+                assert await client.drop_mail([sent.id]) == [sent.id]
             async with NodeClient(door.url, "shop_a") as client:
                 assert (await client.post_state(sent.id)).state == "collected"
-                again = await client.post(sent.raw)
+                (again,) = await client.post([sent.raw])
+                assert isinstance(again, PostView)
                 assert again.state == "collected"  # a replay is not delivered
-                nobody = letter(door.genesis, SHOP, PAYER, "x", recipient=bytes(16))
-                with pytest.raises(NetworkRefused, match="no member in good standing"):
-                    await client.post(nobody.raw)
+
+    run(test())
+
+
+def test_of_several_envelopes_each_has_its_own_answer_and_all_are_written_at_once(
+    tmp_path: Path,
+) -> None:
+    async def test() -> None:
+        async with served(tmp_path, runs=False) as door, NodeClient(door.url, "shop_a") as client:
+            good = [letter(door.genesis, SHOP, PAYER, number) for number in range(3)]
+            nobody = letter(door.genesis, SHOP, PAYER, "x", recipient=bytes(16)).raw
+            forged = letter(door.genesis, SHOP, PAYER, "y").raw[:-1] + b"\x00"
+            strange = letter(door.genesis, "shop-b", PAYER, "z").raw
+            store = office(door.node)._shelf.store
+            statements: list[str] = []
+            store._database.set_trace_callback(statements.append)
+            answers = await client.post(
+                [good[0].raw, nobody, good[1].raw, forged, b"\x00" * 70_000, good[0].raw, strange,
+                 good[2].raw]
+            )  # fmt: skip
+            assert statements.count("COMMIT") == 1
+            known = [each.id if isinstance(each, PostView) else str(each) for each in answers]
+            ids = [each.id.hex() for each in good]
+            assert [known[index] for index in (0, 2, 5, 7)] == [ids[0], ids[1], ids[0], ids[2]]
+            assert "no member in good standing" in known[1]
+            assert "signature" in known[3]
+            assert "70000 bytes" in known[4]
+            assert "sends for another member" in known[6]
+            async with NodeClient(door.url, "payer") as payer:
+                mail = (await payer.mail()).envelopes
+                assert [each.id for each in mail] == ids
+                statements.clear()
+                assert await payer.drop_mail([each.id for each in good]) == []
+                assert statements.count("COMMIT") == 1
+                assert (await payer.mail()).envelopes == ()
+            store._database.set_trace_callback(None)
+
+    run(test())
+
+
+def test_what_is_handed_in_together_is_bounded(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with served(tmp_path, runs=False) as door:
+            sent = letter(door.genesis, SHOP, PAYER, "one")
+            for path, token, body in (
+                ("batch", "shop_a", encode((sent.raw,) * 101)),
+                ("batch", "shop_a", encode(())),
+                ("batch", "shop_a", sent.raw[:-1]),
+                ("drop", "payer", encode((sent.id,) * 501)),
+                ("drop", "payer", encode((b"short",))),
+            ):
+                answer = await door.ask(
+                    "POST", f"/v1/post/{path}", token, data=io.BytesIO(body), headers=PACKED
+                )
+                assert problem(answer) == (400, "malformed")
+            for path, token in (("batch", "reader"), ("drop", "sender"), ("drop", "auditor")):
+                answer = await door.ask(
+                    "POST", f"/v1/post/{path}", token, data=io.BytesIO(encode((sent.id,))),
+                    headers=PACKED,
+                )  # fmt: skip
+                assert problem(answer) == (403, "forbidden")
 
     run(test())
 
