@@ -8,7 +8,7 @@ the same envelope comes again, and is answered again with the same word.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
@@ -40,12 +40,11 @@ from node.client.records import (
 )
 from node.client.transactions import Say, Sender
 from node.client.vault import Vault
+from node.client.words_back import Clock, Words
 
 SKEW_S: Final = 300  # by which two clocks may differ
 PATIENCE_S: Final = 120  # for what our node does not show yet: it may be a block behind
 _RECIPIENT: Final = frozenset(("recipient", "beneficiary"))  # facts that say: not for us
-
-Clock = Callable[[], int]
 
 
 @dataclass(slots=True)
@@ -103,6 +102,7 @@ class Post:
     ) -> None:
         self._vault, self._node, self._us, self._reader = vault, node, us, reader
         self._say, self._clock, self._patience_s = say, clock, patience_s
+        self._words = Words(node, us, reader, say, clock)
         self._open: dict[int, int] = {}  # number of a delivery -> when it is due
         self._known = 0  # number of the last delivery that was looked at
         self._seen: dict[bytes, int] = {}  # id of what could not be judged -> when it came
@@ -282,7 +282,7 @@ class Post:
                     done.append(envelope.id)
         if come or heard:
             words = self._keep(come, heard, done, result)
-            await self._answer(words, seen.node)
+            await self._words.send(words, seen.node)
         done += (each.envelope.id for each in come)
         if done:
             await self._node.drop_mail(done)  # what expired meanwhile is not there any more
@@ -439,44 +439,6 @@ class Post:
             record.acknowledgement = word.to_json()
             update(self._vault, number, record)
         return word
-
-    async def _answer(self, words: Sequence[Acknowledgement], node: NodeClient) -> None:
-        """Send our words back, sealed; the same word may go twice, in two envelopes.
-
-        Whom one does not reach sends again, and is answered again.
-        """
-        made: list[tuple[bytes, bytes]] = []  # for whom, envelope
-        for word in words:
-            with self._telling(word.sender):
-                if (envelope := await self._sealed(word, node)) is not None:
-                    made.append((word.sender, envelope))
-        for first in range(0, len(made), MAX_LETTERS):
-            part = made[first : first + MAX_LETTERS]
-            with self._telling(*dict.fromkeys(sender for sender, _ in part)):
-                stand = await self._node.post([envelope for _, envelope in part])
-                for (sender, _), stands in zip(part, stand, strict=True):
-                    with self._telling(sender):
-                        if isinstance(stands, ClientError):
-                            raise stands
-
-    @contextlib.contextmanager
-    def _telling(self, *senders: bytes) -> Iterator[None]:
-        try:
-            yield
-        except Unreachable:
-            raise
-        except ClientError as error:  # the sender was suspended, say, or too much waits for it
-            for sender in senders:
-                self._say(f"{self._label(sender)} is told nothing: {error}")
-
-    async def _sealed(self, word: Acknowledgement, node: NodeClient) -> bytes | None:
-        key = await memberkeys.sealing_key(node, self._reader.members.genesis, word.sender)
-        if key is None:
-            self._say(f"{self._label(word.sender)} has no sealing key, and is told nothing")
-            return None
-        content = sealing.seal_to(word.to_json(), word.sender, key)
-        expires = self._clock() + deliveries.LIFETIME_S
-        return deliveries.write(self._us, word.sender, content, expires=expires).raw
 
     async def _sealing_key(self, member: bytes) -> bytes | None:
         return await memberkeys.sealing_key(self._node, self._reader.members.genesis, member)

@@ -13,7 +13,7 @@ from contracts.state import Overlay
 from ledger import envelope as envelopes
 from ledger.keys import Algorithm, Role, verify
 from ledger.validators import MemberId
-from node.client import acknowledgement, deliveries, sealing
+from node.client import acknowledgement, deliveries, sealing, words_back
 from node.client import post as posts
 from node.client.acknowledgement import Acknowledgement, Verdict, parse_acknowledgement
 from node.client.deliveries import FIRST_RENEWAL_S, FIRST_RETRY_S, LIFETIME_S, NoSealingKey
@@ -88,7 +88,8 @@ def test_one_that_our_node_refuses_hinders_no_other(two: Correspondence) -> None
 def test_what_goes_together_is_written_and_told_together(
     two: Correspondence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(posts, "MAX_LETTERS", 2)
+    for module in (posts, words_back):
+        monkeypatch.setattr(module, "MAX_LETTERS", 2)
     two.send(*(two.letter(index) for index in range(3)))
     before = two.fate.steps
     assert len(two.collect().taken) == 3
