@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +50,7 @@ def erase() -> None:
 @erase.command()
 @click.argument("references", nargs=-1, metavar="REFERENCE...")
 @click.option("--insured", metavar="REF", help="All of who has this reference at the payer.")
+@click.option("--payer", help="Whose reference that is, by its label or id.")
 @click.option("--before", metavar="DAY", help="All that was written, and last invoiced, before.")
 @click.option("--earlier", is_flag=True, help="Only the documents that were rectified since.")
 @click.option("--even-open", is_flag=True, help="Though a claim is not decided, or not paid.")
@@ -63,6 +65,7 @@ def records(
     person: Person,
     references: Sequence[str],
     insured: str | None,
+    payer: str | None,
     before: str | None,
     *,
     earlier: bool,
@@ -76,6 +79,10 @@ def records(
     again where it was interrupted: it goes on.
     """
     selection = _selection(references, insured, before, earlier=earlier)
+    if payer is not None:
+        if insured is None:
+            raise Usage("--payer goes with --insured")
+        selection = replace(selection, payer=person.members.id_of(payer))
 
     async def go(vault: Vault) -> dict[str, Any]:
         async with person.node() as node:

@@ -12,6 +12,7 @@ from node.cli.person import Person, at_home, run, write_private
 from node.cli.showing import as_item
 from node.cli.subject_page import About, page
 from node.client import subject as subjects
+from node.client.doomed import Selection
 from node.client.subject import Subject
 from node.client.words import what_happened
 from node.errors import Usage
@@ -24,7 +25,10 @@ def subject() -> None:
 
 @subject.command()
 @click.argument("references", nargs=-1, metavar="[REFERENCE...]")
-@click.option("--insured", help="Instead: all of one person, by the payer's own reference.")
+@click.option(
+    "--insured", help="Instead: all of one person, by the payer's own reference, or its number."
+)
+@click.option("--payer", help="Whose reference that is, by its label or id.")
 @click.option(
     "--output",
     required=True,
@@ -40,6 +44,7 @@ def export(
     person: Person,
     references: tuple[str, ...],
     insured: str | None,
+    payer: str | None,
     output: Path,
     *,
     offline: bool,
@@ -51,12 +56,15 @@ def export(
     """
     if bool(references) == (insured is not None):
         raise Usage("name prescriptions by your references, or a person by --insured")
+    if payer is not None and insured is None:
+        raise Usage("--payer goes with --insured")
+    whose = None if payer is None else person.members.id_of(payer)
     data, paper = output.with_suffix(".json"), output.with_suffix(".html")
     for path in (data, paper):
         if path.exists():
             raise Usage(f"{path} exists and is not overwritten", hint="name another file")
     with person.vault() as vault:
-        found = subjects.find(vault, references=references, insured=insured)
+        found = subjects.find(vault, Selection(references, insured, payer=whose))
     if not offline:
 
         async def ask() -> Subject:
@@ -73,8 +81,9 @@ def export(
     )
     value = _as_json(about, found, person)
     text = json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
+    markup = page(about, found)  # nothing is left behind where this fails
     write_private(data, text.encode() + b"\n")
-    write_private(paper, page(about, found).encode())
+    write_private(paper, markup.encode())
     counts = {section: len(items) for section, items in found.held.items()}
     result = {"file": str(data), "page": str(paper)} | counts | {"shown": len(found.shown)}
     after = "\nthese are health data: hand them to nobody else, and delete them here afterwards"

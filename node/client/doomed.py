@@ -12,7 +12,7 @@ from node.client import holdings
 from node.client.agreements import authorisation_of
 from node.client.client import NodeClient
 from node.client.disclosure import parse_disclosure
-from node.client.errors import ClientError, NotFound
+from node.client.errors import USAGE, ClientError, NotFound
 from node.client.holdings import Things
 from node.client.records import (
     AuthorisationRecord,
@@ -61,20 +61,35 @@ class NothingToErase(NotFound):
         )
 
 
+class ManyPeople(ClientError):
+    """A reference is of several payers, each of which may call somebody else so."""
+
+    exit_code = USAGE
+
+    def __init__(self, insured: str) -> None:
+        super().__init__(
+            f"{insured} stands in claims to several payers: it may be of several people",
+            hint="name the payer too: --payer LABEL",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What somebody wants erased."""
 
     references: tuple[str, ...] = ()  # of prescriptions, with all that rests on them
-    insured: str | None = None  # all of one person, by the payer's own reference
+    insured: str | None = None  # all of one person, by the payer's own reference, or its number
     before: str | None = None  # a day: what was written, and last invoiced, before it
     earlier: bool = False  # only the documents that were rectified since
+    payer: bytes | None = None  # whose reference the insured's is
 
     @property
     def names(self) -> tuple[str, ...]:
         """Under which its erasure is found again until all have answered."""
         kind = "earlier" if self.earlier else "all"
         given = [*self.references, self.insured, self.before]
+        if self.payer is not None:
+            kind = f"{kind} {self.payer.hex()}"
         return tuple(f"{kind} {each}" for each in given if each is not None)
 
 
@@ -107,7 +122,7 @@ class Plan:
 
 
 def plan(vault: Vault, selection: Selection, blocked: Collection[str] = ()) -> Plan:
-    """Return what is to be erased; raise `NothingToErase`."""
+    """Return what is to be erased; raise `NothingToErase`, `ManyPeople`."""
     chosen = _prescriptions(vault, selection)
     resting = _resting_on(vault, {record.reference for _, record in chosen})
     found = Plan(blocked=set(blocked))
@@ -216,18 +231,36 @@ def _prescriptions(vault: Vault, selection: Selection) -> list[tuple[int, Prescr
     every_ = list(every(vault, PrescriptionRecord))
     if selection.references:
         return [each for each in every_ if each[1].reference in selection.references]
+    if selection.insured is not None:
+        theirs = _of_insured(vault, selection.insured, selection.payer)
+        return [each for each in every_ if each[1].reference in theirs]
     claims: dict[str, list[ClaimRecord]] = {}
     for _, claim in _resting_on(vault, None):
         claims.setdefault(claim.prescription_reference, []).append(claim)
 
     def is_chosen(record: PrescriptionRecord) -> bool:
         resting = claims.get(record.reference, [])
-        if selection.insured is not None:
-            return any(claim.insured == selection.insured for claim in resting)
         last = max([record.prescription.written, *(claim.invoice_date for claim in resting)])
         return selection.before is not None and last < selection.before
 
     return [each for each in every_ if is_chosen(each[1])]
+
+
+def _of_insured(vault: Vault, insured: str, payer: bytes | None) -> set[str]:
+    """Return our references of one person's prescriptions; raise `ManyPeople`.
+
+    Two payers mean the same person where both paid for one prescription.
+    """
+    by_payer: dict[bytes, set[str]] = {}
+    for _, claim in _resting_on(vault, None):
+        if insured in {claim.insured, claim.authorisation} and payer in {None, claim.payer}:
+            by_payer.setdefault(claim.payer, set()).add(claim.prescription_reference)
+    found: set[str] = set()
+    while joined := [whose for whose in by_payer if not found or found & by_payer[whose]]:
+        found |= by_payer.pop(joined[0])
+    if by_payer:
+        raise ManyPeople(insured)
+    return found
 
 
 def _resting_on(vault: Vault, references: Collection[str] | None) -> list[tuple[int, ClaimRecord]]:
@@ -245,14 +278,15 @@ def _received(vault: Vault, selection: Selection) -> Iterator[tuple[int, Receive
     if selection.insured is None and selection.before is None:
         return
     for number, record in every(vault, ReceivedRecord):
-        is_theirs = selection.insured is not None and insured_of(record) == selection.insured
+        is_theirs = selection.insured is not None and selection.insured in names_in(record)
         if is_theirs or (selection.before or "") > invoice_date_of(record):
             yield number, record
 
 
-def insured_of(record: ReceivedRecord) -> str | None:
-    """Return whose claim it is that was disclosed to us, by our own reference."""
-    return cast("str | None", _values(record)["insured"])
+def names_in(record: ReceivedRecord) -> set[str | None]:
+    """Return whose claim it is that was disclosed to us: our reference, the number that we gave."""
+    values = _values(record)
+    return {values["insured"], values["authorisation"]}
 
 
 def invoice_date_of(record: ReceivedRecord) -> str:

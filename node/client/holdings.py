@@ -26,6 +26,7 @@ from node.client.records import (
     ReviewRecord,
     TransactionRecord,
     every,
+    find,
     renew,
 )
 from node.client.vault import Vault
@@ -41,7 +42,8 @@ class Things:
     claims: set[str] = field(default_factory=set)  # of claims and of prior agreements
     ids: set[bytes] = field(default_factory=set)
     marks: set[bytes] = field(default_factory=set)
-    shown: list[bytes] = field(default_factory=list)  # proofs that answers of theirs came with
+    proofs: set[str] = field(default_factory=set)  # our references of what they were renewed by
+    shown: list[bytes] = field(default_factory=list)  # these, and what their answers came with
     before: str | None = None  # a day: proofs that patients brought, of days before it
     _locks: dict[tuple[bytes, bytes], frozenset[bytes]] = field(default_factory=dict, compare=False)
 
@@ -57,6 +59,8 @@ class Things:
         """Add a prescription, with every document that it had."""
         self.prescriptions.add(record.reference)
         self.ids |= {record.commitment, *map(bytes.fromhex, record.earlier)}
+        grounds = (each.partition(" ") for each in record.renewed)
+        self.proofs |= {name for kind, _, name in grounds if kind == "proof"}
 
     def add_claim(self, record: ClaimRecord) -> None:
         """Add a claim or a request for a prior agreement."""
@@ -91,6 +95,9 @@ ABOUT: Final[dict[type[Record], Callable[[Any, Things], bool]]] = {
 
 def of(vault: Vault, things: Things) -> Iterator[tuple[int, Record]]:
     """Yield number and record of everything that is about these things and no other."""
+    for name in things.proofs:
+        found = find(vault, ProofRecord, name)
+        things.shown += [] if found is None else [found[1].document.encode()]
     for type_, is_about in ABOUT.items():
         for number, record in every(vault, type_):
             if is_about(record, things):

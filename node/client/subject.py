@@ -65,12 +65,12 @@ class Subject:
     is_whole: bool  # whether our node told all that happened
 
 
-def find(vault: Vault, *, references: tuple[str, ...] = (), insured: str | None = None) -> Subject:
-    """Return what is held; raise `NotFound`. What happened to it is yet to be asked."""
+def find(vault: Vault, selection: Selection) -> Subject:
+    """Return what is held, without what happened to it; raise `NotFound`, `ManyPeople`."""
     try:
-        plan = doomed.plan(vault, Selection(references, insured))
+        plan = doomed.plan(vault, selection)
     except NothingToErase:
-        named = ", ".join(references) if references else str(insured)
+        named = ", ".join(selection.references) or str(selection.insured)
         raise NotFound(
             f"nothing is kept here about {named}",
             hint="a prescription is found by your own reference, a person by --insured, the payer's"

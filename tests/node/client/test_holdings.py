@@ -48,7 +48,7 @@ def made(type_: type[Record], **given: Any) -> Record:  # noqa: ANN401
     blank: dict[object, Any] = {bytes: b"", str: "", int: 0}
     fields = msgspec.structs.fields(type_)
     blank[Standing] = Standing.REVIEW
-    needed = {each.name: blank[each.type] for each in fields if each.required}
+    needed = {each.name: blank.get(each.type) for each in fields if each.required}
     return type_(**needed | given)
 
 
@@ -91,6 +91,20 @@ def test_a_proof_that_was_brought_goes_with_the_answer_that_it_was_shown_for(vau
     old = {each for each, _ in holdings.of(vault, Things(before="2026-01-02"))}
     assert len(old) == 2
     assert not list(holdings.of(vault, Things(before="2026-01-01")))
+
+
+def test_a_proof_that_was_brought_goes_with_the_prescription_that_it_renewed(vault: Vault) -> None:
+    with vault.changes():
+        brought = keep(vault, made(ProofRecord, document=f"{JWT}~day~"), "P-1")
+        keep(vault, made(ProofRecord, document="another.jwt.x~"), "P-2")
+    held = made(PrescriptionRecord, reference="ORD-1", renewed=["claim P-2", "proof P-1"])
+    assert isinstance(held, PrescriptionRecord)
+    things = Things()
+    things.add_prescription(held)
+    assert [each for each, _ in holdings.of(vault, things)] == [brought]
+    things.proofs = {"gone"}
+    things.shown = []
+    assert not list(holdings.of(vault, things))
 
 
 def test_an_answer_that_stays_keeps_no_proof_of_what_goes(vault: Vault) -> None:

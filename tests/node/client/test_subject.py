@@ -78,6 +78,49 @@ def test_the_payer_tells_of_its_insured(town: Town) -> None:
     assert insured in page
 
 
+def test_two_payers_may_call_two_people_the_same(town: Town) -> None:
+    for number, payer, insured in ((3, "insurer", "ADH-1"), (4, "mutual", "ADH-1")):
+        document = example(number, payer=payer, insured=insured)
+        town.does("shop", "claim", "submit", town.file(f"c{number}.json", document))
+    line = ("--insured", "ADH-1")
+    asked = ("vault", "subject", "export", *line, "--output", town.folder / "x")
+    assert "several payers" in town.refuses(Exit.USAGE, "shop", *asked)
+    assert "several payers" in town.refuses(Exit.USAGE, "shop", "erase", *line, "--dry-run")
+    told, _ = export(town, "shop", *line, "--payer", "mutual")
+    assert [item["reference"] for item in told["prescriptions"]] == ["F2025-0004"]
+    planned = town.does("shop", "erase", "records", *line, "--payer", "insurer", "--dry-run")
+    assert planned["prescriptions"] == ["F2025-0003"]
+    alone = ("vault", "subject", "export", "F2025-0003", "--payer", "mutual")
+    town.refuses(Exit.USAGE, "shop", *alone, "--output", town.folder / "y")
+    town.refuses(Exit.USAGE, "shop", "erase", "F2025-0003", "--payer", "mutual", "--dry-run")
+
+
+def test_two_payers_of_one_prescription_know_the_same_person(town: Town) -> None:
+    for number, payer in ((3, "insurer"), (4, "insurer"), (5, "mutual")):
+        document = example(number, payer=payer, insured="ADH-1")
+        document["claim"]["leg"] = "complementary" if payer == "mutual" else "base"
+        if payer == "mutual":
+            document |= {"prescription_reference": "F2025-0003"}
+            del document["prescription"]
+        town.does("shop", "claim", "submit", town.file(f"c{number}.json", document))
+    told, _ = export(town, "shop", "--insured", "ADH-1")
+    assert len(told["prescriptions"]) == 2
+    assert len(told["claims"]) == 3
+
+
+def test_a_person_is_found_by_a_number_that_its_payer_gave(town: Town) -> None:
+    document = example(3, authorisation="PEC-1")
+    del document["claim"]["insured"]
+    claim = town.does("shop", "claim", "submit", town.file("c.json", document))["claim"]
+    submit(town, 4)
+    town.once("shop", "disclosure", "send", "--all")
+    town.once("insurer", "post", "run", "--once")
+    told, _ = export(town, "insurer", "--insured", "PEC-1")
+    assert [item["id"] for item in told["received"]] == [claim]
+    told, _ = export(town, "shop", "--insured", "PEC-1")
+    assert [item["id"] for item in told["claims"]] == [claim]
+
+
 def test_no_secret_is_told(town: Town) -> None:
     walked(town)
     told, page = export(town, "shop", "F2025-0003")
