@@ -66,27 +66,52 @@ def judge(
 ) -> list[Judged]:
     """Judge documents and keep the claims of the good ones; return what became of each, in order.
 
-    `then` is called for each claim inside the commit that keeps it. With `all_or_none` nothing is
-    kept where one is refused. Given again, nothing is kept twice.
+    As `read` and `keep_each`, with nothing between.
     """
-    judged = list(_read(documents, today))
-    if all_or_none and any(each.error for each in judged):
-        return judged
-    size = max(len(judged), 1) if all_or_none else AT_ONCE
+    judged = read(documents, today=today)
     result: list[Judged] = []
-    for start in range(0, len(judged), size):
-        chunk = judged[start : start + size]
-        try:
-            with vault.changes():
-                kept = [_keep(vault, sender, each, payer_of, then) for each in chunk]
-                if all_or_none and any(each.error for each in kept):
-                    result = kept
-                    raise _HeldBack  # noqa: TRY301  (it undoes the changes)
-        except _HeldBack:
-            return result
+    for kept in keep_each(vault, sender, judged, payer_of, all_or_none=all_or_none, then=then):
         result += kept
         advance("judged", len(result), len(judged))
     return result
+
+
+def read(documents: Iterable[Document], *, today: str) -> list[Judged]:
+    """Judge each claim of the documents by itself; nothing is kept, and no vault is needed."""
+    return list(_read(documents, today))
+
+
+def keep_each(
+    vault: Vault,
+    sender: Sender,
+    judged: Sequence[Judged],
+    payer_of: PayerOf,
+    *,
+    all_or_none: bool = False,
+    then: Keep = nothing_more,
+) -> Iterator[list[Judged]]:
+    """Keep the claims of the good ones, and yield what became of each, some after each commit.
+
+    `then` is called for each claim inside the commit that keeps it. With `all_or_none` nothing is
+    kept where one is refused. Given again, nothing is kept twice.
+    """
+    if all_or_none and any(each.error for each in judged):
+        yield [*judged]
+        return
+    size = max(len(judged), 1) if all_or_none else AT_ONCE
+    for start in range(0, len(judged), size):
+        kept: list[Judged] = []
+        try:
+            with vault.changes():
+                kept = [
+                    _keep(vault, sender, each, payer_of, then)
+                    for each in judged[start : start + size]
+                ]
+                if all_or_none and any(each.error for each in kept):
+                    raise _HeldBack  # noqa: TRY301  (it undoes the changes)
+        except _HeldBack:
+            pass
+        yield kept
 
 
 def refused(judged: Sequence[Judged]) -> list[Judged]:

@@ -150,19 +150,19 @@ async def watch(
     Raises `VaultDamaged`, and whatever `rest` raises.
     """
     while True:
+        next_s = LOOK_S
         try:
             async with node_of() as node:
                 flushed = await flush(vault, node, sender, clock=clock, wait_s=wait_s, say=say)
-        except (DiskFull, VaultLocked) as error:
-            say(f"{error}; looking again")
-        else:
             if flushed.references:
                 tell(flushed)
-        now = clock()
-        moments = (
-            leaves_at(record) for _, record in every(vault, QueuedRecord) if not record.ended
-        )
-        next_s = min((at - now for at in moments), default=LOOK_S)
+            now = clock()
+            moments = (
+                leaves_at(record) for _, record in every(vault, QueuedRecord) if not record.ended
+            )
+            next_s = min((at - now for at in moments), default=LOOK_S)
+        except (DiskFull, VaultLocked) as error:
+            say(f"{error}; looking again")
         await rest(min(LOOK_S, max(1.0, next_s)))
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Final
 
@@ -23,12 +24,14 @@ from node.gateway.intake import IntakeDesk
 from node.gateway.operations import Handle, Operation, answer
 from node.gateway.prescriptions import PrescriptionDesk
 from node.gateway.shapes import Status, Trouble
-from node.gateway.streams import StreamDesk
+from node.gateway.streams import MAX_STREAMS, StreamDesk
 from node.log import Log
 from node.problems import Problem
 from node.tokens import Scope
 
 MAX_BODY_BYTES: Final = 8 << 20  # a lot of 500 claims has a quarter of it
+# Whoever waits for the node holds one. A stream does all the time, and takes none from a claim.
+_THREADS: Final = MAX_STREAMS + 48
 
 
 class StatusDesk:
@@ -67,16 +70,20 @@ class StatusDesk:
                 node=desk.url,
                 height=height,
                 waiting=self._courier.waiting,
-                trouble=None if trouble is None else Trouble(title=str(trouble), hint=trouble.hint),
+                trouble=None if trouble is None else _shown(trouble),
                 version=metadata.version("depoli"),
             )
         )
 
 
+def _shown(trouble: Exception) -> Trouble:
+    return Trouble(title=str(trouble), hint=getattr(trouble, "hint", ""))
+
+
 def application(desk: Desk, doors: Doors, log: Log) -> web.Application:
     """Return the application; the courier works while it runs."""
     courier = Courier(desk, log)
-    streams = StreamDesk(desk)
+    streams = StreamDesk(desk, doors)
     operations = [
         *StatusDesk(desk, courier).operations(),
         *PrescriptionDesk(desk).operations(),
@@ -86,7 +93,7 @@ def application(desk: Desk, doors: Doors, log: Log) -> web.Application:
         *streams.operations(),
     ]
     made = web.Application(
-        middlewares=[problems.middleware(log), doors.guard, troubles.explain],
+        middlewares=[problems.middleware(log), doors.guard, troubles.explain(log)],
         client_max_size=MAX_BODY_BYTES,
     )
     for each in operations:
@@ -122,6 +129,7 @@ def _working(
     """Return what runs beside the answers: claims on their way, now and in windows; the post."""
 
     async def watch() -> None:
+        """Let what waits for its window go, when it is time."""
         await queue.watch(
             desk.vault,
             desk.connect,
@@ -134,12 +142,25 @@ def _working(
         )
 
     async def post() -> None:
+        """Send what we show others, and take what they show us."""
         async with desk.connect() as node:
             await rounds.keep_on(desk.post(node), lambda _: None, log.debug)
 
+    async def keep_on(what: str, doing: Callable[[], Awaitable[None]]) -> None:
+        """Do it again whatever it is refused: the other claims, and the answers, go on."""
+        while True:
+            try:
+                await doing()
+            except troubles.REFUSALS as error:
+                log.warning("put off", what=what, why=str(error))
+            await asyncio.sleep(rounds.AWAY_S)
+
     async def work(_: web.Application) -> AsyncIterator[None]:
+        threads = ThreadPoolExecutor(_THREADS, "node")  # made when they are needed
+        asyncio.get_running_loop().set_default_executor(threads)
+        doing = (courier.run(), keep_on("the queue", watch), keep_on("the post", post))
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(each) for each in (courier.run(), watch(), post())]
+            running = [tasks.create_task(each) for each in doing]
             yield
             for task in running:
                 task.cancel()

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from node.client import lots, queue
-from node.client.errors import ClientError, Undecided
+from node.client.errors import Undecided
 from node.client.records import ClaimRecord, every
 from node.gateway.desk import Desk
+from node.gateway.troubles import REFUSALS
 from node.log import Log
 
 FIRST_PAUSE_S: Final = 1.0  # before another attempt, doubled each time that fails
@@ -28,13 +29,11 @@ class Courier:
         # References in the order in which they came; what an earlier run left is on its way too,
         # but for what waits for its window.
         self._waiting = dict.fromkeys(
-            record.reference
-            for _, record in every(desk.vault, ClaimRecord)
-            if record.progress in lots.OPEN and not queue.is_waiting(desk.vault, record.reference)
+            record.reference for _, record in every(desk.vault, ClaimRecord) if self._goes(record)
         )
         self._woken = asyncio.Event()
         self._moved = asyncio.Condition()
-        self.trouble: ClientError | None = None  # of the last attempt
+        self.trouble: Exception | None = None  # of the last attempt
 
     @property
     def waiting(self) -> int:
@@ -63,8 +62,8 @@ class Courier:
                 await self._woken.wait()
             self._woken.clear()
             try:
-                await self._deliver(list(self._waiting))
-            except ClientError as error:
+                await self._deliver()
+            except REFUSALS as error:
                 if not isinstance(error, Undecided):
                     self._log.warning("claims wait", claims=self.waiting, why=str(error))
                 self.trouble = error
@@ -73,20 +72,35 @@ class Courier:
             else:
                 self.trouble, pause = None, FIRST_PAUSE_S
 
-    async def _deliver(self, references: list[str]) -> None:
-        """Submit, and forget what is decided; raise as `lots.submit`."""
+    async def _deliver(self) -> None:
+        """Submit what is on its way, and forget what is decided; raise as `lots.submit`."""
         desk = self._desk
+        self._forget()
         try:
             async with desk.connect() as node:
                 await lots.submit(
-                    desk.vault, node, desk.sender, references, wait_s=_WAIT_S, say=self._log.debug
+                    desk.vault,
+                    node,
+                    desk.sender,
+                    list(self._waiting),
+                    wait_s=_WAIT_S,
+                    say=self._log.debug,
                 )
         finally:
-            for reference in references:
-                if lots.load(desk.vault, reference)[1].progress not in lots.OPEN:
-                    self._waiting.pop(reference, None)
+            self._forget()
             async with self._moved:
                 self._moved.notify_all()
+
+    def _forget(self) -> None:
+        """Forget what is decided, what another command erased, and what now waits in the queue."""
+        for reference in list(self._waiting):
+            if not self._goes(lots.find_claim(self._desk.vault, reference)):
+                del self._waiting[reference]
+
+    def _goes(self, claim: ClaimRecord | None) -> bool:
+        if claim is None or claim.progress not in lots.OPEN:
+            return False
+        return not queue.is_waiting(self._desk.vault, claim.reference)
 
     async def _pause(self, seconds: float) -> None:
         """Wait before another attempt; a claim that comes is a reason to try at once."""

@@ -14,11 +14,10 @@ from aiohttp.typedefs import Handler
 
 from node import tokens
 from node.asking import GRANT, bearer, unauthorised
-from node.errors import Usage
+from node.errors import NodeError, Usage
 from node.problems import Problem
 from node.tokens import NOBODY, TokenBook
 
-_NAMES: Final = {"localhost", "127.0.0.1", "[::1]"}
 OPEN: Final = "/openapi.json"  # the only path that needs no token: it tells nothing of anybody
 
 
@@ -34,11 +33,7 @@ class NotLoopback(Usage):
 
 def require_loopback(host: str) -> None:
     """Raise `NotLoopback` unless only this machine reaches an address."""
-    try:
-        is_ours = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_ours = host == "localhost"
-    if not is_ours:
+    if not _is_ours(host):
         raise NotLoopback(host)
 
 
@@ -59,10 +54,17 @@ class Doors:
             self._seen = stamp
         return self._book
 
+    def still_admits(self, request: web.Request) -> bool:
+        """Return whether what let a request in has not changed since."""
+        try:
+            return bearer(request, self.book()) == request[GRANT]
+        except NodeError:  # what the file says cannot be meant: it lets nobody in
+            return False
+
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let a request in, or raise `Problem`."""
-        if _name(request.host) not in _NAMES:
+        if not _is_ours(_name(request.host)):
             raise Problem(403, "other-host", "this gateway answers at 127.0.0.1 and localhost only")
         if hdrs.ORIGIN in request.headers:
             raise Problem(
@@ -83,10 +85,19 @@ class Doors:
         return response
 
 
+def _is_ours(host: str) -> bool:
+    """Return whether a name or address is of this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _name(host: str) -> str:
-    """Return a Host header without its port."""
+    """Return a Host header without its port, and an address without its brackets."""
     name, colon, port = host.rpartition(":")
-    return name.lower() if colon and port.isdigit() else host.lower()
+    name = name if colon and port.isdigit() else host
+    return name[1:-1] if name.startswith("[") and name.endswith("]") else name.lower()
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -1,5 +1,6 @@
 """Claims come in over the gateway, in any form that is read: alone, in lots, or to be judged."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Final, TypeVar
 
@@ -94,7 +95,7 @@ class IntakeDesk:
         body = await read_body(request, JSON, FHIR)
         found = await self._take(request, [_document(_BODY, body)], is_one=True)
         shown = self._shown(found[0])
-        return answer(shown, 202 if self._is_open(shown.reference) else 200)
+        return answer(shown, 202 if shown.progress in lots.OPEN else 200)
 
     async def submit_lot(self, request: web.Request) -> web.Response:
         """Take what holds of a lot; answer likewise, for each."""
@@ -110,13 +111,14 @@ class IntakeDesk:
             )
             for number, each in enumerate(found)
         ]
-        taken = [item.claim.reference for item in items if item.claim is not None]
-        return answer(Lot(items=tuple(items)), 202 if any(map(self._is_open, taken)) else 200)
+        is_open = any(item.claim and item.claim.progress in lots.OPEN for item in items)
+        return answer(Lot(items=tuple(items)), 202 if is_open else 200)
 
     async def check(self, request: web.Request) -> web.Response:
         """Judge a claim by itself, and by the prescription that it names where that is kept."""
         body = await read_body(request, JSON, FHIR)
-        (entry,) = _one(importing.read_entries(body, _BODY, today=self._desk.today()))
+        today = self._desk.today()
+        (entry,) = _one(await asyncio.to_thread(importing.read_entries, body, _BODY, today=today))
         if entry.fault is not None:
             raise entry.fault
         asked = entry.found
@@ -145,15 +147,22 @@ class IntakeDesk:
             if when == _WINDOW:
                 queue.put(desk.vault, asked.reference, desk.windows, now)
 
-        found = intake.judge(
-            desk.vault,
-            desk.sender,
-            documents,
-            desk.members.id_of,
-            today=desk.today(),
-            all_or_none=is_one,
-            then=then,
-        )
+        # A long table is read beside the others' questions, and kept between them.
+        judged = await asyncio.to_thread(intake.read, documents, today=desk.today())
+        found: list[Judged] = []
+        try:
+            for kept in intake.keep_each(
+                desk.vault, desk.sender, judged, desk.members.id_of, all_or_none=is_one, then=then
+            ):
+                found += kept
+                await asyncio.sleep(0)
+        finally:  # what is kept goes on its way, also where the vault took no more
+            at_once = [
+                str(each.reference)
+                for each in found
+                if each.error is None and not queue.is_waiting(desk.vault, str(each.reference))
+            ]
+            self._courier.take(filter(self._is_open, at_once))
         if is_one:
             (only,) = _one(found)
             if only.error is not None:
@@ -162,9 +171,6 @@ class IntakeDesk:
             raise NotReadable("the body holds no claim")
         if documents[0].name == _BODY and isinstance(found[0].error, NotReadable):
             raise found[0].error  # of the whole of it
-        taken = [str(each.reference) for each in found if each.error is None]
-        at_once = [each for each in taken if not queue.is_waiting(desk.vault, each)]
-        self._courier.take(filter(self._is_open, at_once))
         if wait:
             await self._courier.wait(at_once, wait)
         return found

@@ -20,6 +20,7 @@ from node.client.events import told as told_by
 from node.client.words import about, tell_entry
 from node.gateway.claims import reference_of
 from node.gateway.desk import Desk
+from node.gateway.doors import Doors
 from node.gateway.operations import AFTER, MAX_COUNT, Operation
 from node.gateway.shapes import Event
 from node.problems import Problem
@@ -32,8 +33,8 @@ _LAST_ID: Final = "Last-Event-ID"
 class StreamDesk:
     """The handler."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, doors: Doors) -> None:
+        self._desk, self._doors = desk, doors
         self._streams: list[web.Request] = []
 
     def operations(self) -> Sequence[Operation]:
@@ -60,7 +61,7 @@ class StreamDesk:
                 request.transport.close()
 
     async def follow(self, request: web.Request) -> web.StreamResponse:
-        """Stream until the reader goes."""
+        """Stream until the reader goes, or is let in no more."""
         after = parse_number(request, "after", 0, 0, MAX_COUNT)
         if (seen := request.headers.get(_LAST_ID)) is not None:
             after = parse_digits(seen, _LAST_ID)
@@ -75,6 +76,8 @@ class StreamDesk:
             await response.prepare(request)
             async with contextlib.aclosing(self._told(after)) as told:
                 async for text in told:
+                    if not self._doors.still_admits(request):
+                        break  # its token was removed
                     await response.write(text.encode())
         except ConnectionError:
             pass  # the reader has gone

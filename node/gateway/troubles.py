@@ -1,9 +1,11 @@
 """What a refusal of the client's is over HTTP: RFC 9457 problems, with what to do."""
 
+import traceback
+from pathlib import Path
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from contracts.errors import ContractsError
 from ledger.errors import LedgerError
@@ -21,8 +23,11 @@ from node.client.errors import (
     VaultLocked,
 )
 from node.errors import NodeError
+from node.log import Log
 from node.problems import Problem
 
+# What is no fault of ours: somebody refused something, or said what does not hold.
+REFUSALS: Final = (ClientError, LedgerError, ContractsError, NodeError)
 _STATUS: Final = {  # the first that an error is of
     SocialSecurityNumber: (422, "social-security-number"),
     Refused: (422, "refused"),
@@ -45,12 +50,24 @@ def problem_of(error: ClientError) -> Problem:
     return Problem(status, type_, str(error), error.hint, **more)
 
 
-@web.middleware
-async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn what the client refuses into problems."""
-    try:
-        return await handler(request)
-    except ClientError as error:
-        raise problem_of(error) from None
-    except (LedgerError, ContractsError, NodeError) as error:  # what the node said does not hold
-        raise Problem(502, "not-verified", str(error), getattr(error, "hint", "")) from None
+def explain(log: Log) -> Middleware:
+    """Return the middleware that turns what the client refuses into problems."""
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except ClientError as error:
+            raise problem_of(error) from None
+        except REFUSALS as error:  # what the node said does not hold
+            raise Problem(502, "not-verified", str(error), getattr(error, "hint", "")) from None
+        except (Problem, web.HTTPException, ConnectionError):
+            raise
+        except Exception as error:  # noqa: BLE001 - its words may be a patient's: where is logged
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(at.filename).name}:{at.lineno}"
+            log.error("request failed", error=type(error).__name__, at=where)  # noqa: TRY400
+            title = "the gateway failed to answer; its log says where"
+            raise Problem(500, "internal", title) from None
+
+    return answer

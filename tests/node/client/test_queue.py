@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -613,6 +614,15 @@ def test_a_watch_sends_what_comes_due_and_looks_at_what_others_queue(shop: Shop)
             raise VaultLocked("another command is writing")
         return plain(vault, now)
 
+    def reads(*args: Any) -> Any:  # noqa: ANN401
+        reading.append(len(rests))
+        if (
+            len(rests) == 2 and reading.count(2) == 2
+        ):  # once it has sent what is due, it asks what comes next
+            raise VaultLocked("another command is writing")
+        return every(*args)
+
+    reading: list[int] = []
     plain = queue._known
     watching = queue.watch(
         shop.vault,
@@ -626,6 +636,7 @@ def test_a_watch_sends_what_comes_due_and_looks_at_what_others_queue(shop: Shop)
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(queue, "_known", known)
+        patch.setattr(queue, "every", reads)
         with pytest.raises(Ended):
             asyncio.run(watching)
     assert max(rests) <= queue.LOOK_S

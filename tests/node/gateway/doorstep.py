@@ -6,7 +6,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,17 @@ from tests.contracts.world import id_of
 from tests.node.client import desk as desks
 from tests.node.client.desk import MEMBERS, TODAY, MemoryNode
 
+BEATS = 200  # of a stream, once the node speaks again
+
 
 class AwayNode(MemoryNode):
     """A node that can be away, and has no receipts."""
 
     is_away = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.speaks = threading.Event()  # on its streams again, after a sign of life
 
     async def submit(self, raws: Any, *, wait: int = 0) -> Any:  # noqa: ANN401
         self._require_there()
@@ -52,6 +58,18 @@ class AwayNode(MemoryNode):
 
     async def mailbox(self) -> MailboxView:
         raise Unreachable("no post comes here")
+
+    def stream(
+        self, path: str, query: Mapping[str, str], *, last_id: str
+    ) -> Iterator[tuple[str, bytes]]:
+        del path, query, last_id
+        yield "", b""
+        assert self.speaks.wait(60)
+        for _ in range(BEATS):
+            yield "", b""
+
+    def hang_up(self) -> None:
+        """Leave the other streams as they are."""
 
     def _require_there(self) -> None:
         if self.is_away:

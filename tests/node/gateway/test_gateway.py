@@ -187,7 +187,11 @@ def test_a_table_and_a_bundle_are_lots_too(gateway: Gateway) -> None:
         ({"token": "depoli_guessed"}, 401),
         ({"Origin": "https://example.org"}, 403),
         ({"Host": "rebound.example.org"}, 403),
+        ({"Host": "127.0.0.1.example.org"}, 403),
+        ({"Host": "192.168.1.7"}, 403),
         ({"Host": "localhost:1"}, 200),
+        ({"Host": "[::1]:8470"}, 200),
+        ({"Host": "127.8.8.8"}, 200),  # it may be told to listen there
     ],
 )
 def test_who_comes_in(gateway: Gateway, options: dict[str, str | None], status: int) -> None:
