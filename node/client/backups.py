@@ -19,6 +19,7 @@ from node.client.aead import NotOpened, decrypt
 from node.client.errors import ClientError, KeyringMissing, NotReadable, VaultDamaged, WrongKey
 from node.client.files import create_private
 from node.client.keyring import Keyring, NoWay
+from node.client.keyring_copies import identity_in
 from node.client.unlocking import Unlock
 from node.client.vault import Vault
 from node.client.vault_files import APPLICATION_ID, KEYRING_ID, SCHEMA_VERSION, VaultFiles
@@ -57,6 +58,7 @@ def backup(vault: Vault, data: Path, keyring: Path | None) -> Backup:
     """
     files = vault.files
     _require_apart(files, data, keyring)
+    _require_there(files, data, keyring)
     for folder in (data, keyring):
         if folder is not None:
             _make_folder(folder)
@@ -64,6 +66,7 @@ def backup(vault: Vault, data: Path, keyring: Path | None) -> Backup:
     _require_ours(target, APPLICATION_ID, vault.identity)
     if keyring is not None:
         _require_ours(keyring / files.keyring.name, KEYRING_ID, vault.identity)
+        keyring_copies.begin(files, keyring)
     with keyring_copies.standing_still(files) as edition:
         (records,) = files.database.execute("SELECT count(*) FROM record").fetchone()
         keyring_copies.copy_into(files, "main", target)
@@ -96,7 +99,7 @@ def restore(
         raise KeyringMissing(path, keyring)
     if data is None and here is not True:
         raise NotReadable(f"{path} is gone or damaged", hint="name the folder of its backup, too")
-    if keys is not None and here_keys and _identity(keys) == _identity(keyring):
+    if keys is not None and here_keys and identity_in(keys) == identity_in(keyring):
         raise InTheWay(
             f"{keyring} stands and is good: a copy of it can only bring back what was erased",
             hint="leave out --keyring",
@@ -233,6 +236,8 @@ def _read_all(files: VaultFiles, unlock: Unlock, progress: Callable[[int], None]
     except NoWay as none:
         known = [kind.words for kind in none.known]
         raise WrongKey.of(files.path, unlock.kind.words, known) from None
+    except NotOpened:
+        raise _changed() from None
     done = 0
     rows = files.database.execute(
         "SELECT uid, kind, wrapped, content FROM main.record JOIN keyring.key USING (uid)"
@@ -241,12 +246,16 @@ def _read_all(files: VaultFiles, unlock: Unlock, progress: Callable[[int], None]
         try:
             decrypt(content, keyring.unwrap(uid, wrapped), identity + uid + bytes((kind,)))
         except (NotOpened, TypeError, ValueError):
-            raise VaultDamaged(
-                "a record of the backup was changed by something else than this program",
-                hint="nothing was replaced; take another backup",
-            ) from None
+            raise _changed() from None
         progress(done)
     return done
+
+
+def _changed() -> VaultDamaged:
+    return VaultDamaged(
+        "a record of the backup was changed by something else than this program",
+        hint="nothing was replaced; take another backup",
+    )
 
 
 def _stands(path: Path, application: int) -> bool | None:
@@ -263,15 +272,6 @@ def _stands(path: Path, application: int) -> bool | None:
     except sqlite3.DatabaseError:
         return False
     return (found, version, fault) == (application, SCHEMA_VERSION, "ok")
-
-
-def _identity(path: Path) -> bytes | None:
-    try:
-        with contextlib.closing(sqlite3.connect(path)) as database:
-            found: tuple[bytes] | None = database.execute("SELECT id FROM heading").fetchone()
-    except sqlite3.DatabaseError:
-        return None
-    return found and found[0]
 
 
 def _require_backup(source: Path | None, application: int) -> None:
@@ -305,8 +305,20 @@ def _require_apart(files: VaultFiles, data: Path, keyring: Path | None) -> None:
         )
 
 
+def _require_there(files: VaultFiles, data: Path, keyring: Path | None) -> None:
+    """Refuse to fill the empty mount point of a disk that holds copies and is not there."""
+    for copy in keyring_copies.known(files):
+        is_meant = copy.folder == (keyring if copy.is_keyring else data)
+        name = files.keyring.name if copy.is_keyring else files.path.name
+        if is_meant and copy.was_made and not (copy.folder / name).exists():
+            raise InTheWay(
+                f"the copy that was in {copy.folder} is not there: is its disk?",
+                hint=f"plug it in; if it was destroyed: depoli vault forget {copy.folder}",
+            )
+
+
 def _require_ours(target: Path, application: int, identity: bytes) -> None:
-    if target.exists() and not (_stands(target, application) and _identity(target) == identity):
+    if target.exists() and not (_stands(target, application) and identity_in(target) == identity):
         raise InTheWay(
             f"{target} is there and is no copy of this vault", hint="choose another folder"
         )

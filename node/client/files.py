@@ -1,10 +1,14 @@
 """Files that only their owner reads, whole or not at all. Windows has rights in place of modes."""
 
 import contextlib
+import glob
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+_MARK_BYTES: Final = 4
 
 
 def create_private(path: Path) -> bool:
@@ -16,10 +20,21 @@ def create_private(path: Path) -> bool:
     return True
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what a program that was killed left of a file that was to replace `path`.
+
+    From another that is at it right now it takes the file, and that one fails.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * (2 * _MARK_BYTES)}"):
+        with contextlib.suppress(OSError):  # on Windows that of another stays
+            left.unlink()
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a new private file; it takes the place of `path` if nothing was raised, whole."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    remove_leftovers(path)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(_MARK_BYTES)}")
     create_private(beside)
     try:
         yield beside

@@ -10,7 +10,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from node.client.aead import KEY_BYTES, NotOpened, decrypt, encrypt, keyed_hash
 from node.client.unlocking import SALT_BYTES, BadWay, Unlock, WayKind
@@ -55,6 +55,17 @@ class _Row(NamedTuple):
     own_key: bytes
     names: bytes
     rotated: int
+
+    @classmethod
+    def of(cls, row: tuple[Any, ...]) -> Self:
+        """Return a row of the file, or raise `NotOpened` of one that no program of ours wrote."""
+        types = (int, int, str, bytes, bytes, bytes, bytes, bytes, int)
+        if not all(map(isinstance, row, types)):
+            raise NotOpened
+        made = cls(*row)
+        if made.kind not in {*WayKind} or len(made.salt) != SALT_BYTES:
+            raise NotOpened
+        return made
 
 
 class NoWay(Exception):
@@ -118,7 +129,7 @@ class Keyring:
         raise NoWay([WayKind(row.kind) for row in rows])
 
     def refresh(self) -> None:
-        """Take the vault's key that another process made meanwhile; raise `NoWay`."""
+        """Take the key that another process made meanwhile; raise `NoWay`, `NotOpened`."""
         for row in self._rows():
             if row.number == self._place:
                 try:
@@ -164,7 +175,7 @@ class Keyring:
         return len(keys)
 
     def ways(self) -> list[Way]:
-        """Return the ways to unlock, as they were enrolled."""
+        """Return the ways to unlock, as they were enrolled; raise `NotOpened` of damaged ones."""
         return [
             Way(row.number, WayKind(row.kind), row.label, row.number == self._place)
             for row in self._rows()
@@ -200,7 +211,7 @@ class Keyring:
             " FROM keyring.way, keyring.heading ORDER BY number LIMIT ?",
             (MAX_WAYS,),
         )
-        return [_Row(*row) for row in rows]
+        return [_Row.of(row) for row in rows]
 
     def _wrapped_names(self) -> bytes:
         return encrypt(self._names, self._key, self._bound(b"names", b""))

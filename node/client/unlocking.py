@@ -16,8 +16,8 @@ from node.client.aead import KEY_BYTES, keyed_hash
 
 SALT_BYTES: Final = 16
 _COST: Final = struct.Struct(">QQ")
-_MAX_OPERATIONS: Final = 64
-_MAX_MEMORY: Final = 2 << 30  # a keyring that somebody changed must not take all memory
+_OPERATIONS: Final = range(argon2id.OPSLIMIT_MIN, 64 + 1)
+_MEMORY: Final = range(argon2id.MEMLIMIT_MIN, (2 << 30) + 1)  # who changed a keyring takes no more
 
 
 class WayKind(IntEnum):
@@ -69,7 +69,7 @@ class Passphrase:
             operations, memory = _COST.unpack(detail)
         except struct.error:
             raise BadWay from None
-        if operations > _MAX_OPERATIONS or memory > _MAX_MEMORY:
+        if operations not in _OPERATIONS or memory not in _MEMORY:
             raise BadWay
         key: bytes = argon2id.kdf(KEY_BYTES, self.text.encode(), salt, operations, memory)
         return key

@@ -252,7 +252,7 @@ class Vault:
 
     def ways(self) -> list[Way]:
         """Return the ways to unlock it."""
-        with self.files.guarded():
+        with self.files.guarded(), self._undamaged():
             return self._keyring.ways()
 
     def rekey(
@@ -264,7 +264,7 @@ class Vault:
         the keyring, reads nothing that is kept from now on. Raises `Refused`, and as `changes`.
         """
         with self.changes():
-            known = {way.number for way in self._keyring.ways()}
+            known = {way.number for way in self.ways()}
             if unknown := sorted(set(remove) - known):
                 raise Refused("way", f"there is none with the number {unknown[0]}")
             if not known - set(remove) and not add:
@@ -276,7 +276,7 @@ class Vault:
             for number in set(remove):
                 self._keyring.remove(number)
             rewrapped = self._renew(lambda _: None)
-            left = self._keyring.ways()
+            left = self.ways()
         return left, Rotation(rewrapped, self._sweep(), keyring_copies.rewrite(self.files))
 
     def _renew(self, progress: Callable[[int], None]) -> int:
@@ -295,15 +295,15 @@ class Vault:
                 migration.from_version_1(files, unlock)
         self._id = files.identity()
         self._keyring = Keyring(self._database, self._id)
-        with files.guarded(files.keyring):
+        with files.guarded(files.keyring), self._undamaged():
             try:
                 self._keyring.open(unlock)
             except NoWay as none:
                 known = [kind.words for kind in none.known]
                 raise WrongKey.of(files.path, unlock.kind.words, known) from None
             (unswept,) = self._one("SELECT unswept FROM keyring.heading")
-        if unswept:
-            self._sweep()
+        if unswept and self._sweep():  # a rotation was stopped, before copies were written or while
+            keyring_copies.rewrite(files)
 
     def _create(self, unlock: Unlock) -> None:
         with self.files.guarded():
@@ -359,7 +359,8 @@ class Vault:
         if rotated == self._keyring.rotated:
             return
         try:
-            self._keyring.refresh()
+            with self._undamaged():
+                self._keyring.refresh()
         except NoWay:
             raise WrongKey(
                 f"{self.files.path} no longer opens by what opened it",

@@ -150,11 +150,12 @@ class VaultFiles:
                 raise KeyringMissing(self.path, self.keyring)
             self._require(self.keyring, self._pragma("keyring.application_id"), KEYRING_ID)
             found = self.database.execute(
-                "SELECT m.id, m.edition, k.id, k.edition FROM heading m, keyring.heading k"
+                "SELECT m.id, k.id, m.edition, k.edition, k.rotated, k.unswept"
+                " FROM heading m, keyring.heading k"
             ).fetchone()
-        if found is None:
+        if found is None or not all(isinstance(number, int) for number in found[2:]):
             raise VaultDamaged(f"{self.path} has lost its heading", hint=_RESTORE)
-        ours, data_edition, theirs, key_edition = found
+        ours, theirs, data_edition, key_edition = found[:4]
         if ours != theirs:
             raise NotReadable(
                 f"{self.keyring} is the keyring of another vault than {self.path}",

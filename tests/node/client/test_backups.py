@@ -392,6 +392,72 @@ def test_a_restore_that_is_killed_leaves_the_old_or_the_new(fast: Path) -> None:
     assert seen[-1] == ALL
 
 
+@killing
+def test_a_backup_that_is_killed_leaves_no_keys_that_an_erasure_does_not_reach(fast: Path) -> None:
+    fast.parent.rmdir()
+    shop = Shop(fast.parent.parent)
+    before = {each: each.read_bytes() for each in (shop.path, shop.keys)}
+    with shop.vault() as vault:
+        uid = _one(shop.path, "SELECT uid FROM record WHERE kind = ?", Kind.PRESCRIPTION)[0]
+        assert uid in vault.files.keyring.read_bytes()
+    halves = wholes = 0
+
+    def prepare() -> None:
+        for folder in (shop.home, shop.disk, shop.stick):
+            for each in folder.iterdir() if folder.exists() else ():
+                each.unlink()
+        for each, content in before.items():
+            each.write_bytes(content)
+
+    for number in deaths(prepare, shop.backup, every=2):
+        left = list(shop.stick.iterdir()) if shop.stick.exists() else []
+        wholes += any(each.name == "vault.keys" for each in left)
+        halves += any(each.name != "vault.keys" for each in left)
+        shop.erase()
+        for each in shop.stick.iterdir() if shop.stick.exists() else ():
+            assert each.name == "vault.keys", number
+            assert uid not in each.read_bytes(), number
+    assert halves, "none was killed while the copy was made: nothing was shown"
+    assert wholes, "none was killed when the copy was there: nothing was shown"
+
+
+def test_a_rotation_that_was_stopped_is_finished_by_the_next_to_open_it(shop: Shop) -> None:
+    shop.backup()
+    with shop.vault() as vault, vault.changes():
+        vault._renew(lambda _: None)  # and is killed: nothing is swept, no copy written
+    with shop.vault() as vault:
+        assert keyring_copies.known(vault.files)[0].state is State.CURRENT
+
+
+def test_the_stick_of_another_vault_is_not_overwritten(shop: Shop) -> None:
+    shop.backup()
+    other = shop.home.parent / "other"
+    other.mkdir()
+    with Vault(other / "vault.sqlite", KEY):
+        pass
+    theirs = (other / "vault.keys").read_bytes()
+    (shop.stick / "vault.keys").write_bytes(theirs)
+    shop.erase()
+    assert (shop.stick / "vault.keys").read_bytes() == theirs
+    with shop.vault() as vault:
+        assert keyring_copies.known(vault.files)[0].state is State.STALE
+
+
+@pytest.mark.parametrize("which", ["disk", "stick"])
+def test_a_disk_that_is_not_there_is_not_taken_for_an_empty_one(shop: Shop, which: str) -> None:
+    shop.backup()
+    folder = getattr(shop, which)
+    for each in folder.iterdir():
+        each.unlink()
+    with pytest.raises(InTheWay, match="is not there: is its disk") as refusal:
+        shop.backup()
+    assert f"depoli vault forget {folder}" in refusal.value.hint
+    assert not list(folder.iterdir())
+    with shop.vault() as vault:
+        keyring_copies.forget(vault.files, folder)
+    shop.backup()
+
+
 def _one(path: Path, query: str, *given: object) -> tuple[bytes, ...]:
     row: tuple[bytes, ...] = sqlite3.connect(path).execute(query, given).fetchone()
     return row

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node.client.errors import ClientError, Refused, WrongKey
+from node.client.errors import ClientError, Refused, VaultDamaged, WrongKey
 from node.client.token_key import Token, TokenTrouble
 from node.client.unlocking import Key, Passphrase, Unlock, WayKind
 from node.client.vault import Kind, Vault
@@ -103,6 +103,16 @@ def test_a_rekeying_that_would_lock_out_is_refused_and_changes_nothing(
         "UPDATE way SET detail = x'00'",
         "UPDATE way SET salt = zeroblob(16)",
         "UPDATE way SET vault_key = zeroblob(72)",
+        "UPDATE way SET detail = x'00000000000000000000000000002000'",
+        "UPDATE way SET detail = x'00000000000000010000000000000001'",
+        "UPDATE way SET detail = 'sixteen letters.'",
+        "UPDATE way SET salt = x'00'",
+        "UPDATE way SET salt = 'sixteen letters.'",
+        "UPDATE way SET label = x'00'",
+        "UPDATE way SET own_key = 1",
+        "UPDATE way SET kind = 99",
+        "UPDATE heading SET edition = 'many'",
+        "UPDATE heading SET unswept = 'much'",
         "UPDATE way SET kind = 2",
         "UPDATE heading SET names = zeroblob(72)",
         "DELETE FROM way",
@@ -115,7 +125,7 @@ def test_a_keyring_that_was_changed_opens_to_nobody(path: Path, change: str) -> 
     database.execute(change)
     database.commit()
     database.close()
-    with pytest.raises(WrongKey):
+    with pytest.raises((WrongKey, VaultDamaged)):
         Vault(path, WORDS)
 
 
