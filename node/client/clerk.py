@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from contracts.calls import Direction
-from node.client import docket, inbox, weighing
+from node.client import docket, inbox, past, weighing
 from node.client.errors import (
     ClientError,
     NetworkRefused,
@@ -170,7 +170,7 @@ class Clerk:
         """Return the states of the claims of a batch, and of what they may be duplicates of."""
         verified = [each for each in found if isinstance(each, Verified)]
         states = {each.disclosed.claim: each.view.state for each in verified}
-        known = {weighing.same_as(self._desk.vault, each.disclosed) for each in verified}
+        known = {past.same_as(self._desk.vault, each.disclosed) for each in verified}
         if others := [each for each in known if each is not None and each not in states]:
             views = await self._desk.node.claims_by_id(others)
             states |= {id_: view.state for id_, view in views.items()}

@@ -19,7 +19,7 @@ from contracts.claim import State
 from contracts.commitment import Opening, blinding_from
 from contracts.errors import Refusal
 from ledger.encoding import decode, encode
-from node.client import disclosure
+from node.client import disclosure, past
 from node.client.client import CallOutcome, NodeClient
 from node.client.errors import ClientError, NotFound, Refused, Undecided
 from node.client.lots import release
@@ -123,6 +123,8 @@ class Office:
                 found[1].decision, found[1].decided = decision, int(time.time())
                 found[1].reason, found[1].is_automatic = reason, automatic
                 update(self._vault, *found)
+                if reason is None:
+                    past.note_paid(self._vault, *found)
                 waiting = find(self._vault, ReviewRecord, claim.hex())
                 if waiting is not None and waiting[1].standing in {Standing.NEW, Standing.REVIEW}:
                     self._vault.erase(waiting[0])

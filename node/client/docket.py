@@ -13,6 +13,7 @@ from contracts.claim import State
 from contracts.errors import Refusal
 from ledger.encoding import encode
 from ledger.transaction import MAX_CALLS
+from node.client import past
 from node.client.client import CallOutcome
 from node.client.decisions import own_opening
 from node.client.errors import ClientError
@@ -29,7 +30,7 @@ from node.client.records import (
 )
 from node.client.refusals import explain
 from node.client.transactions import Decided, Lapsed, Sender, sign_and_keep
-from node.client.vault import Kind, Vault
+from node.client.vault import Vault
 
 _NEVER_IN_PART: Final = frozenset(
     (
@@ -256,10 +257,8 @@ def _heard(
         )
         kept.reason = record.reason
         update(vault, received[0], kept)
-        if record.action != REFUSE and kept.leg is not None and kept.insured is not None:
-            name = paid_name(kept.leg, kept.insured)
-            vault.unname(Kind.RECEIVED, name)
-            vault.name(received[0], Kind.RECEIVED, [name])
+        if record.action != REFUSE:
+            past.note_paid(vault, *received)
     if record.action == REFUSE or received is None:
         vault.erase(number)
     else:
@@ -280,8 +279,3 @@ def _may_be_in_part(outcome: CallOutcome) -> bool:
 
 def _outcome(result: Decided | Lapsed, position: int) -> CallOutcome | None:
     return None if isinstance(result, Lapsed) else result.outcome(position)
-
-
-def paid_name(leg: int, insured: str) -> str:
-    """Return by what the last claim is found that was paid under a reference."""
-    return f"paid {int(leg)} {insured}"

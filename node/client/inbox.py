@@ -17,6 +17,7 @@ from node.client import (
     controls,
     disclosure,
     erasures,
+    past,
     questions,
     sealing,
     settling,
@@ -173,11 +174,18 @@ def keep_received(vault: Vault, disclosed: Disclosed, plain: bytes) -> tuple[int
             submitter=disclosed.submitter,
             disclosure=plain,
             opening=encode(disclosed.opening),
+            leg=int(disclosed.leg),
+            insured=disclosed.insured,
+            invoice_date=disclosed.invoice_date,
             received=int(time()),
         )
-        return keep(vault, record, disclosed.claim.hex()), record
-    found[1].disclosure = plain  # of a document that was rectified since, perhaps
-    update(vault, *found)
+        found = keep(vault, record, disclosed.claim.hex()), record
+    else:  # of a document that was rectified since, perhaps
+        found[1].disclosure, found[1].leg = plain, int(disclosed.leg)
+        found[1].insured, found[1].invoice_date = disclosed.insured, disclosed.invoice_date
+        update(vault, *found)
+    if disclosed.purpose == disclosure.REIMBURSEMENT:
+        past.remember(vault, found[0], disclosed, is_first=False)
     return found
 
 

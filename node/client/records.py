@@ -236,7 +236,7 @@ class ReceivedRecord(Record):
     opening: bytes  # encoded Opening of the amount claimed
     accepted: bytes | None = None  # encoded Opening of our own amount, if we accept in part
     offered: bytes | None = None  # the same, of a call of which we have not heard yet
-    leg: int | None = None  # this and the next two as disclosed, where our inbox took it
+    leg: int | None = None  # this and the next two as disclosed
     insured: str | None = None
     invoice_date: str | None = None
     received: int | None = None  # unix seconds, as the next

@@ -4,15 +4,13 @@ All of a batch is one write: what a day's limits leave is read in the same trans
 is used up, whoever else works on the vault.
 """
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from contracts.commitment import Opening
 from ledger.encoding import decode
-from node.client.disclosure import Disclosed
-from node.client.docket import paid_name
+from node.client import past
 from node.client.inbox import UNDECIDED, keep_received
 from node.client.judging import Case, Verdict, count, judge
 from node.client.letters import Verified
@@ -26,19 +24,13 @@ from node.client.records import (
     keep,
     update,
 )
-from node.client.vault import Kind, Vault
+from node.client.vault import Vault
 
 # In such a state a claim asks for nothing: another one of the same is no duplicate of it.
 DECIDED: Final = frozenset(("accepted", "accepted_in_part", "rejected"))
 GONE: Final = frozenset(
     ("cancelled", "rejected", "abandoned", "resubmitted", "reversed", "repaying", "repaid")
 )
-
-
-def same_as(vault: Vault, disclosed: Disclosed) -> bytes | None:
-    """Return the id of another claim that we know of the same, None where there is none."""
-    found = find(vault, ReceivedRecord, _same(disclosed))
-    return None if found is None or found[1].claim == disclosed.claim else found[1].claim
 
 
 def decide(
@@ -51,17 +43,14 @@ def decide(
 ) -> tuple[Verdict, Case]:
     """Return what the policy says of a claim, and add that to `tally`. Nothing is written."""
     shown = each.disclosed
-    same = same_as(vault, shown)
-    paid = None
-    if shown.insured is not None:
-        paid = find(vault, ReceivedRecord, paid_name(shown.leg, shown.insured))
+    same = past.same_as(vault, shown)
     agreement = each.view.authorisation
     case = Case(
         shown,
         today,
         # What another program took a moment ago was submitted then.
         is_duplicate=same is not None and states.get(same, "submitted") not in GONE,
-        last_paid=None if paid is None else paid[1].invoice_date,
+        last_paid=past.last_paid(vault, shown),
         has_agreement=agreement is not None,
         agreed_cents=None if agreement is None else _agreed(vault, agreement),
     )
@@ -94,6 +83,8 @@ def closed(vault: Vault, each: Verified, *, now: int) -> None:
         if received.decision is None and each.view.state in DECIDED:
             received.decision, received.decided = each.view.state, now
             update(vault, number, received)
+            if received.decision != "rejected":
+                past.note_paid(vault, number, received)
         found = find(vault, ReviewRecord, each.disclosed.claim.hex())
         if found is not None and found[1].standing in UNDECIDED:
             vault.erase(found[0])
@@ -128,13 +119,9 @@ def _put(
             return None
         vault.erase(found[0])  # it was rectified: what was said of the other document is void
     verdict, case = decide(vault, policy, each, states, tally, today)
-    number, received = keep_received(vault, shown, each.plain)
-    received.leg, received.insured = int(shown.leg), shown.insured
-    received.invoice_date = shown.invoice_date
-    update(vault, number, received)
+    number, _ = keep_received(vault, shown, each.plain)
     if not case.is_duplicate:  # the first of the same is what others are held against
-        vault.unname(Kind.RECEIVED, _same(shown))
-        vault.name(number, Kind.RECEIVED, [_same(shown)])
+        past.remember(vault, number, shown, is_first=True)
     record = ReviewRecord(
         claim=shown.claim,
         submitter=shown.submitter,
@@ -168,18 +155,3 @@ def _agreed(vault: Vault, agreement: str) -> int | None:
         return None
     kept = found[1]
     return decode(kept.opening if kept.accepted is None else kept.accepted, Opening).amount
-
-
-def _same(shown: Disclosed) -> str:
-    """Return what two claims have in common that are of the same."""
-    codes = shown.codes
-    parts = (
-        str(int(shown.leg)),  # from whichever shop
-        shown.insured or shown.authorisation or "",
-        shown.invoice_date,
-        codes.right or "",
-        codes.left or "",
-        codes.frame or "",
-        str(shown.opening.amount),
-    )
-    return "same " + hashlib.sha256("\0".join(parts).encode()).hexdigest()

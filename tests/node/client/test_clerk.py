@@ -459,6 +459,32 @@ def test_who_was_paid_for_lately_is_seen_by_a_person(payer: Payer) -> None:
     assert said["why"] == ["duplicate", "renewed-early"]
 
 
+def test_what_people_decided_without_the_inbox_is_remembered_too(payer: Payer) -> None:
+    """A claim that came by post, and that a person accepted by its id, was claimed and paid."""
+    first = payer.street.claims[0]
+    payer.street.take(payer.street.file(first))
+    run(payer.street.office("insurer").accept([first], None))
+    claim = twin(payer, "TWIN-1")
+    payer.hand(payer.street.file(claim), "twin")
+    payer.run()
+    (said,) = payer.of("review")
+    assert said["why"] == ["duplicate", "renewed-early"]
+
+
+def test_what_was_decided_before_its_disclosure_came_here_is_remembered_too(payer: Payer) -> None:
+    first, other = payer.street.claims[:2]
+    street = payer.street
+    for claim, call in ((first, ClaimAccept(first, None)), (other, ClaimAccept(other, None))):
+        assert street.node.world.call("insurer", call) == 0
+        payer.hand(street.file(claim), claim.hex())
+    payer.run()
+    claim = twin(payer, "TWIN-1")
+    payer.hand(street.file(claim), "twin")
+    payer.run()
+    (said,) = payer.of("review")
+    assert said["why"] == ["duplicate", "renewed-early"]
+
+
 # --- limits, two at once, and what ends a run ----------------------------------------------------
 
 
