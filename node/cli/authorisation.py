@@ -280,6 +280,7 @@ def show(context: click.Context, person: Person, name: str) -> None:
         found = find(vault, AuthorisationRecord, name)
         own = own_view(found[1], person) if found else inbox.known(vault, id_)
         own.pop("claim", None)
+        asked = _asked(vault, id_)
 
         async def view() -> AuthorisationView:
             async with person.node() as node:
@@ -290,7 +291,8 @@ def show(context: click.Context, person: Person, name: str) -> None:
     chain = _chain_view(seen, person)
     shown = own | {f"chain: {key}": value for key, value in chain.items()}
     human = {key: value for key, value in shown.items() if value is not None}
-    emit(context, own | {"chain": chain}, lambda: fields(human))
+    human |= {key: "not answered yet" if said is None else said for key, said in asked.items()}
+    emit(context, own | {"asked": asked, "chain": chain}, lambda: fields(human))
 
 
 @authorisation.command("list")
@@ -320,6 +322,16 @@ def list_(context: click.Context, person: Person, state: str | None) -> None:
 
 async def _shop(node: NodeClient, id_: bytes) -> str:
     return (await authorisation_of(node, id_)).optician
+
+
+def _asked(vault: Vault, id_: bytes) -> dict[str, str | None]:
+    """Return what was asked about a prior agreement, and each answer that was verified here."""
+    found = {}
+    for kind in Kind:
+        if (record := answers.kept(vault, id_, kind)) is not None:
+            answer = record.answer
+            found[questions.name_of(kind)] = None if answer is None else questions.said(answer)
+    return found
 
 
 def _taken(person: Person, asked: Asked) -> Answered:

@@ -142,6 +142,7 @@ def check(context: click.Context, person: Person, file: Path) -> None:
         "legs": sorted(leg.name.lower() for leg in policy.legs),
         "accept_up_to_cents": limits.accept_up_to_cents,
         "accept_per_day_cents": limits.accept_per_day_cents,
+        "accept_per_shop_day_cents": limits.accept_per_shop_day_cents,
         "accept_per_day_count": limits.accept_per_day_count,
         "refuse_per_day_count": limits.refuse_per_day_count,
         "refuses": [each for each, action in policy.when.items() if action == "refuse"],

@@ -214,4 +214,7 @@ def id_of(vault: Vault, name: str, type_: type[ClaimRecord]) -> bytes:
 
 def euros(cents: int | None) -> str | None:
     """Return cents as people write an amount."""
-    return None if cents is None else f"{cents // 100},{cents % 100:02} €"
+    if cents is None:
+        return None
+    whole, rest = divmod(abs(cents), 100)
+    return f"{'-' if cents < 0 else ''}{whole},{rest:02} €"

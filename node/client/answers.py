@@ -5,8 +5,9 @@ That it cannot be proved where it was asked is an answer, and never a refusal by
 
 from dataclasses import dataclass, replace
 
-from contracts.questions import Kind, parse_question
+from contracts.questions import Kind
 from node.client import day_proofs, early, questions
+from node.client.acts import asked_of
 from node.client.agreements import AuthorisationView, authorisation_of
 from node.client.client import NodeClient
 from node.client.errors import NotFound, NotVerified
@@ -104,17 +105,22 @@ def is_given(vault: Vault, asked: Asked) -> bool:
     return found is not None and found[1].answer is not None
 
 
+def kept(vault: Vault, authorisation: bytes, kind: Kind) -> Asked | None:
+    """Return what was asked and answered of this kind, as far as it is kept here."""
+    found = find(vault, QuestionRecord, f"{authorisation.hex()} {kind}")
+    return None if found is None else asked_of(found[1])
+
+
 def asked_of_us(vault: Vault, authorisation: bytes, kind: Kind) -> Asked:
     """Return the question of this kind that came by post; raise `NotFound`."""
-    found = find(vault, QuestionRecord, f"{authorisation.hex()} {kind}")
-    if found is None:
+    asked = kept(vault, authorisation, kind)
+    if asked is None:
         raise NotFound(
             "nobody asked that by post about this prior agreement",
             hint="depoli post run --once takes what lies there; name the file that was handed over"
             " with --question",
         )
-    question = parse_question(found[1].question)
-    return Asked(authorisation, question, control=found[1].control)
+    return replace(asked, answer=None, proof=None)
 
 
 def keep_answered(vault: Vault, asked: Asked) -> None:

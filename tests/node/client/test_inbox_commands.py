@@ -85,6 +85,10 @@ def test_a_day_at_a_payer(town: Town) -> None:
     result = town.call("insurer", "settlement", "reconcile", bank)
     assert result.exit_code == Exit.FAILED
     assert "differing" in result.stdout
+    bank.write_text("date;amount;reference\n1/12;-265,00;VIR 7\n2/12;265,01;VIR 7\n")  # came back
+    result = town.call("insurer", "settlement", "reconcile", bank)
+    assert "double" in result.stdout
+    assert "265,00 €, -265,01 €" in result.stdout
 
 
 def test_people_decide_what_waits_for_them(town: Town) -> None:

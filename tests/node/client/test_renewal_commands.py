@@ -102,9 +102,13 @@ def test_a_patient_carries_a_day_from_one_payer_to_the_next(town: Street, suffix
     brought = town.does("shop", "renewal", "import", paper, "--reference", "PROOF-1")
     assert brought == {"reference": "PROOF-1", "day": DAY, "by": "mutual"}
     id_ = asked(town, "last-reimbursement-date")
+    show = ("authorisation", "show", id_)
+    assert town.does("insurer", *show)["asked"] == {"last-reimbursement-date": None}
     answered = town.once("shop", "renewal", "answer", PEC, "--proof", "PROOF-1")
     assert answered["authorisation"] == id_
     assert taken(town, "insurer", "answer") == "taken"
+    assert town.does("insurer", *show)["asked"] == {"last-reimbursement-date": DAY}
+    assert f"last-reimbursement-date  {DAY}" in town.call("insurer", *show).stdout
 
 
 def test_a_day_of_an_earlier_claim_goes_by_file(town: Street) -> None:
