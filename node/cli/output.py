@@ -80,7 +80,7 @@ def emit(context: click.Context, value: object, human: str | Callable[[], str]) 
 
 def note(text: str) -> None:
     """Say something that is not the result, on standard error."""
-    click.echo(text, err=True)
+    click.echo("\n".join(map(visible, text.split("\n"))), err=True)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -28,6 +28,7 @@ class Commitments:
         self._vault, self._node, self._us = vault, node, us
         self._wait_s, self._say = wait_s, say
         self._after = 0  # no record up to this one is to be committed to
+        self._refused: set[int] = set()  # by the chain: not asked again before we start anew
 
     async def commit(self) -> int:
         """Commit to all of it; return how many that were.
@@ -42,7 +43,8 @@ class Commitments:
     def _due(self) -> Iterator[tuple[int, AccessRecord]]:
         is_first = True
         for number, record in every(self._vault, AccessRecord, after=self._after):
-            if record.verdict == Verdict.TAKEN.words and not record.is_committed:
+            is_taken = record.verdict == Verdict.TAKEN.words
+            if is_taken and not record.is_committed and number not in self._refused:
                 is_first = False
                 yield number, record
             elif is_first:
@@ -61,6 +63,7 @@ class Commitments:
 
     def _settle(self, number: int, outcome: CallOutcome) -> None:
         if outcome.code not in _DONE:
+            self._refused.add(number)
             self._say(f"an acknowledgement was not committed to: {explain(outcome)}")
             return
         try:

@@ -44,6 +44,9 @@ from node.client.words_back import Clock, Words
 
 SKEW_S: Final = 300  # by which two clocks may differ
 PATIENCE_S: Final = 120  # for what our node does not show yet: it may be a block behind
+MAX_PAGES: Final = 10  # taken in one go: what is due of ours waits for no flood to end
+MAX_REFUSALS: Final = 1000  # of one sender that are kept in a day; each is answered
+_DAY_S: Final = 86_400
 _RECIPIENT: Final = frozenset(("recipient", "beneficiary"))  # facts that say: not for us
 
 
@@ -56,6 +59,7 @@ class Collected:
     acknowledged: list[DeliveryRecord] = field(default_factory=list)  # of ours, or refused
     left: int = 0  # what our node may not be able to judge yet: it is looked at again
     after: int = 0  # number of the last one
+    is_more: bool = False  # more lies there after that one
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,7 @@ class Post:
         self._words = Words(node, us, reader, say, clock)
         self._open: dict[int, int] = {}  # number of a delivery -> when it is due
         self._known = 0  # number of the last delivery that was looked at
+        self._refusals: dict[bytes, tuple[int, int]] = {}  # sender -> day, how many
         self._seen: dict[bytes, int] = {}  # id of what could not be judged -> when it came
 
     # --- what we send ----------------------------------------------------------------------------
@@ -216,7 +221,11 @@ class Post:
         else:
             state = Way.WAITING if stands.state == "waiting" else Way.HANDED_ON
             said = stands.trouble
-        record = read(self._vault, DeliveryRecord, number)
+        try:
+            record = read(self._vault, DeliveryRecord, number)
+        except KeyError:  # it was erased meanwhile
+            self._open.pop(number, None)
+            return sent
         if record.state.is_open:  # not acknowledged meanwhile
             deliveries.tried(record, state, said, now=self._clock())
             update(self._vault, number, record)
@@ -246,13 +255,17 @@ class Post:
     async def collect(self, *, after: int = 0, wait: int = 0) -> Collected:
         """Take what lies at our node after a number, acknowledge it, and delete it there.
 
-        Waits so many seconds where nothing does. Raises what the node or the vault does; whatever
-        is raised, doing it again does no harm.
+        Of very much it takes a part. Waits so many seconds where nothing lies there. Raises what
+        the node or the vault does; whatever is raised, doing it again does no harm.
         """
         result = Collected(after=after)
-        while page := (await self._node.mail(result.after, wait=wait)).envelopes:
+        for _ in range(MAX_PAGES):
+            page = (await self._node.mail(result.after, wait=wait)).envelopes
+            if not page:
+                return result
             await self._take(page, result)
             wait = 0
+        result.is_more = True
         return result
 
     async def _take(self, page: Sequence[Mail], result: Collected) -> None:
@@ -393,7 +406,8 @@ class Post:
                 if each.checked is not None:
                     each.checked.keep()
                 word, record = self._word(each)
-                keep(self._vault, record, record.id.hex(), _content_name(each.envelope))
+                if self._is_kept(each):
+                    keep(self._vault, record, record.id.hex(), _content_name(each.envelope))
                 (result.refused if each.verdict else result.taken).append(record)
                 said.append(word)
         return said
@@ -408,6 +422,16 @@ class Post:
         if record is not None:
             result.acknowledged.append(record)
         return True
+
+    def _is_kept(self, each: _Come) -> bool:
+        """Return whether our word is kept: of refusals one sender fills no disk of ours."""
+        if each.verdict is Verdict.TAKEN:
+            return True
+        sender, today = each.envelope.body.sender, self._clock() // _DAY_S
+        day, count = self._refusals.get(sender, (today, 0))
+        count = count + 1 if day == today else 1
+        self._refusals[sender] = today, count
+        return count <= MAX_REFUSALS
 
     def _word(self, each: _Come) -> tuple[Acknowledgement, AccessRecord]:
         body, now = each.envelope.body, self._clock()

@@ -15,6 +15,7 @@ from contracts import errors as rules
 from contracts.errors import BadGenesis, ContractsError
 from ledger import errors
 from ledger.errors import Malformed, StoreLocked
+from node.cli import output
 from node.cli.main import _RECORD_CODES, main
 from node.errors import Exit, NodeError
 
@@ -270,3 +271,8 @@ def test_output_into_a_closed_pipe_is_no_fault() -> None:
         )
     assert done.returncode == Exit.FAILED
     assert done.stderr == ""
+
+
+def test_what_others_wrote_does_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    output.note("a\x1b[2Jb\rc\nd")
+    assert capsys.readouterr().err == "a�[2Jb�c\nd\n"

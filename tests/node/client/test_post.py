@@ -21,11 +21,11 @@ from node.client.errors import NotReadable, NotVerified, Refused, Unreachable
 from node.client.inbox import Reader
 from node.client.mail import PostView
 from node.client.post import SKEW_S
-from node.client.records import ReceivedRecord, Way, every
+from node.client.records import DeliveryRecord, ReceivedRecord, Way, every
 from tests.contracts.world import id_of, key_of
 from tests.node.client import desk
 from tests.node.client.desk import MEMBERS
-from tests.node.client.letterbox import Correspondence, Killed
+from tests.node.client.letterbox import Correspondence, Killed, PostedNode
 from tests.node.client.street import run
 
 
@@ -524,3 +524,40 @@ def test_every_word_of_an_acknowledgement_is_signed(two: Correspondence, field: 
     changed = dataclasses.replace(word, **{field: other.get(field, b"\1" * 32)})
     with pytest.raises(NotVerified):
         changed.verify(us.key.public)
+
+
+def test_what_is_erased_while_it_is_sent_stops_nothing(
+    two: Correspondence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.node.box.is_slow = True
+    two.send(two.letter(), two.letter(1))
+    two.now += 2 * FIRST_RETRY_S
+    post = type(two.node).post
+
+    async def meanwhile(node: PostedNode, sent: list[bytes]) -> object:
+        vault = two.vaults["shop"]
+        (number, _), *_ = every(vault, DeliveryRecord)
+        with vault.changes():
+            vault.erase(number)
+        return await post(node, sent)
+
+    monkeypatch.setattr(PostedNode, "post", meanwhile)
+    assert len(two.resend()) == 2
+    (left,) = two.deliveries()
+    assert left.attempts == 2
+
+
+def test_refusals_without_end_fill_no_vault_and_are_answered(
+    two: Correspondence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posts, "MAX_REFUSALS", 1)
+    bad = [two.letter(n, version=bytes([n]), plain=b'{"format": "depoli/x/1"}') for n in range(3)]
+    two.send(*bad, two.letter())
+    came = two.collect()
+    assert (len(came.refused), len(came.taken), len(two.accesses())) == (3, 1, 2)
+    states = [each.state for each in two.collect("shop").acknowledged]
+    assert states == [Way.REFUSED] * 3 + [Way.ACKNOWLEDGED]
+    two.now += 86_400
+    two.send(two.letter(2, version=b"9", plain=b'{"format": "depoli/y/1"}'))
+    two.collect()
+    assert len(two.accesses()) == 3

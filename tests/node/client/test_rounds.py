@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from contracts import disclosure
+from contracts import disclosure, registry
+from node.client import post as posts
 from node.client import rounds
 from node.client.acknowledgement import parse_acknowledgement
 from node.client.committing import Commitments
-from node.client.errors import Unreachable
+from node.client.errors import NetworkRefused, Unreachable
 from node.client.mail import MailView
 from node.client.post import Collected
 from node.client.records import AccessRecord, Way, every, update
@@ -102,6 +103,22 @@ def test_what_the_chain_holds_already_counts_as_committed_to(two: Correspondence
     assert two.said == []
 
 
+def test_what_the_chain_refuses_is_not_asked_of_it_again_and_again(
+    two: Correspondence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.send()
+    two.collect()
+    made = commitments(two)
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "admitted", lambda *_: None)  # as where the shop was suspended
+        assert run(made.commit()) == 1
+        assert "no admitted member" in two.said[-1]
+        assert run(made.commit()) == 0
+    assert not two.accesses()[0].is_committed
+    assert run(commitments(two).commit()) == 1
+    assert two.accesses()[0].is_committed
+
+
 def test_what_was_refused_is_not_committed_to(two: Correspondence) -> None:
     two.send(two.letter(plain=b'{"format": "depoli/other/1"}'))
     (refused,) = two.collect().refused
@@ -147,11 +164,69 @@ def test_what_could_not_be_judged_is_looked_at_from_the_beginning(
         return None
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(rounds, "PASS_S", 1e9)
     monkeypatch.setattr(two.posts["shop"], "collect", collect)
     with pytest.raises(Enough):
         run(rounds.keep_on(two.posts["shop"], lambda _: None, two.said.append))
     assert asked == [0, 0, 9, 9]
+    asked.clear()
+    # Where more lies there, that is taken first, but not for ever.
+    answers += [Collected(left=1, after=7, is_more=True), Collected(after=9), Collected(after=9)]
+    with pytest.raises(Enough):
+        run(rounds.keep_on(two.posts["shop"], lambda _: None, two.said.append))
+    assert asked == [0, 7, 0, 9]
+    asked.clear()
+    monkeypatch.setattr(rounds, "PASS_S", -1)
+    answers += [Collected(left=1, after=7, is_more=True), Collected(after=9)]
+    with pytest.raises(Enough):
+        run(rounds.keep_on(two.posts["shop"], lambda _: None, two.said.append))
+    assert asked == [0, 0, 9]
     answers += [Collected(left=1)] * 3
     asked.clear()
     run(rounds.once(two.posts["shop"], lambda _: None))
     assert len(asked) == rounds.PATIENT_ROUNDS
+
+
+def test_of_a_flood_a_part_is_taken_in_one_go_and_all_in_one_round(
+    two: Correspondence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Collected] = []
+    mail = PostedNode.mail
+
+    async def one(node: PostedNode, after: int = 0, *, wait: int = 0) -> MailView:
+        return await mail(node, after, wait=wait, limit=1)
+
+    monkeypatch.setattr(PostedNode, "mail", one)
+    monkeypatch.setattr(posts, "MAX_PAGES", 1)
+    two.send(*map(two.letter, range(3)))
+    first = two.collect()
+    assert (len(first.taken), first.is_more) == (1, True)
+    run(rounds.once(two.posts["insurer"], told.append))
+    assert [len(each.taken) for each in told] == [1, 1, 0]
+    told.clear()
+    monkeypatch.setattr(rounds, "MAX_GOES", 2)
+    run(rounds.once(two.posts["shop"], told.append))
+    assert [len(each.acknowledged) for each in told] == [1, 1]
+
+
+def test_what_a_node_refuses_at_first_is_told_and_later_it_is_tried_again(
+    two: Correspondence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes: list[Exception | None] = [NetworkRefused("not this token")]
+
+    async def collect(**_: int) -> Collected:
+        if (outcome := outcomes.pop(0)) is not None:
+            raise outcome
+        return Collected()
+
+    async def sleep(_: float) -> None:
+        return None
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(two.posts["shop"], "collect", collect)
+    with pytest.raises(NetworkRefused):
+        run(rounds.keep_on(two.posts["shop"], lambda _: None, two.said.append))
+    outcomes += [None, NetworkRefused("too many"), None, Enough()]
+    with pytest.raises(Enough):
+        run(rounds.keep_on(two.posts["shop"], lambda _: None, two.said.append))
+    assert two.said == ["too many; tried again in 1 s"]
