@@ -127,8 +127,10 @@ class Answerer:
             things = Things()
             for number, outcome in said.items():
                 record = read(self._vault, AskedRecord, number)
+                if record.subject is None:  # another command was quicker
+                    continue
                 found = self._received(record)
-                if outcome is ERASED and found is not None and record.subject is not None:
+                if outcome is ERASED and found is not None:
                     if record.stays is None:
                         things.ids.add(record.subject)
                     elif disclosure.is_of(found[1].disclosure, record.stays):
@@ -155,9 +157,10 @@ class Answerer:
         for warning in self._vault.rotate().warnings():
             self._say(f"warning: {warning}")
         with self._vault.changes():
-            for number, record in open_:
-                record.is_final = True
-                update(self._vault, number, record)
+            for number, record in self._every():
+                if (number, record) in open_:  # another command's change waits for the next time
+                    record.is_final = True
+                    update(self._vault, number, record)
 
     async def _state(self, number: int, record: AskedRecord) -> None:
         outcome = ErasureOutcome(record.outcome or 0)
@@ -172,8 +175,10 @@ class Answerer:
         elif said.code:
             raise refusal(said, "the statement")
         with self._vault.changes():
-            record.is_stated = True
-            update(self._vault, number, record)
+            now = read(self._vault, AskedRecord, number)
+            if now.outcome == record.outcome:  # else another command has more to state
+                now.is_stated = True
+                update(self._vault, number, now)
 
     def _every(self) -> list[tuple[int, AskedRecord]]:
         return list(every(self._vault, AskedRecord))

@@ -5,7 +5,8 @@ it back, and whatever breaks, the same command goes on with the note. Then the v
 anew, the requests are put on the chain, and each recipient is told, sealed, what is meant.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import copy
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from contracts.calls import ErasureRequest
@@ -26,7 +27,6 @@ from node.client.records import (
     every,
     find,
     keep,
-    read,
     renew,
     update,
 )
@@ -153,9 +153,10 @@ class Eraser:
         for warning in self._vault.rotate().warnings():
             self._say(f"warning: {warning}")
         with self._vault.changes():
-            for number, record in open_:
-                record.is_final = True
-                update(self._vault, number, record)
+            for number, record in self._every():
+                if (number, record) in open_:  # another command's change waits for the next time
+                    record.is_final = True
+                    update(self._vault, number, record)
 
     async def _ask(self) -> None:
         """Put on the chain what does not stand there yet."""
@@ -194,32 +195,56 @@ class Eraser:
 
     async def _note(self, results: Mapping[bytes, Decided | Lapsed]) -> None:
         """Note the id of each request that stands on the chain now, and which never will."""
-        for number, record in self._every():
-            for each in record.requests:
-                result = results.get(each.transaction or b"")
-                if not each.is_unasked or result is None:
-                    continue
-                if isinstance(result, Lapsed):
-                    each.transaction = None
-                    continue
-                code = result.outcome(each.position).code
-                if code == Refusal.COUNTERPART_UNKNOWN:
-                    each.outcome = NOT_ASKED
-                elif code == 0:
-                    each.erasure = created_id(result.id, each.position)
-                else:
-                    raise refusal(result.outcome(each.position), "the request to erase")
-            self._keep(number, record)
+        codes = {each.commitment: _code(each, results) for _, each in self._unasked()}
+        standing = {}
+        if Refusal.COMMITMENT_STANDS in codes.values():  # our vault is a backup's, from before
+            standing = {
+                bytes.fromhex(view.commitment): bytes.fromhex(view.id)
+                async for view in erasures_of(self._node)
+                if view.requester == self._sender.member.hex()
+            }
+        refused = []
+
+        def learn(request: Request) -> None:
+            result = results.get(request.transaction or b"")
+            if not request.is_unasked or result is None:
+                return
+            if isinstance(result, Lapsed):
+                request.transaction = None
+                return
+            outcome = result.outcome(request.position)
+            request.erasure = standing.get(request.commitment)
+            if outcome.code == Refusal.COUNTERPART_UNKNOWN:
+                request.outcome = NOT_ASKED
+            elif outcome.code == 0:
+                request.erasure = created_id(result.id, request.position)
+            elif request.erasure is None:
+                refused.append(refusal(outcome, "the request to erase"))
+
+        self._learn(learn)
+        if refused:
+            raise refused[0]
 
     async def _tell(self) -> None:
         """Hand over what says what is meant, to whom that was not told."""
-        for number, record in self._every():
-            for each in record.requests:
-                if each.wanted is not None and each.erasure is not None:
-                    said = erasures.message(each.erasure, each.wanted)
-                    if await self._deliver(each.recipient, each.erasure, said):
-                        each.wanted = None
-            self._keep(number, record)
+        for _, record in self._every():
+            told = set()
+            try:
+                for each in record.requests:
+                    if each.wanted is not None and each.erasure is not None:
+                        said = erasures.message(each.erasure, each.wanted)
+                        if await self._deliver(each.recipient, each.erasure, said):
+                            told.add(each.erasure)
+            finally:
+                self._note_told(told)
+
+    def _note_told(self, told: Collection[bytes]) -> None:
+        def learn(request: Request) -> None:
+            if request.erasure in told:
+                request.wanted = None
+
+        if told:
+            self._learn(learn)
 
     async def _hear(self) -> None:
         """Note what was stated on the chain."""
@@ -234,11 +259,13 @@ class Eraser:
         else:
             views = [view async for view in erasures_of(self._node)]
         said = {bytes.fromhex(view.id): view for view in views if view.outcome is not None}
-        for number, record in self._every():
-            for each in record.requests:
-                if each.erasure in said and not each.is_over:
-                    each.outcome, each.since = said[each.erasure].outcome, said[each.erasure].since
-            self._keep(number, record)
+
+        def learn(request: Request) -> None:
+            if request.erasure in said and not request.is_over:
+                view = said[request.erasure]
+                request.outcome, request.since = view.outcome, view.since
+
+        self._learn(learn)
 
     def _unasked(self) -> list[tuple[int, Request]]:
         return [
@@ -248,24 +275,29 @@ class Eraser:
             if each.is_unasked
         ]
 
-    def _keep(self, number: int, record: ErasureRecord) -> None:
-        """Write what is new of a record; of a message that is dropped nothing is left."""
+    def _learn(self, learn: Callable[[Request], None]) -> None:
+        """Write what is new of requests, as they stand now; nothing is left of a dropped message.
+
+        Another command may have learned something meanwhile, and finished with a record.
+        """
         with self._vault.changes():
-            found = read(self._vault, ErasureRecord, number)
-            for request in record.requests:
-                if request.outcome is not None:
-                    request.wanted = None
-            if found == record:
-                return
-            both = zip(found.requests, record.requests, strict=True)
-            dropped = [after for before, after in both if before.wanted != after.wanted]
-            if dropped:
-                record.is_final = False
-                renew(self._vault, number, record)
-                for request in dropped:
-                    self._forget_letter(request)
-            else:
-                update(self._vault, number, record)
+            for number, record in self._every():
+                found = copy.deepcopy(record)
+                for request in record.requests:
+                    learn(request)
+                    if request.outcome is not None:
+                        request.wanted = None
+                if found == record:
+                    continue
+                both = zip(found.requests, record.requests, strict=True)
+                dropped = [after for before, after in both if before.wanted != after.wanted]
+                if dropped:
+                    record.is_final = False
+                    renew(self._vault, number, record)
+                    for request in dropped:
+                        self._forget_letter(request)
+                else:
+                    update(self._vault, number, record)
 
     def _forget_letter(self, request: Request) -> None:
         """Destroy what was sent, sealed: its recipient's key opens it."""
@@ -285,6 +317,12 @@ class Eraser:
 
     def _every(self) -> list[tuple[int, ErasureRecord]]:
         return list(every(self._vault, ErasureRecord))
+
+
+def _code(request: Request, results: Mapping[bytes, Decided | Lapsed]) -> int | None:
+    """Return what the chain said to a request, None where it has not."""
+    result = results.get(request.transaction or b"")
+    return result.outcome(request.position).code if isinstance(result, Decided) else None
 
 
 def _letter(recipient: bytes, erasure: bytes, message: bytes) -> Letter:

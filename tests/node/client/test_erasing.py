@@ -35,8 +35,10 @@ from node.client.records import (
     SettlementRecord,
     TallyRecord,
     TransactionRecord,
+    Wanted,
     every,
     find,
+    update,
 )
 from node.client.settling import Order
 from node.client.vault import Kind
@@ -382,6 +384,74 @@ def test_what_is_not_settled_waits_for_that(parish: Parish) -> None:
     assert outcomes(parish) == [(State.REQUESTED, None)]
     assert find(parish.payer_vault, ReceivedRecord, parish.claims[0].hex()) is not None
     assert any("is accepted: erased later" in each for each in parish.said)
+
+
+def test_what_another_command_heard_meanwhile_is_not_unlearned(settled: Parish) -> None:
+    """Two commands go on with one erasure: the second finishes while the first still tells."""
+    first = settled.eraser()
+    deliver = first._deliver
+
+    async def slowly(recipient: bytes, erasure: bytes, message: bytes) -> bool:
+        first._deliver = deliver
+        await settled.eraser().go_on()
+        settled.letters = [(recipient, erasure, message)]
+        asked = await answering.check(settled.node, recipient, message, "letter")
+        with settled.payer_vault.changes():
+            answering.keep_asked(settled.payer_vault, asked)
+        await settled.answerer().go_on(TODAY)
+        await settled.eraser().go_on()
+        assert settled.note().is_over
+        return True
+
+    first._deliver = slowly
+    chosen = Selection((ONE,))
+    first.erase(chosen, settled.plan(chosen), TODAY)
+    run(first.go_on())
+    assert (settled.note().is_over, settled.note().is_final) == (True, True)
+    assert settled.note().requests[0].outcome == "ERASED"
+
+
+def test_two_commands_that_answer_at_once_answer_once(settled: Parish) -> None:
+    settled.erase(Selection((ONE,)))
+    ((recipient, _, message),) = settled.letters
+    asked = run(answering.check(settled.node, recipient, message, "letter"))
+    with settled.payer_vault.changes():
+        answering.keep_asked(settled.payer_vault, asked)
+    slow = settled.answerer()
+    outcome = slow._outcome
+
+    async def slowly(record: AskedRecord, today: str) -> ErasureOutcome | None:
+        found = await outcome(record, today)
+        await settled.answerer().go_on(TODAY)
+        return found
+
+    slow._outcome = slowly  # type: ignore[method-assign]
+    run(slow.go_on(TODAY))
+    ((_, asked),) = every(settled.payer_vault, AskedRecord)
+    assert (asked.outcome, asked.is_stated, asked.subject) == (ErasureOutcome.ERASED, True, None)
+    assert outcomes(settled) == [(State.STATED, ErasureOutcome.ERASED)]
+
+
+def test_a_vault_of_before_the_request_finds_it_on_the_chain(settled: Parish) -> None:
+    """A backup was made after the erasure, and before it was asked for; then the disk died."""
+    eraser, chosen = settled.eraser(), Selection((ONE,))
+    eraser.erase(chosen, settled.plan(chosen), TODAY)
+    run(eraser.go_on())
+    note = settled.note()
+    assert settled.letters
+    (number, _), *_ = every(settled.shop_vault, ErasureRecord)
+    salt = json.loads(settled.letters[0][2])["salt"]
+    before = msgspec.structs.replace(
+        note.requests[0],
+        erasure=None,
+        transaction=None,
+        wanted=Wanted(settled.claims[0], None, bytes.fromhex(salt)),
+    )
+    with settled.shop_vault.changes():
+        update(settled.shop_vault, number, msgspec.structs.replace(note, requests=[before]))
+    run(settled.eraser().go_on())
+    assert settled.note().requests[0].erasure == note.requests[0].erasure
+    assert settled.letters[0] == settled.letters[1]
 
 
 def test_an_answer_that_was_lost_is_not_another(settled: Parish) -> None:
