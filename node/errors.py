@@ -100,12 +100,13 @@ class HistoryTooLong(NodeError):
 
 
 class CannotListen(NodeError):
-    """An address at which a node should answer cannot be taken; `key` is that of config.toml."""
+    """An address at which something should answer cannot be taken; `key` says where it is set."""
 
     def __init__(self, key: str, address: tuple[str, int], error: OSError) -> None:
         number = error.errno or 0  # below 0 for a host name that is not found
         reason = os.strerror(number) if number > 0 else error.strerror
+        where = key if key.startswith("--") else f"{key} in config.toml"
         super().__init__(
             f"cannot listen on {address[0]}:{address[1]}: {reason}",
-            hint=f"stop what listens there, or choose another {key} in config.toml",
+            hint=f"stop what listens there, or choose another {where}",
         )

@@ -4,6 +4,7 @@ A proxy that faces the world has its own bounds; these hold where somebody reach
 """
 
 import asyncio
+import logging
 from typing import Final
 
 from aiohttp import web
@@ -15,6 +16,9 @@ MAX_CONNECTIONS: Final = 1024  # each takes some 50 kB while it is idle
 FIRST_REQUEST_S: Final = 10.0  # until the head of a connection's first request is complete
 IDLE_S: Final = 75.0  # then a connection that asks nothing more is closed
 STOP_S: Final = 2.0  # for requests under way when the node is told to stop
+# What aiohttp would say of requests that are malformed quotes them, and so a token in one.
+_SILENCE: Final = logging.getLogger("depoli.silence")
+_SILENCE.setLevel(logging.CRITICAL + 1)
 
 
 async def serve_http(application: web.Application, address: tuple[str, int], *, key: str) -> None:
@@ -32,7 +36,11 @@ async def serve_http(application: web.Application, address: tuple[str, int], *, 
 
     application.middlewares.insert(0, hear)
     runner = web.AppRunner(
-        application, access_log=None, keepalive_timeout=IDLE_S, shutdown_timeout=STOP_S
+        application,
+        access_log=None,
+        logger=_SILENCE,
+        keepalive_timeout=IDLE_S,
+        shutdown_timeout=STOP_S,
     )
     await runner.setup()
     server = runner.server

@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from node import tokens
-from node.asking import GRANT, bearer, unauthorised
+from node.asking import GRANT, bearer
 from node.errors import NodeError, Usage
 from node.problems import Problem
 from node.tokens import NOBODY, TokenBook
@@ -77,7 +77,12 @@ class Doors:
         if grant is None and request.path == OPEN:
             grant = NOBODY
         if grant is None:
-            raise unauthorised()
+            raise Problem(
+                401,
+                "unauthorised",
+                "a bearer token that this gateway knows is needed",
+                "make one: depoli gateway token new",
+            )
         request[GRANT] = grant
         response = await handler(request)
         if not response.prepared:

@@ -206,6 +206,22 @@ async def served(folder: Path, *, runs: bool = True) -> AsyncIterator[Door]:
                 await serving
 
 
+def test_a_malformed_request_is_not_quoted_in_a_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def ask() -> None:
+        async with served(tmp_path) as door:
+            host, _, port = door.url.removeprefix("http://").partition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"GET /v1/status HTTP/1.1\r\nAuthorization: Bearer depoli_it\0\r\n\r\n")
+            assert b" 400 " in await reader.readline()
+            writer.close()
+
+    run(ask())
+    assert "depoli_it" not in caplog.text + str(capfd.readouterr())
+    assert "Traceback" not in caplog.text
+
+
 # --- transactions ---------------------------------------------------------------------------------
 
 
