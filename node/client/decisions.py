@@ -125,6 +125,8 @@ class Office:
                 update(self._vault, *found)
                 if reason is None:
                     past.note_paid(self._vault, *found)
+                elif not automatic:
+                    past.note_rejected(self._vault, *found)
                 waiting = find(self._vault, ReviewRecord, claim.hex())
                 if waiting is not None and waiting[1].standing in {Standing.NEW, Standing.REVIEW}:
                     self._vault.erase(waiting[0])

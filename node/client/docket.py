@@ -259,6 +259,8 @@ def _heard(
         update(vault, received[0], kept)
         if record.action != REFUSE:
             past.note_paid(vault, *received)
+        elif not record.is_automatic:
+            past.note_rejected(vault, *received)
     if record.action == REFUSE or received is None:
         vault.erase(number)
     else:

@@ -20,6 +20,7 @@ OVER_LIMIT: Final = "over-limit"
 OVER_DAY: Final = "over-day"
 ALWAYS: Final = "shop-always-reviewed"
 PROPOSED: Final = "policy-proposes-only"
+REJECTED: Final = "rejected-by-a-person"
 NOTHING_LEFT: Final = "nothing-left-to-pay"
 
 
@@ -31,6 +32,7 @@ class Case:
     today: str
     is_duplicate: bool = False
     last_paid: str | None = None  # invoice date of what was last paid for this reference
+    was_rejected: bool = False  # by a person, whom no machine overrules
     has_agreement: bool = False  # it consumes a prior agreement on the chain
     agreed_cents: int | None = None  # under it, as far as that is known here
 
@@ -74,7 +76,11 @@ def judge(policy: Policy, case: Case, tally: TallyRecord) -> Verdict:
         why += limits
         needs_person = needs_person or bool(limits)
     shop = policy.shops.get(shown.submitter)
-    for fact, is_so in ((ALWAYS, shop and shop.always_review), (PROPOSED, not policy.decides)):
+    for fact, is_so in (
+        (REJECTED, case.was_rejected),
+        (ALWAYS, shop and shop.always_review),
+        (PROPOSED, not policy.decides),
+    ):
         if is_so:
             why.append(fact)
             needs_person = True

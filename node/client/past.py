@@ -1,4 +1,4 @@
-"""What a payer's own file says beside a claim: whether the same was claimed, and what was paid.
+"""What a payer's own file says beside a claim: what was claimed, paid and rejected before.
 
 Whoever decided, a machine or a person, and however it came here: it is found by a name of what it
 is about. A name is of one claim at a time.
@@ -6,7 +6,10 @@ is about. A name is of one claim at a time.
 
 import hashlib
 
-from node.client.disclosure import Disclosed
+from contracts import documents
+from contracts.documents import PRESCRIPTION
+from node.client.client import ClaimView
+from node.client.disclosure import Disclosed, parse_disclosure
 from node.client.records import ReceivedRecord, find
 from node.client.vault import Kind, Vault
 
@@ -41,6 +44,24 @@ def note_paid(vault: Vault, number: int, record: ReceivedRecord) -> None:
     name = _paid(record.leg, record.insured)
     vault.unname(Kind.RECEIVED, name)
     vault.name(number, Kind.RECEIVED, [name])
+
+
+def note_rejected(vault: Vault, number: int, record: ReceivedRecord) -> None:
+    """Note that a person rejected what these marks stand for: no machine decides it after that."""
+    shown = parse_disclosure(record.disclosure, "what was disclosed").prescription_document
+    for mark in documents.parse(shown, PRESCRIPTION)[1].values():
+        vault.unname(Kind.RECEIVED, _rejected(mark))
+        vault.name(number, Kind.RECEIVED, [_rejected(mark)])
+
+
+def was_rejected(vault: Vault, view: ClaimView) -> bool:
+    """Return whether a person rejected a claim on one of these marks, perhaps this one's prior."""
+    names = (_rejected(each.mark) for each in view.marks)
+    return any(find(vault, ReceivedRecord, name) is not None for name in names)
+
+
+def _rejected(mark: str) -> str:
+    return f"rejected {mark}"
 
 
 def _paid(leg: int, insured: str) -> str:

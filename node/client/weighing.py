@@ -51,6 +51,7 @@ def decide(
         # What another program took a moment ago was submitted then.
         is_duplicate=same is not None and states.get(same, "submitted") not in GONE,
         last_paid=past.last_paid(vault, shown),
+        was_rejected=past.was_rejected(vault, each.view),
         has_agreement=agreement is not None,
         agreed_cents=None if agreement is None else _agreed(vault, agreement),
     )

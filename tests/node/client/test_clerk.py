@@ -22,7 +22,15 @@ from node.client.inbox import Reader
 from node.client.letters import Folder
 from node.client.mandate import Mandate, mandate_of
 from node.client.policy import Policy, parse_policy
-from node.client.records import ReceivedRecord, ReviewRecord, Standing, TallyRecord, find, update
+from node.client.records import (
+    ClaimRecord,
+    ReceivedRecord,
+    ReviewRecord,
+    Standing,
+    TallyRecord,
+    find,
+    update,
+)
 from node.client.sending import Desk, Report, Sending
 from node.client.settling import Settlements, known_opening
 from node.client.statements import Statement
@@ -397,15 +405,21 @@ def test_what_came_before_is_weighed_as_the_chain_has_it_now(payer: Payer) -> No
 # --- duplicates, and what was paid before ---------------------------------------------------------
 
 
-def twin(payer: Payer, reference: str) -> bytes:
-    """Submit the first claim once more, under a prescription of its own; return its id."""
+def twin(payer: Payer, reference: str, prior: ClaimRecord | None = None) -> bytes:
+    """Submit the first claim once more; return its id.
+
+    It has a prescription of its own, or that of a claim that was rejected, in whose place it is.
+    """
     from node.client import lots  # noqa: PLC0415
 
     document = desk.example(3, reference=reference)
-    document["prescription_reference"] = reference
+    document["prescription_reference"] = (
+        reference if prior is None else prior.prescription_reference
+    )
     sender, street = desk.sender("shop", payer.street.node), payer.street
     with street.shop_vault.changes():
-        lots.prepare(street.shop_vault, sender, desk.as_request(document), MEMBERS.id_of)
+        request = desk.as_request(document)
+        lots.prepare(street.shop_vault, sender, request, MEMBERS.id_of, prior=prior)
     (record,) = run(
         lots.submit(street.shop_vault, street.node, sender, [reference], wait_s=5, say=desk.silent)
     )
@@ -483,6 +497,25 @@ def test_what_was_decided_before_its_disclosure_came_here_is_remembered_too(paye
     payer.run()
     (said,) = payer.of("review")
     assert said["why"] == ["duplicate", "renewed-early"]
+
+
+@pytest.mark.parametrize("by_inbox", [True, False])
+def test_no_machine_accepts_what_a_person_rejected(payer: Payer, *, by_inbox: bool) -> None:
+    """The shop claims it again, on the same marks: a person decides that too."""
+    street, first = payer.street, payer.street.claims[0]
+    vault = street.payer_vault
+    street.take(street.file(first))
+    if by_inbox:
+        docket.choose(vault, first, "refuse", cents=None, reason=Reason.RENEWAL_NOT_DUE)
+        run(Sending(payer.desk()).resume())
+    else:
+        run(street.office("insurer").reject([first], Reason.RENEWAL_NOT_DUE, automatic=False))
+    assert street.state(first) == "rejected"
+    name = twin(payer, "AGAIN", prior=street.record(first))
+    payer.hand(street.file(name), "again")
+    payer.run()
+    (said,) = payer.of("review")
+    assert (said["proposal"], said["why"]) == ("accept", ["rejected-by-a-person"])
 
 
 # --- limits, two at once, and what ends a run ----------------------------------------------------
