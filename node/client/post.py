@@ -44,6 +44,7 @@ from node.client.words_back import Clock, Words
 
 SKEW_S: Final = 300  # by which two clocks may differ
 PATIENCE_S: Final = 120  # for what our node does not show yet: it may be a block behind
+AT_ONCE: Final = 3  # pages that are taken together, of a mebibyte and an envelope each
 MAX_PAGES: Final = 10  # taken in one go: what is due of ours waits for no flood to end
 MAX_REFUSALS: Final = 1000  # of one sender that are kept in a day; each is answered
 _DAY_S: Final = 86_400
@@ -259,14 +260,26 @@ class Post:
         the node or the vault does; whatever is raised, doing it again does no harm.
         """
         result = Collected(after=after)
-        for _ in range(MAX_PAGES):
-            page = (await self._node.mail(result.after, wait=wait)).envelopes
-            if not page:
+        for first in range(0, MAX_PAGES, AT_ONCE):
+            pages = min(AT_ONCE, MAX_PAGES - first)
+            found = await self._fetch(result.after, wait=wait, pages=pages)
+            if not found:
                 return result
-            await self._take(page, result)
+            await self._take(found, result)
             wait = 0
         result.is_more = True
         return result
+
+    async def _fetch(self, after: int, *, wait: int, pages: int) -> list[Mail]:
+        """Return what is taken together: the vault and the node write once for all of it."""
+        found: list[Mail] = []
+        for _ in range(pages):
+            page = (await self._node.mail(after, wait=wait)).envelopes
+            if not page:
+                break
+            found += page
+            after, wait = max(after + 1, *(each.number for each in page)), 0
+        return found
 
     async def _take(self, page: Sequence[Mail], result: Collected) -> None:
         come: list[_Come] = []

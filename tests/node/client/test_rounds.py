@@ -230,3 +230,24 @@ def test_what_a_node_refuses_at_first_is_told_and_later_it_is_tried_again(
     with pytest.raises(Enough):
         run(rounds.keep_on(two.posts["shop"], lambda _: None, two.said.append))
     assert two.said == ["too many; tried again in 1 s"]
+
+
+def test_pages_are_taken_together_and_a_page_that_comes_late_by_itself(
+    two: Correspondence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+    mail = PostedNode.mail
+
+    async def one(node: PostedNode, after: int = 0, *, wait: int = 0) -> MailView:
+        asked.append((after, wait))
+        return await mail(node, after, wait=wait, limit=1)
+
+    monkeypatch.setattr(PostedNode, "mail", one)
+    monkeypatch.setattr(posts, "AT_ONCE", 2)
+    two.send(*map(two.letter, range(3)))
+    before = two.fate.steps
+    taken = run(two.posts["insurer"].collect(wait=7))
+    assert len(taken.taken) == 3
+    assert not taken.is_more
+    assert two.fate.steps - before == 2 * (2 + 2 + 2)  # two writes, of two pages and of one
+    assert asked == [(0, 7), (1, 0), (2, 0), (3, 0), (3, 0)]
