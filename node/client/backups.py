@@ -99,6 +99,8 @@ def restore(
         raise KeyringMissing(path, keyring)
     if data is None and here is not True:
         raise NotReadable(f"{path} is gone or damaged", hint="name the folder of its backup, too")
+    _require_backup(data, APPLICATION_ID)
+    _require_backup(keys, KEYRING_ID)
     if keys is not None and here_keys and identity_in(keys) == identity_in(keyring):
         raise InTheWay(
             f"{keyring} stands and is good: a copy of it can only bring back what was erased",
@@ -114,8 +116,6 @@ def restore(
             f"{replaced[0]} is there and would be replaced",
             hint="say --replace; first make a backup of it, if it is good",
         )
-    _require_backup(data, APPLICATION_ID)
-    _require_backup(keys, KEYRING_ID)
     aside = [path] if here is False else []
     if here_keys is not None and keys is not None:
         aside.append(keyring)
@@ -298,9 +298,13 @@ def _require_apart(files: VaultFiles, data: Path, keyring: Path | None) -> None:
             raise InTheWay(
                 f"{folder} is where the vault itself is", hint="a backup lies on another disk"
             )
-    if keyring is not None and keyring.resolve() in {data.resolve(), *data.resolve().parents}:
+    if keyring is None:
+        return
+    one, other = data.resolve(), keyring.resolve()
+    if one.is_relative_to(other) or other.is_relative_to(one):
         raise InTheWay(
-            f"{data} would hold the data and its keys: what is erased would stay in that copy",
+            f"{other if one.is_relative_to(other) else one} would hold the data and its keys: what"
+            " is erased would stay in that copy",
             hint="put the keyring where the data's backup does not go",
         )
 

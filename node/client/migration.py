@@ -16,7 +16,7 @@ from node.client.vault_files import VaultFiles
 
 
 def from_version_1(files: VaultFiles, unlock: Unlock) -> None:
-    """Do it, under the same way to unlock; raise `WrongKey`, `VaultDamaged`."""
+    """Do it, under the same way to unlock; raise `WrongKey`, `VaultDamaged`, `NotReadable`."""
     database = files.database
     heading = _heading(files)
     if heading is None:
@@ -69,6 +69,7 @@ def _master(
 
 
 def _move(files: VaultFiles, unlock: Unlock, wrap: bytes, names: bytes) -> None:
+    files.require_no_keyring()
     database = files.database
     (identity,) = database.execute("SELECT id FROM vault").fetchone()
     for statement in (

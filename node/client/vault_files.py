@@ -100,8 +100,15 @@ class VaultFiles:
 
     def require_no_keyring(self) -> None:
         """Refuse to make a vault where the keyring of one is; raise `NotReadable`."""
-        if self._pragma("keyring.schema_version"):
-            raise self._alone()
+        if not self._pragma("keyring.schema_version"):
+            return
+        if self.version == 1:
+            raise NotReadable(
+                f"{self.path} is a vault of version 1, and the keyring {self.keyring} is of"
+                " another",
+                hint="put that elsewhere, and open the vault again: it makes a keyring of its own",
+            )
+        raise self._alone()
 
     def _alone(self) -> NotReadable:
         return NotReadable(

@@ -284,13 +284,16 @@ def test_what_was_put_aside_comes_back_when_the_restore_fails(shop: Shop) -> Non
     assert shop.path.read_bytes() == before
 
 
-@pytest.mark.parametrize("which", ["data in home", "keyring in home", "one folder", "inside"])
+@pytest.mark.parametrize(
+    "which", ["data in home", "keyring in home", "one folder", "inside", "around"]
+)
 def test_data_and_keys_never_lie_together(shop: Shop, which: str) -> None:
     data, keyring = {
         "data in home": (shop.home, shop.stick),
         "keyring in home": (shop.disk, shop.home),
         "one folder": (shop.disk, shop.disk),
         "inside": (shop.stick / "data", shop.stick),
+        "around": (shop.disk, shop.disk / "keyring"),
     }[which]
     before = shop.path.read_bytes()
     with shop.vault() as vault, pytest.raises(InTheWay):

@@ -180,6 +180,19 @@ def test_who_comes_to_migrate_too_late_opens_what_the_other_made(
     require_moved(path)
 
 
+def test_a_vault_of_version_1_takes_no_keyring_that_stands(path: Path) -> None:
+    """Somebody put an old copy in the place of a vault that had become one of version 2."""
+    fill(path)
+    old(path.with_name("old.sqlite"))
+    path.with_name("old.sqlite").replace(path)
+    before = keyring(path).read_bytes()
+    with pytest.raises(NotReadable, match="is a vault of version 1, and the keyring"):
+        Vault(path, KEY)
+    assert keyring(path).read_bytes() == before
+    keyring(path).rename(path.with_name("elsewhere"))
+    require_moved(path)
+
+
 @killing
 def test_a_migration_that_is_killed_leaves_a_vault_that_opens(fast: Path) -> None:
     path = fast
