@@ -55,4 +55,5 @@ def _is_health_identity(value: dict[str, Any]) -> bool:
     codings = type_.get("coding") if isinstance(type_, dict) else None
     if "value" not in value or not isinstance(codings, list):
         return False
-    return any(isinstance(each, dict) and each.get("code") in _TYPES for each in codings)
+    given = (each.get("code") for each in codings if isinstance(each, dict))
+    return any(isinstance(code, str) and code in _TYPES for code in given)

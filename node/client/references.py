@@ -29,7 +29,8 @@ class Resources:
         if document.get("resourceType") != "Bundle":
             self._add(None, document, None)
             return
-        if document.get("type") not in BUNDLES:
+        type_ = document.get("type")
+        if not isinstance(type_, str) or type_ not in BUNDLES:
             raise NotReadable(
                 f"{name} is a Bundle of another type than {', '.join(sorted(BUNDLES))}"
             )

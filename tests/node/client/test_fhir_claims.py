@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -563,6 +564,38 @@ JSON = st.recursive(
 def test_any_claim_is_read_or_refused(parts: dict[str, Any]) -> None:
     with contextlib.suppress(ClientError):
         read(claim_of() | parts)
+
+
+def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yield where each value in what JSON holds stands."""
+    pairs: list[tuple[str | int, object]] = []
+    if isinstance(value, dict):
+        pairs = [*value.items()]
+    elif isinstance(value, list):
+        pairs = [*enumerate(value)]
+    for name, inner in pairs:
+        yield (*path, name)
+        yield from places(inner, (*path, name))
+
+
+def test_whatever_stands_in_any_place_of_a_bundle_is_read_or_refused() -> None:
+    patient = {"resourceType": "Patient", "identifier": [INS]}
+    coded = {name: INS[name] for name in ("type", "value")}  # and of no system
+    wrongs: list[Any] = [[[]], {"a": 1}, None, True, 7, "x"]
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "batch",
+        "entry": [{"resource": claim_of() | {"contained": [{"identifier": [coded]}]}}, patient],
+    }
+    for path in places(bundle):
+        for wrong in wrongs:
+            document: Any = copy.deepcopy(bundle)
+            within = document
+            for name in path[:-1]:
+                within = within[name]
+            within[path[-1]] = wrong
+            with contextlib.suppress(Refused, NotReadable):
+                read(document)
 
 
 @given(st.lists(JSON, max_size=3))
