@@ -32,7 +32,7 @@ def seal_to(plain: bytes, recipient: bytes, public: bytes | None) -> bytes:
     """Return `plain` as a file that only the member with this sealing key reads; plain if None."""
     if public is None:
         return plain
-    curve = sodium.crypto_sign_ed25519_pk_to_curve25519(public)
+    curve = _curve_of(public)
     sealed = base64.b64encode(sodium.crypto_box_seal(plain, curve)).decode()
     value = {"format": FORMAT, "recipient": recipient.hex(), "sealed": sealed}
     return json.dumps(value, indent=2).encode() + b"\n"
@@ -68,6 +68,13 @@ def unseal(data: bytes, name: str, seed: bytes | None, *, must_be: bool = False)
     except (CryptoError, ValueError, TypeError):
         raise NotVerified("seal", "this file is sealed to another key, or was changed") from None
     return plain
+
+
+@lru_cache(maxsize=256)  # whoever answers hundreds a second answers few members
+def _curve_of(public: bytes) -> bytes:
+    """Return the key on the curve for sealing to who has this one."""
+    curve: bytes = sodium.crypto_sign_ed25519_pk_to_curve25519(public)
+    return curve
 
 
 @lru_cache(maxsize=4)  # whoever takes in hundreds a second has one key
