@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from contracts.calls import ClaimAccept, ClaimReject, Reason, parse_call
-from contracts.calls.registry import DelegationGrant, Scope
+from contracts.calls.registry import DelegationGrant, DelegationWithdraw, Scope
+from ledger.keys import Role
 from node.client import accounts, docket, inbox, weighing
 from node.client.clerk import Clerk
 from node.client.errors import Refused, Unreachable
@@ -750,3 +751,17 @@ def test_who_may_not_decide_claims_is_told_so_before_anything(payer: Payer) -> N
     stranger = Sender(operator.chain_id, id_of("insurer"), key_of("shop"))
     with pytest.raises(Refused, match="neither of the member"):
         run(mandate_of(payer.street.node, stranger))
+
+
+def test_who_was_let_act_and_is_no_more_decides_nothing(payer: Payer) -> None:
+    operator, node = delegate(payer, Scope.CLAIMS), payer.street.node
+    assert node.world.call("insurer", DelegationWithdraw(id_of("operator"))) == 0
+    with pytest.raises(Refused, match="neither of the member"):
+        run(mandate_of(node, operator))
+
+
+def test_no_machine_decides_with_the_key_of_a_person(payer: Payer) -> None:
+    node = payer.street.node
+    anne = Sender(node.world.chain_id, id_of("insurer"), key_of("anne", Role.HUMAN))
+    with pytest.raises(Refused, match="neither of the member"):
+        run(mandate_of(node, anne))

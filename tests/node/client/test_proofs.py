@@ -557,6 +557,21 @@ def test_a_shop_does_not_choose_how_many_of_its_attestations_are_looked_into(tow
     assert find(vault, ControlRecord, asked.authorisation.hex()) is None
 
 
+@pytest.mark.parametrize("taker", ["mutual", "shop", "insurer"])
+def test_a_question_is_the_shops_and_its_answer_is_for_who_asked(town: Proofs, taker: str) -> None:
+    asked = town.asked(Kind.LAST_REIMBURSEMENT_DATE)
+    given = town.answered(asked, questions.UNPROVABLE, None)
+    for file, whose in ((asked, "shop"), (given, "insurer")):
+        reader = Reader(id_of(taker), MEMBERS, None)
+        going = inbox.check(town.vaults[taker], town.node, reader, file.to_json(), "file.json")
+        if taker == whose:
+            assert run(going).subject == asked.authorisation
+            continue
+        with pytest.raises(NotVerified) as caught:
+            run(going)
+        assert caught.value.fact == "recipient"
+
+
 def test_who_did_not_ask_knows_no_rate_and_takes_no_yes(town: Proofs) -> None:
     asked, proof = town.qualifying()
     given = town.answered(asked, "yes", proof)
