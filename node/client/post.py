@@ -407,10 +407,8 @@ class Post:
         said = []
         with self._vault.changes():
             for one in heard:
-                if self._acknowledged(one, result) is None:
-                    result.left += 1
-                else:
-                    done.append(one.envelope.id)
+                self._acknowledged(one, result)
+                done.append(one.envelope.id)
             for each in come:
                 found = find(self._vault, AccessRecord, _content_name(each.envelope))
                 if found is not None:
@@ -425,16 +423,16 @@ class Post:
                 said.append(word)
         return said
 
-    def _acknowledged(self, heard: _Heard, result: Collected) -> bool | None:
+    def _acknowledged(self, heard: _Heard, result: Collected) -> None:
         try:
             record = deliveries.acknowledged(
                 self._vault, self._us, heard.said, heard.plain, now=self._clock()
             )
-        except NotVerified as error:
-            return self._drop(heard.envelope, error)
+        except NotVerified as error:  # erased since, say: no block will change that
+            self._say(f"dropped a word of {self._label(heard.said.sender)}: {error}")
+            return
         if record is not None:
             result.acknowledged.append(record)
-        return True
 
     def _is_kept(self, each: _Come) -> bool:
         """Return whether our word is kept: of refusals one sender fills no disk of ours."""

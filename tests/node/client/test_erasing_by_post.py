@@ -100,11 +100,11 @@ class Forgetting:
         for vault in self.vaults.values():
             vault.close()
 
-    def post(self, name: str) -> Post:
+    def post(self, name: str, *, patience_s: int = 0) -> Post:
         node = self.node.of(name)
         reader = inbox.Reader(id_of(name), MEMBERS, desk.seed_of(name))
         say, us = self.said.append, desk.sender(name, node)
-        return Post(self.vaults[name], node, us, reader, say=say, patience_s=0)
+        return Post(self.vaults[name], node, us, reader, say=say, patience_s=patience_s)
 
     def erase(self, chosen: Selection | None = None) -> int:
         vault = self.vaults["shop"]
@@ -178,6 +178,18 @@ def test_what_was_disclosed_by_post_leaves_no_trace_of_what_it_was_about(two: Fo
     two.node.box.fetched.clear()
     assert run(two.post("insurer").collect()).taken == []
     assert two.is_erased("insurer")
+
+
+def test_a_word_on_what_was_erased_since_is_not_waited_for(two: Forgetting) -> None:
+    street = Street(two.node, two.vaults["shop"], two.vaults["insurer"], two.claims)
+    claim, plain = two.claims[0], street.file(two.claims[0])
+    letter = Letter(id_of("insurer"), disclosures.FORMAT, "reimbursement", claim, b"", plain)
+    run(two.post("shop").send([letter]))
+    run(two.post("insurer").collect())
+    two.erase()
+    patient = two.post("shop", patience_s=1000)
+    assert (run(patient.collect()).left, run(patient.collect()).after) == (0, 0)
+    assert "never sent" in two.said[-1]
 
 
 @pytest.mark.parametrize("who", ["shop", "insurer"])
