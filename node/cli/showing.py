@@ -20,6 +20,8 @@ from node.errors import Usage
 
 _MANY = 50  # letters that are sealed and kept in one go; so often it is said how far it is
 
+_STATES = (*(each.value for each in Way), "taken")  # the last of what came
+
 
 @click.command()
 @click.argument("claims", nargs=-1, metavar="[CLAIM...]")
@@ -133,7 +135,7 @@ def _require_sent(result: Sequence[dict[str, Any]]) -> None:
 @click.option("--claim", help="Only of this one, by its id or your reference.")
 @click.option("--prescription", help="Only of claims on the prescription of this reference.")
 @click.option("--member", help="Only to and from this member, by its label or id.")
-@click.option("--state", help="Only those in this state, such as waiting or refused.")
+@click.option("--state", type=click.Choice(_STATES), help="Only those in this state.")
 @at_home
 @json_option
 @click.pass_context
@@ -171,7 +173,7 @@ def list_(
         )
         for shown in found
     ]
-    emit(context, result, lambda: table(headings, rows))
+    emit(context, result, lambda: table(headings, rows) if rows else "nothing of that was shown")
 
 
 def as_item(shown: Shown, person: Person) -> dict[str, Any]:

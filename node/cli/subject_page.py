@@ -27,8 +27,8 @@ th { text-align: left; font-weight: 600; font-size: 7.4pt; color: #444 }
 th { border-bottom: .8pt solid #333 }
 th, td { padding: .8mm 2.2mm .8mm 0; vertical-align: top; overflow-wrap: break-word }
 td { border-bottom: .3pt solid #bbb }
-td.n, th.n { text-align: right; white-space: nowrap }
-td.n { font-variant-numeric: tabular-nums }
+td.n, th.n { text-align: right }
+td.n { white-space: nowrap; font-variant-numeric: tabular-nums }
 """
 _WORDS: Final = {  # of closed lists, French and English
     "base": "obligatoire · basic",
@@ -48,6 +48,9 @@ _WORDS: Final = {  # of closed lists, French and English
     "taken": "reçu, signé · received, signed for",
     "refused": "refusé · refused",
     "expired": "non remis · not delivered",
+    "accepted": "accepté · accepted",
+    "accepted_in_part": "accepté en partie · accepted in part",
+    "rejected": "rejeté · rejected",
     "prepared": "préparé · prepared",
     "locked": "réservé · locked",
     "submitted": "transmis · submitted",
@@ -183,7 +186,7 @@ def _claims(items: Sequence[dict[str, Any]], about: About) -> str:
     rows = [
         (
             _unbroken(item["reference"]),
-            about.label_of(bytes.fromhex(item["payer"])),
+            _unbroken(about.label_of(bytes.fromhex(item["payer"]))),
             _word(item["leg"]),
             " ".join([*item["codes"], *item["supplements"]]),
             _unbroken(item["date"]),
@@ -205,18 +208,31 @@ def _came(held: dict[str, list[dict[str, Any]]], about: About) -> str:
     rows = [
         (
             _short(item["id"]),
-            about.label_of(bytes.fromhex(item["submitter"])),
+            _unbroken(about.label_of(bytes.fromhex(item["submitter"]))),
             _word(item["leg"]),
             " ".join([*item["codes"], *item["supplements"]]),
-            item["date"],
+            _unbroken(item["date"]),
             _euros(item["cents"]),
             _euros(item["accepted_cents"]),
             item["insured"] or item["authorisation"],
-            item["decision"],
+            _decision(item),
         )
         for item in held.get("received", [])
     ]
     return _table(headings, rows, numbers=(5, 6))
+
+
+def _decision(item: dict[str, Any]) -> str | None:
+    """Return what was decided, for which reason, and whether a machine did."""
+    if item["decision"] is None:
+        return None
+    parts = [_word(item["decision"])]
+    if item["reason"] is not None:
+        name = item["reason"]
+        parts.append(f"{french.SAYS[name.upper()]} · {name.replace('_', ' ')}")
+    if item["is_automatic"]:
+        parts.append("par un automate · by a machine")
+    return " ; ".join(parts)
 
 
 def _questions(items: Sequence[dict[str, Any]]) -> str:

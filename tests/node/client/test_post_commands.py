@@ -63,6 +63,8 @@ def test_claims_are_shown_by_post_and_both_sides_tell_who_saw_what(town: Town) -
     assert same["envelope"] == mine["envelope"]
     assert town.does("insurer", "disclosure", "list", "--claim", "F2025-0004") == []
     assert town.does("shop", "disclosure", "list", "--state", "refused") == []
+    none = town.call("shop", "disclosure", "list", "--claim", "F-99").stdout
+    assert none == "nothing of that was shown\n"
     shown = town.call("shop", "disclosure", "list").stdout
     assert shown.count("acknowledged") == 4  # the heading too
     on = town.does("shop", "disclosure", "list", "--prescription", "F2025-0003")
@@ -140,6 +142,7 @@ def test_a_wrong_use_is_told(town: Town) -> None:
     assert "--all" in town.refuses(Exit.USAGE, "shop", "disclosure", "send", "F-1", "--all")
     assert "holds no claim" in town.refuses(Exit.NOT_FOUND, "shop", "disclosure", "send", "F-1")
     town.refuses(Exit.NOT_FOUND, "shop", "disclosure", "list", "--member", "nobody")
+    assert "acknowledged" in town.refuses(Exit.USAGE, "shop", "disclosure", "list", "--state", "x")
 
 
 def test_a_payer_without_a_sealing_key_keeps_nothing_from_the_others(town: Town) -> None:

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from contracts.calls import Reason
 from node.cli.person import Person
 from node.client import doomed, holdings, subject
 from node.client.errors import Unreachable
+from node.client.records import ReceivedRecord, find, update
 from node.errors import Exit
 from tests.node.client import desk
 from tests.node.client.desk import example
@@ -76,6 +78,23 @@ def test_the_payer_tells_of_its_insured(town: Town) -> None:
         item["id"] for item in told["received"]
     }
     assert insured in page
+
+
+def test_a_person_reads_what_was_decided_why_and_whether_a_machine_did(town: Town) -> None:
+    claim = walked(town)
+    with desk.open_vault(town.folder / "insurer", "vault") as vault:
+        found = find(vault, ReceivedRecord, claim)
+        assert found is not None
+        found[1].decision, found[1].reason = "rejected", Reason.DUPLICATE
+        found[1].is_automatic = True
+        with vault.changes():
+            update(vault, *found)
+    insured = example()["claim"]["insured"]
+    told, page = export(town, "insurer", "--insured", insured)
+    (received,) = [each for each in told["received"] if each["id"] == claim]
+    assert (received["reason"], received["is_automatic"]) == ("duplicate", True)
+    for words in ("rejeté · rejected", "doublon · duplicate", "par un automate · by a machine"):
+        assert words in page
 
 
 def test_two_payers_may_call_two_people_the_same(town: Town) -> None:
