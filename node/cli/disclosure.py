@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
+from node.cli.handing import hand_over
 from node.cli.output import Verbs, emit, fields, json_option
-from node.cli.person import Person, at_home, euros, id_of, read_input, run, write_private
+from node.cli.person import Person, at_home, euros, read_input, run
 from node.cli.showing import list_, send
+from node.client import disclosing, inbox, lots, nomenclature
 from node.client import disclosure as disclosures
-from node.client import inbox, lots, nomenclature
+from node.client.deliveries import Letter
 from node.client.disclosure import Disclosed
-from node.client.errors import NotFound
-from node.client.records import AuthorisationRecord, ClaimRecord, PrescriptionRecord, find
+from node.client.records import AuthorisationRecord, ClaimRecord
 from node.client.statements import Statement
 from node.client.vault import Vault
 from node.errors import Usage
@@ -59,15 +60,15 @@ def make(
     type_ = AuthorisationRecord if authorisation else ClaimRecord
     with person.vault() as vault:
         for name in claims:
-            record, content = _made(vault, person, name, type_)
-            assert record.claim is not None  # _made refuses one that was not submitted
-            path = output or Path(str(folder)) / f"{record.claim.hex()}.json"
+            record = lots.load(vault, name, type_)[1]
+            letter = disclosing.letter_of(vault, record, now=int(time.time()))
+            path = output or Path(str(folder)) / f"{letter.subject.hex()}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_private(path, content)
+            run(_hand(vault, person, letter, path))
             result.append(
                 {
                     "reference": record.reference,
-                    "claim": record.claim.hex(),
+                    "claim": letter.subject.hex(),
                     "payer": person.members.label_of(record.payer),
                     "file": str(path),
                 }
@@ -101,16 +102,9 @@ def verify(context: click.Context, person: Person, paths: Sequence[Path]) -> Non
     emit(context, result, lambda: "\n\n".join(_human(item) for item in result))
 
 
-def _made(
-    vault: Vault, person: Person, name: str, type_: type[ClaimRecord]
-) -> tuple[ClaimRecord, bytes]:
-    record = lots.load(vault, name, type_)[1]
-    id_of(vault, record.reference, type_)  # refuses one that was not submitted
-    prescription = find(vault, PrescriptionRecord, record.prescription_reference)
-    if prescription is None:
-        raise NotFound(f"the prescription of {record.reference} was erased")
-    made = disclosures.make(record, prescription[1], lots.opening_of(record), now=int(time.time()))
-    return record, run(person.sealed(made.to_json(), record.payer))
+async def _hand(vault: Vault, person: Person, letter: Letter, path: Path) -> None:
+    async with person.node() as node:
+        await hand_over(person, vault, node, letter, path)
 
 
 def _shown(found: Disclosed | Statement, person: Person) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """How what another member must be told gets there: by post, or as a file to be handed over."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from node.cli.person import Person, write_private
+from node.client import deliveries
 from node.client.acts import Acts
 from node.client.client import NodeClient
 from node.client.deliveries import Letter
@@ -35,7 +37,10 @@ async def hand_over(
     """Send a letter by post, or write it into the file that is named; return how it goes."""
     label = person.members.label_of(letter.recipient)
     if output is not None:
-        write_private(output, await person.sealed(letter.plain, letter.recipient))
+        content = await person.sealed(letter.plain, letter.recipient)
+        write_private(output, content)
+        with vault.changes():
+            deliveries.written(vault, letter, content, now=int(time.time()))
         return f"hand {output} to {label}"
     (record,) = await person.post(vault, node).send([letter])
     if record.state is Way.ACKNOWLEDGED:

@@ -15,7 +15,7 @@ from node.cli.claim import parse_reason
 from node.cli.handing import hand_over
 from node.cli.output import Verbs, emit, fields, is_json, json_option, moment, note, table
 from node.cli.person import Person, at_home, euros, parse_id, run, today, wait_option
-from node.client import disclosure, docket, rounds
+from node.client import deliveries, disclosure, docket, rounds
 from node.client import inbox as received
 from node.client.clerk import Clerk, Source
 from node.client.client import NodeClient
@@ -314,6 +314,8 @@ def _desk(
         if folder is not None:
             sealed = await person.sealed(letter.plain, letter.recipient)
             _write(person, folder, statement, sealed)
+            with vault.changes():
+                deliveries.written(vault, letter, sealed, now=int(time.time()))
 
     sender, wait_s = person.sender, person.wait_s
     return Desk(vault, node, outgoing, sender, wait_s, note, report, tell_shop)

@@ -47,6 +47,7 @@ _WORDS: Final = {  # of closed lists, French and English
     "acknowledged": "reçu, signé · received, signed for",
     "taken": "reçu, signé · received, signed for",
     "refused": "refusé · refused",
+    "written to a file": "remis en main propre · handed over as a file",
     "expired": "non remis · not delivered",
     "accepted": "accepté · accepted",
     "accepted_in_part": "accepté en partie · accepted in part",

@@ -6,6 +6,7 @@ envelope again; only what was refused, has expired or says something else is put
 
 import secrets
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from ledger import envelope as envelopes
@@ -94,6 +95,32 @@ def begin(
         due=now,
     )
     return keep(vault, record, made.id.hex(), letter.name), record
+
+
+def written(vault: Vault, letter: Letter, content: bytes, *, now: int) -> None:
+    """Note that a letter was written to a file; call it inside `vault.changes()`.
+
+    Who may have seen what is known of files too. What goes by post as well is noted as that.
+    """
+    found = find(vault, DeliveryRecord, letter.name)
+    if found is not None:
+        if found[1].state not in {Way.REFUSED, Way.EXPIRED}:
+            return
+        vault.unname(DeliveryRecord.KIND, letter.name)
+    record = DeliveryRecord(
+        id=sha256(content).digest(),
+        recipient=letter.recipient,
+        format=letter.format,
+        purpose=letter.purpose,
+        subject=letter.subject,
+        version=letter.version,
+        envelope=b"",
+        created=now,
+        expires=now,
+        due=now,
+        state=Way.WRITTEN,
+    )
+    keep(vault, record, record.id.hex(), letter.name)
 
 
 def write(us: Sender, recipient: bytes, content: bytes, *, expires: int) -> Envelope:

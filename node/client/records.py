@@ -288,6 +288,7 @@ class Way(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     REFUSED = "refused"  # by the recipient
     EXPIRED = "expired"  # nobody acknowledged it in time
+    WRITTEN = "written to a file"  # that was handed over by hand: nobody here knows what became
 
     @property
     def is_open(self) -> bool:

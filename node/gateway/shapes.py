@@ -122,7 +122,7 @@ class Disclosed(Shape, frozen=True, kw_only=True):
     purpose: str  # of a closed list; "" where it could not be read
     subject: str  # id of the claim, the prior agreement, the settlement; "" likewise
     reference: str | None  # ours, of that
-    state: str  # waiting, handed-on, acknowledged, refused, expired; taken or refused if received
+    state: str  # how far it has come, one of `Way`; taken or refused if received
     reason: Text | None
     acknowledged: int | None  # when the other one's signed word on it came
     expires: int

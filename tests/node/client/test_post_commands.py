@@ -159,6 +159,19 @@ def test_a_payer_without_a_sealing_key_keeps_nothing_from_the_others(town: Town)
     town.once("shop", "post", "run", "--once")
     (left,) = json.loads(town.call("shop", "disclosure", "send", "--all", "--json").stdout)
     assert (left["reference"], left["reason"]) == ("F2025-0004", "the payer has no sealing key")
+    town.once("shop", "disclosure", "make", "F2025-0004", "--output", town.folder / "d.json")
+    town.once("shop", "disclosure", "make", "F2025-0004", "--output", town.folder / "e.json")
+    (shown,) = town.does("shop", "disclosure", "list", "--member", "mutual")
+    assert (shown["state"], shown["reference"]) == ("written to a file", "F2025-0004")
+    assert shown["acknowledged"] is None
+    assert town.once("shop", "disclosure", "send", "--all") == []
+    town.once("shop", "disclosure", "make", "F2025-0003", "--output", town.folder / "f.json")
+    (sent,) = town.does("shop", "disclosure", "list", "--member", "insurer")
+    assert sent["state"] == "acknowledged"  # by post it was shown too
+    give_sealing_keys(town.node.world, "mutual")
+    (sent,) = town.once("shop", "disclosure", "send", "F2025-0004")
+    assert sent["state"] == "handed on"
+    assert len(town.does("shop", "disclosure", "list", "--member", "mutual")) == 2
 
 
 def test_to_who_has_no_sealing_key_a_file_is_handed_over(town: Town) -> None:
