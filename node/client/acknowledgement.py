@@ -20,7 +20,7 @@ from ledger.errors import LedgerError
 from ledger.hashing import HASH_BYTES, Domain, Hash, hash_of
 from ledger.keys import KEY_ID_BYTES, SIGNATURE_BYTES, verify
 from ledger.validators import MEMBER_ID_BYTES, Bytes16, Bytes32
-from node.client.errors import NotReadable, NotVerified
+from node.client.errors import ClientError, NotFound, NotReadable, NotVerified
 from node.client.reading import parse_object
 from node.client.transactions import Sender
 
@@ -36,6 +36,7 @@ _BYTES: Final = {
     "signature": SIGNATURE_BYTES,
 }
 _FIELDS: Final = {"format", "verdict", "fact", "time", *_BYTES}
+_RECIPIENT: Final = frozenset(("recipient", "beneficiary"))  # facts that say: not for us
 _SIGNED: Final = b"depoli/sign/acknowledgement/1\x00"
 
 
@@ -159,3 +160,22 @@ def parse_acknowledgement(data: bytes, name: str, chain_id: bytes) -> Acknowledg
         raise NotReadable(f"{name}: time must be unix seconds")
     parts = {field: bytes.fromhex(value[field]) for field in _BYTES}
     return Acknowledgement(chain_id=chain_id, verdict=verdict, fact=fact, time=time, **parts)
+
+
+def verdict_of(error: ClientError) -> tuple[Verdict, str]:
+    """Return what the sender is told of why something was not taken, and the false fact."""
+    match error:
+        case NotFound():
+            return Verdict.NOT_ON_THE_CHAIN, ""
+        case NotReadable():
+            return Verdict.NOT_READABLE, ""
+        case NotVerified(fact=fact) if fact in _RECIPIENT:
+            return Verdict.WRONG_RECIPIENT, ""
+        case NotVerified(fact="expiry"):
+            return Verdict.EXPIRED, ""
+        case NotVerified(fact="seal"):
+            return Verdict.NOT_READABLE, ""
+        case NotVerified(fact=fact) if FACT.fullmatch(fact):
+            return Verdict.NOT_VERIFIED, fact
+        case _:
+            return Verdict.NOT_VERIFIED, "content"

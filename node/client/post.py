@@ -18,7 +18,7 @@ from ledger import mailbox
 from ledger.envelope import Envelope
 from ledger.errors import LedgerError
 from node.client import acknowledgement, deliveries, inbox, memberkeys, sealing
-from node.client.acknowledgement import FACT, Acknowledgement, Verdict
+from node.client.acknowledgement import Acknowledgement, Verdict, verdict_of
 from node.client.client import NodeClient
 from node.client.deliveries import Letter, NoSealingKey
 from node.client.disclosure import claim_in
@@ -48,7 +48,6 @@ AT_ONCE: Final = 3  # pages that are taken together, of a mebibyte and an envelo
 MAX_PAGES: Final = 10  # taken in one go: what is due of ours waits for no flood to end
 MAX_REFUSALS: Final = 1000  # of one sender that are kept in a day; each is answered
 _DAY_S: Final = 86_400
-_RECIPIENT: Final = frozenset(("recipient", "beneficiary"))  # facts that say: not for us
 
 
 @dataclass(slots=True)
@@ -485,22 +484,3 @@ class Post:
 def _content_name(envelope: Envelope) -> str:
     """Return the name of what a member sent, in however many envelopes."""
     return f"{envelope.body.sender.hex()} {sha256(envelope.body.content).hexdigest()}"
-
-
-def verdict_of(error: ClientError) -> tuple[Verdict, str]:
-    """Return what the sender is told of why something was not taken, and the false fact."""
-    match error:
-        case NotFound():
-            return Verdict.NOT_ON_THE_CHAIN, ""
-        case NotReadable():
-            return Verdict.NOT_READABLE, ""
-        case NotVerified(fact=fact) if fact in _RECIPIENT:
-            return Verdict.WRONG_RECIPIENT, ""
-        case NotVerified(fact="expiry"):
-            return Verdict.EXPIRED, ""
-        case NotVerified(fact="seal"):
-            return Verdict.NOT_READABLE, ""
-        case NotVerified(fact=fact) if FACT.fullmatch(fact):
-            return Verdict.NOT_VERIFIED, fact
-        case _:
-            return Verdict.NOT_VERIFIED, "content"
