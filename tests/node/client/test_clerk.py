@@ -462,6 +462,10 @@ def test_what_was_taken_back_may_be_claimed_again(payer: Payer) -> None:
     payer.hand(payer.street.file(copy), "twin")
     payer.run(STRICT)
     assert payer.street.state(copy) == "accepted"
+    again = twin(payer, "TWIN-2")  # which is held against the one that stands
+    payer.hand(payer.street.file(again), "again")
+    payer.run(STRICT)
+    assert payer.street.state(again) == "rejected"
 
 
 def test_who_was_paid_for_lately_is_seen_by_a_person(payer: Payer) -> None:
