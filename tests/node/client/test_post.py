@@ -109,15 +109,15 @@ def test_a_word_that_our_node_refuses_hinders_no_other(
 
     def acknowledge(*arguments: Any, **named: Any) -> Acknowledgement:  # noqa: ANN401
         word = made(*arguments, **named)
-        if not refused:
+        if len(refused) < 2:
             refused.add(word.to_json())
         return word
 
     monkeypatch.setattr(acknowledgement, "acknowledge", acknowledge)
     assert len(two.collect().taken) == 3
-    assert [text for text in two.said if "is told nothing: too much waits" in text]
+    assert len([text for text in two.said if "is told nothing: too much waits" in text]) == 2
     waiting = [each for each, _ in two.node.box.waiting.values()]
-    assert waiting == [id_of("shop")] * 2  # and the node forgot what came
+    assert waiting == [id_of("shop")]  # and the node forgot what came
 
 
 def test_of_another_document_another_delivery_is_made(two: Correspondence) -> None:

@@ -51,6 +51,8 @@ def test_an_envelope_goes_in_comes_out_and_is_forgotten_by_its_recipients_word(
                 assert (await door.get(f"/v1/post/{sent.id.hex()}", stranger)).status == 404
             assert (await door.get("/v1/post", "shop_b")).json == {"envelopes": [], "cursor": None}
 
+            async with NodeClient(door.url, "shop_b") as client:
+                assert await client.drop_mail([sent.id]) == [sent.id]
             async with NodeClient(door.url, "payer") as client:
                 mail = await client.mail()
                 (came,) = mail.envelopes
