@@ -8,6 +8,7 @@ import pytest
 
 from node.client import lots
 from node.client.records import ClaimRecord, Progress, every
+from node.gateway import courier
 from node.gateway.doors import NotLoopback, require_loopback
 from node.tokens import remove_grant
 from tests.node.client import desk as desks
@@ -17,7 +18,8 @@ from tests.node.gateway.doorstep import Gateway, open_gateway
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Gateway]:
+def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+    monkeypatch.setattr(courier, "FIRST_PAUSE_S", 0.01)
     with open_gateway(tmp_path) as made:
         yield made
 
