@@ -114,10 +114,17 @@ def unwrapped(data: bytes, times: int) -> Iterator[bytes]:
 def short_values(data: bytes) -> set[str | int | float]:
     """Return every text, number and name in a message of JSON or MessagePack, or inside its bytes.
 
-    What is shorter than a needle is looked for in these. A head of HTTP is left out.
+    What is shorter than a needle is looked for in these. A head of HTTP is left out. Of a stream of
+    events each event is a message.
     """
     head, _, body = data.partition(b"\r\n\r\n")
-    return set(_leaves(body if head.startswith((b"HTTP/", b"GET ", b"POST ")) else data))
+    found = set(_leaves(body if head.startswith((b"HTTP/", b"GET ", b"POST ")) else data))
+    for event in _EVENT.findall(data):
+        found.update(_leaves(event))
+    return found
+
+
+_EVENT: Final = re.compile(rb"^data: (\{.*\})\r?$", re.MULTILINE)
 
 
 def _leaves(value: Any) -> Iterator[str | int | float]:  # noqa: ANN401

@@ -2,7 +2,7 @@
 
 On PYTHONPATH of nodes whose TAP names a folder; the node itself is the one that is delivered. Each
 process writes for each door, `p2p` (frames inside TLS, both ways) and `http`, what went through it
-and how long each piece of it was.
+and how long each piece of it was; of a request in many pieces the body is written once more, whole.
 """
 
 import os
@@ -17,6 +17,7 @@ def _tap(folder: Path) -> None:
     # Here, because no other Python that starts beside a node is to load them.
     from aiohttp.http_writer import StreamWriter
     from aiohttp.web_protocol import RequestHandler
+    from aiohttp.web_request import BaseRequest
 
     from node.link import Channel, Link
 
@@ -36,7 +37,7 @@ def _tap(folder: Path) -> None:
         StreamWriter._write,
         StreamWriter._writelines,
     )
-    read_frame, write_frame = Link.read, Link._write
+    read_body, read_frame, write_frame = BaseRequest.read, Link.read, Link._write
 
     def tapped_received(self: RequestHandler, data: bytes) -> None:
         keep("http", data)
@@ -51,6 +52,11 @@ def _tap(folder: Path) -> None:
         keep("http", b"".join(parts))
         write_lines(self, parts)
 
+    async def tapped_body(self: BaseRequest) -> bytes:
+        body = await read_body(self)
+        keep("http", body)
+        return body
+
     async def tapped_read(self: Link) -> Any:  # noqa: ANN401
         frame = await read_frame(self)
         keep("p2p", frame[1])
@@ -64,6 +70,7 @@ def _tap(folder: Path) -> None:
         (RequestHandler, "data_received", tapped_received),
         (StreamWriter, "_write", tapped_write),
         (StreamWriter, "_writelines", tapped_write_lines),
+        (BaseRequest, "read", tapped_body),
         (Link, "read", tapped_read),
         (Link, "_write", tapped_frame),
     ):

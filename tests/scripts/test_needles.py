@@ -53,4 +53,7 @@ def test_short_values_are_those_of_fields_at_any_depth() -> None:
     inside = msgspec.msgpack.encode([msgspec.msgpack.encode(["VU2"])])
     assert "VU2" in short_values(inside)
     assert "VU2" in short_values(b'HTTP/1.1 200 OK\r\nA: b\r\n\r\n["VU2"]')
+    event = b'id: 7\ndata: {"a": ["VU2"]}\n\n'
+    assert {"a", "VU2"} <= short_values(event)
+    assert "VU2" in short_values(b"%x\r\n%s\r\n" % (len(event), event))
     assert short_values(b"\xff\x00 VU2") == set()
