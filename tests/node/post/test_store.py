@@ -292,3 +292,13 @@ def test_a_file_that_cannot_be_written_is_said_at_the_start(
     monkeypatch.setattr(sqlite3, "connect", fails)
     with pytest.raises(NoRoom, match="unable to open"):
         PostStore(tmp_path, CHAIN, NOW)
+
+
+def test_nobody_but_its_recipient_has_an_envelope_forgotten(kept: PostStore) -> None:
+    sent = made(1)
+    kept.add([(sent, False)], NOW)
+    assert kept.collect([sent.id, b"u" * 32], b"q" * 16) == [sent.id, b"u" * 32]
+    assert ids(kept) == [sent.id]
+    assert kept.collect([sent.id], b"r" * 16) == []
+    assert ids(kept) == []
+    assert kept.collect([sent.id], b"r" * 16) == []
