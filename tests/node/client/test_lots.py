@@ -1,7 +1,7 @@
 """Claims onto the chain: once each, whatever breaks on the way."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,8 @@ from contracts.claim import State
 from contracts.commitment import verify_opening
 from ledger.transaction import MAX_CALLS, parse
 from node.client import lots, prescriptions
+from node.client.attempts import sign_anew
+from node.client.client import Sent
 from node.client.errors import NotFound, Refused, Undecided, Unreachable
 from node.client.records import (
     ClaimRecord,
@@ -22,6 +24,7 @@ from node.client.records import (
     TransactionRecord,
     every,
     find,
+    update,
 )
 from node.client.request import ClaimRequest
 from node.client.vault import Vault
@@ -228,6 +231,30 @@ def test_whatever_breaks_a_lot_given_again_submits_each_claim_once(
         assert [record.progress for record in records] == [Progress.COMMITTED] * len(requests)
         assert number_of_claims(node) == len(requests)
         assert len({record.claim for record in records}) == len(requests)
+
+
+def test_what_another_command_signed_anew_meanwhile_is_left_to_it_and_stands_once(
+    vault: Vault, node: MemoryNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, sender = node.submit, desk.sender("shop", node)
+    signed: list[bytes] = []
+
+    async def meanwhile(raws: Sequence[bytes], *, wait: int = 0) -> list[Sent]:
+        number, claim = lots.load(vault, "F2025-0003")
+        if claim.transaction is not None and not signed:
+            signed.append(claim.transaction)
+            with vault.changes():
+                sign_anew(vault, claim)
+                update(vault, number, claim)
+            lots._sign_claims(vault, sender, ["F2025-0003"], ClaimRecord)
+        return await submit(raws, wait=wait)
+
+    monkeypatch.setattr(node, "submit", meanwhile)
+    (record,) = bring(vault, node, request())
+    assert record.progress is Progress.COMMITTED
+    assert record.transaction == signed[0]
+    assert on_chain(node, record).document == record.commitment
+    assert number_of_claims(node) == 1
 
 
 def test_a_large_lot_takes_as_few_signatures_as_it_may(vault: Vault, node: MemoryNode) -> None:
