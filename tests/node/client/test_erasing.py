@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,9 +20,10 @@ from contracts.erasure import State
 from contracts.registry import Status
 from contracts.state import Overlay
 from ledger.transaction import created_id
-from node.client import answering, doomed, erasures, holdings, lots, prescriptions
+from node.client import answering, doomed, erasures, holdings, lots, prescriptions, transactions
 from node.client.acts import Acts
 from node.client.answering import Answerer
+from node.client.client import CallOutcome
 from node.client.doomed import NothingToErase, Plan, Selection
 from node.client.erasing import NOT_ASKED, Eraser
 from node.client.errors import NotReadable, NotVerified, Undecided, Unreachable
@@ -38,10 +40,11 @@ from node.client.records import (
     Wanted,
     every,
     find,
+    renew,
     update,
 )
 from node.client.settling import Order
-from node.client.vault import Kind
+from node.client.vault import Kind, Rotation
 from tests.contracts.world import id_of
 from tests.node.client import desk
 from tests.node.client.burglary import forced
@@ -411,6 +414,30 @@ def test_what_another_command_heard_meanwhile_is_not_unlearned(settled: Parish) 
     assert settled.note().requests[0].outcome == "ERASED"
 
 
+def test_what_changed_after_the_new_key_was_made_is_not_called_final(
+    settled: Parish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another command drops a message between the rotation and the note of it."""
+    eraser, chosen, vault = settled.eraser(), Selection((ONE,)), settled.shop_vault
+    eraser.erase(chosen, settled.plan(chosen), TODAY)
+    real = vault.rotate
+
+    def rotate() -> Rotation:
+        found = real()
+        ((number, record),) = every(vault, ErasureRecord)
+        record.requests[0].wanted = None
+        with vault.changes():
+            renew(vault, number, record)
+        return found
+
+    monkeypatch.setattr(vault, "rotate", rotate)
+    eraser._make_final()
+    assert not settled.note().is_final
+    monkeypatch.undo()
+    eraser._make_final()
+    assert settled.note().is_final
+
+
 def test_two_commands_that_answer_at_once_answer_once(settled: Parish) -> None:
     settled.erase(Selection((ONE,)))
     ((recipient, _, message),) = settled.letters
@@ -429,6 +456,29 @@ def test_two_commands_that_answer_at_once_answer_once(settled: Parish) -> None:
     run(slow.go_on(TODAY))
     ((_, asked),) = every(settled.payer_vault, AskedRecord)
     assert (asked.outcome, asked.is_stated, asked.subject) == (ErasureOutcome.ERASED, True, None)
+    assert outcomes(settled) == [(State.STATED, ErasureOutcome.ERASED)]
+
+
+def test_what_is_to_be_stated_since_is_not_called_stated(
+    settled: Parish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one command states that the law holds it, another erases it, and is not heard."""
+    settled.erase(Selection((ONE,)))
+    real = transactions.once
+
+    async def slowly(*given: Any, **options: Any) -> list[CallOutcome]:  # noqa: ANN401
+        said = await real(*given, **options)
+        monkeypatch.undo()
+        settled.node.lose_requests = 1
+        with pytest.raises(Unreachable):
+            await settled.answerer().go_on(TODAY)
+        return said
+
+    monkeypatch.setattr(answering, "once", slowly)
+    settled.answer(keep_days=36_500)
+    ((_, asked),) = every(settled.payer_vault, AskedRecord)
+    assert (asked.outcome, asked.is_stated) == (ErasureOutcome.ERASED, False)
+    settled.answer()
     assert outcomes(settled) == [(State.STATED, ErasureOutcome.ERASED)]
 
 

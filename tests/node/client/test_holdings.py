@@ -8,6 +8,7 @@ import pytest
 
 from contracts.calls import Call, ClaimAccept, MarkLock, PrescriptionCommit
 from contracts.commitment import lock_of
+from ledger.transaction import created_id
 from node.client import holdings
 from node.client.holdings import Things
 from node.client.records import (
@@ -116,6 +117,14 @@ def test_an_answer_that_stays_keeps_no_proof_of_what_goes(vault: Vault) -> None:
             holdings.destroy(vault, number, record, things)
     ((_, left),) = every(vault, QuestionRecord)
     assert (left.authorisation, left.proof) == (THEIRS, None)
+
+
+def test_a_claim_that_came_too_late_is_erased_under_each_id_that_it_had() -> None:
+    record = made(ClaimRecord, claim=OURS, lapsed=[(THEIRS, 3)], marks={})
+    assert isinstance(record, ClaimRecord)
+    things = Things()
+    things.add_claim(record)
+    assert things.ids == {OURS, created_id(THEIRS, 3)}
 
 
 def test_a_transaction_goes_that_is_about_nothing_else(vault: Vault) -> None:

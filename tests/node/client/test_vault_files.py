@@ -165,18 +165,19 @@ def test_a_vault_of_version_1_opens_to_its_passphrase(
         assert vault.find(Kind.CLAIM, "F-1") == (1, OLD[0][1])
 
 
+@pytest.mark.parametrize("step", ["from_version_1", "_master"])
 def test_who_comes_to_migrate_too_late_opens_what_the_other_made(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     old(path)
-    real = migration.from_version_1
+    real = getattr(migration, step)
 
-    def late(files: VaultFiles, unlock: Unlock) -> None:
-        monkeypatch.setattr(migration, "from_version_1", real)
+    def late(files: VaultFiles, unlock: Unlock, *heading: bytes) -> object:
+        monkeypatch.setattr(migration, step, real)
         Vault(path, KEY).close()  # another command, after ours had read the version
-        real(files, unlock)
+        return real(files, unlock, *heading)
 
-    monkeypatch.setattr(migration, "from_version_1", late)
+    monkeypatch.setattr(migration, step, late)
     require_moved(path)
 
 

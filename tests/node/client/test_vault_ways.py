@@ -100,6 +100,8 @@ def test_a_rekeying_that_would_lock_out_is_refused_and_changes_nothing(
     "change",
     [
         "UPDATE way SET detail = x'7fffffffffffffff7fffffffffffffff'",  # a cost nobody has
+        "UPDATE way SET detail = x'00000000000000014000000000000000'",
+        "UPDATE way SET detail = x'40000000000000000000000000002000'",
         "UPDATE way SET detail = x'00'",
         "UPDATE way SET salt = zeroblob(16)",
         "UPDATE way SET vault_key = zeroblob(72)",
