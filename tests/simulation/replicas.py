@@ -136,6 +136,9 @@ class Wire:
         self._send(Channel.REPLY, payload)
         return True
 
+    def send_post(self, payload: bytes) -> None:
+        """Nobody writes letters here; what nodes say of whom they reach is lost."""
+
     def close(self) -> None:
         self._world.unlink(self._source, self._target)
 
