@@ -204,7 +204,12 @@ class Vault:
                 "SELECT number FROM keyring.name JOIN record USING (uid) WHERE hash = ?",
                 (self._keyring.hash(kind, name),),
             ).fetchone()
-        return None if found is None else (found[0], self.read(found[0]))
+        if found is None:
+            return None
+        try:
+            return found[0], self.read(found[0])
+        except KeyError:  # erased since it was found
+            return None
 
     def read(self, number: int) -> bytes:
         """Return the content of a record; raise `KeyError`, `VaultDamaged`."""

@@ -153,12 +153,18 @@ def _working(
                 await doing()
             except troubles.REFUSALS as error:
                 log.warning("put off", what=what, why=str(error))
+            except Exception as error:  # noqa: BLE001 - nor does a fault of ours end the gateway
+                troubles.log_fault(log, f"{what} failed", error)
             await asyncio.sleep(rounds.AWAY_S)
 
     async def work(_: web.Application) -> AsyncIterator[None]:
         threads = ThreadPoolExecutor(_THREADS, "node")  # made when they are needed
         asyncio.get_running_loop().set_default_executor(threads)
-        doing = (courier.run(), keep_on("the queue", watch), keep_on("the post", post))
+        doing = (
+            keep_on("the claims", courier.run),
+            keep_on("the queue", watch),
+            keep_on("the post", post),
+        )
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(each) for each in doing]
             yield

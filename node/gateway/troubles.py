@@ -42,6 +42,13 @@ _STATUS: Final = {  # the first that an error is of
 }
 
 
+def log_fault(log: Log, what: str, error: Exception) -> None:
+    """Log what kind a fault of ours is, and where; its words may be a patient's."""
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(at.filename).name}:{at.lineno}"
+    log.error(what, error=type(error).__name__, at=where)
+
+
 def problem_of(error: ClientError) -> Problem:
     """Return the problem that an error is."""
     kinds = (found for kind, found in _STATUS.items() if isinstance(error, kind))
@@ -63,10 +70,8 @@ def explain(log: Log) -> Middleware:
             raise Problem(502, "not-verified", str(error), getattr(error, "hint", "")) from None
         except (Problem, web.HTTPException, ConnectionError):
             raise
-        except Exception as error:  # noqa: BLE001 - its words may be a patient's: where is logged
-            at = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{Path(at.filename).name}:{at.lineno}"
-            log.error("request failed", error=type(error).__name__, at=where)  # noqa: TRY400
+        except Exception as error:  # noqa: BLE001 - a client must not see it, an operator must
+            log_fault(log, "request failed", error)
             title = "the gateway failed to answer; its log says where"
             raise Problem(500, "internal", title) from None
 

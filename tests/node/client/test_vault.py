@@ -52,6 +52,23 @@ def test_only_its_owner_reads_the_file(path: Path) -> None:
     assert path.with_suffix(".keys").stat().st_mode & 0o777 == 0o600
 
 
+def test_what_another_process_erases_while_it_is_looked_for_is_not_found(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Vault(path, KEY) as one, Vault(path, KEY) as other:
+        with one.changes():
+            number = one.add(Kind.CLAIM, b"one", ["F-1"])
+        read = one.read
+
+        def late(wanted: int) -> bytes:
+            with other.changes():
+                other.erase(number)
+            return read(wanted)
+
+        monkeypatch.setattr(one, "read", late)
+        assert one.find(Kind.CLAIM, "F-1") is None
+
+
 def test_a_record_that_is_erased_leaves_nothing(path: Path) -> None:
     with Vault(path, KEY) as vault:
         with vault.changes():

@@ -49,6 +49,20 @@ def test_a_claim_that_another_command_erased_holds_up_no_other(gateway: Gateway)
     assert gateway.get("/v1/status").body["waiting"] == 0
 
 
+def test_a_fault_of_ours_ends_nothing_and_its_words_are_not_logged(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise KeyError("what a patient is called")
+
+    monkeypatch.setattr(gateway.node, "submit", fail)
+    assert gateway.post("/v1/claims", example(3)).status == 202
+    log = gateway.folder / "log"
+    until(lambda: "the claims failed" in log.read_text())
+    assert gateway.get("/v1/claims/F2025-0003").body["progress"] == "prepared"
+    assert "patient" not in log.read_text()
+
+
 def test_a_claim_that_waits_for_its_window_after_all_is_not_sent_now(gateway: Gateway) -> None:
     gateway.node.is_away = True
     assert gateway.post("/v1/claims", example(3)).status == 202
