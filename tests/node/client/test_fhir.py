@@ -7,13 +7,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.nomenclature.correction import Correction, Prism, canonical
 from node.client.errors import NotReadable, Refused, SocialSecurityNumber
 from node.client.fhir import parse_prescription
 from node.client.reading import parse_object
+
+# JSON is dear to draw: any sample of it is as good.
+share = settings(max_examples=max(10, settings().max_examples // 4))
 
 LENS = {"coding": [{"code": "lens"}]}
 MODEL: dict[str, Any] = {
@@ -189,12 +192,14 @@ JSON = st.recursive(
 )
 
 
+@share
 @given(st.dictionaries(st.sampled_from([*MODEL]), JSON))
 def test_any_resource_is_read_or_refused(parts: dict[str, Any]) -> None:
     with contextlib.suppress(Refused):
         parse_prescription(copy.deepcopy(MODEL) | parts)
 
 
+@share
 @given(
     st.dictionaries(st.sampled_from(["sphere", "cylinder", "axis", "add", "prism", "eye"]), JSON)
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.commitment import Opening
@@ -27,6 +27,9 @@ from node.client.importing import Entry, read_entries, read_prescriptions
 from node.client.reading import parse_object
 from node.client.records import AuthorisationRecord, ClaimRecord, PrescriptionRecord, Progress
 from node.client.request import ClaimRequest, parse_claim
+
+# JSON is dear to draw: any sample of it is as good.
+share = settings(max_examples=max(10, settings().max_examples // 4))
 
 ROOT = Path(__file__).parents[3]
 TODAY = "2026-11-23"
@@ -560,6 +563,7 @@ JSON = st.recursive(
 )
 
 
+@share
 @given(st.dictionaries(st.sampled_from([*claim_of(), "related", "billablePeriod"]), JSON))
 def test_any_claim_is_read_or_refused(parts: dict[str, Any]) -> None:
     with contextlib.suppress(ClientError):
@@ -598,6 +602,7 @@ def test_whatever_stands_in_any_place_of_a_bundle_is_read_or_refused() -> None:
                 read(document)
 
 
+@share
 @given(st.lists(JSON, max_size=3))
 def test_any_items_and_entries_are_read_or_refused(items: list[Any]) -> None:
     for document in (
@@ -610,6 +615,7 @@ def test_any_items_and_entries_are_read_or_refused(items: list[Any]) -> None:
             read(document)
 
 
+@share
 @given(
     st.sampled_from(CLAIMS),
     st.sampled_from(RELEASES),

@@ -18,7 +18,7 @@ from tests.node.client.desk import example
 from tests.node.gateway.doorstep import Gateway, open_gateway
 
 STREAM = "/v1/events"  # never ends; another test looks at it
-MAX_EXAMPLES = 6  # of each operation and mode
+MAX_EXAMPLES = 4  # of each operation and mode
 load_all_checks()
 # Rules of optics are more than a schema can say: a document that fits it may be refused.
 LEFT_OUT = {"positive_data_acceptance"}
