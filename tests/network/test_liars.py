@@ -257,7 +257,7 @@ def test_a_validator_that_does_not_vote_stops_nothing(net: FaultNetwork, liar: L
     with liar.telling(byzantine.silent):
         for label in honest(net):
             net.submit(label)
-        assert liar.lied > 0
+        drive(net, lambda: liar.lied > 0)  # the others decide without it, perhaps before it votes
 
 
 def test_a_peer_that_keeps_blocks_back_does_not_hold_up_who_catches_up(
