@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts import batch
@@ -540,6 +540,7 @@ def calls_on_unknown(world: World) -> dict[str, Call]:
 # --- sums -----------------------------------------------------------------------------------------
 
 
+@settings(max_examples=max(10, settings().max_examples // 4))
 @given(st.data())
 def test_the_sum_is_that_of_what_is_in_it_however_it_came_about(data: st.DataObject) -> None:
     """In any order, over any number of calls, with claims taken out and put back."""

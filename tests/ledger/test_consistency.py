@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.consistency import FORMAT, Certified, Consistency, parse_json, to_json
@@ -139,6 +139,7 @@ def test_json_near_it_is_refused_or_says_the_same(data: st.DataObject) -> None:
     assert found == TRUE
 
 
+@settings(max_examples=max(10, settings().max_examples // 4))
 @given(found=values(Consistency))
 def test_any_is_read_back_and_none_of_chance_verifies(found: Consistency) -> None:
     assert parse_json(to_json(found)) == found

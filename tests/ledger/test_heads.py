@@ -4,7 +4,7 @@ from hashlib import sha256
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.encoding import decode, encode
@@ -51,6 +51,7 @@ def test_a_chain_of_heads_counts_and_binds_every_entry_in_order() -> None:
     assert first(leaves[1]).extend(leaves[0]).extend(leaves[2]) != head
 
 
+@settings(max_examples=max(10, settings().max_examples // 4))
 @given(content=maps, order=st.randoms(use_true_random=False))
 def test_the_root_is_as_defined_in_whatever_order_it_came_about(
     content: dict[MemberId, Head], order: Random
@@ -111,6 +112,7 @@ def test_a_proof_says_of_another_member_what_is_true_or_nothing(
         assert member != other
 
 
+@settings(max_examples=max(10, settings().max_examples // 4))
 @given(content=maps, changes=maps)
 def test_an_older_map_stays_what_it_was(
     content: dict[MemberId, Head], changes: dict[MemberId, Head]

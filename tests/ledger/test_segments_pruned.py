@@ -107,7 +107,11 @@ def test_blocks_that_begin_above_one_are_pruned_alike(tmp_path: Path) -> None:
         _require(kept, 120, 130)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=max(10, settings().max_examples // 4),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+)
 @given(steps=st.lists(st.tuples(st.integers(0, 12), st.booleans(), st.integers(0, 3)), max_size=8))
 def test_whatever_is_written_sealed_and_pruned_bare_blocks_lie_below_whole_ones(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, bool, int]]

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from ledger.decided import Decided
 from ledger.errors import BadProof, LedgerError, Malformed, Mismatch, NoQuorum
@@ -83,6 +83,7 @@ def test_each_of_the_two_must_be_committed() -> None:
             msgspec.structs.replace(found, **{side: weak}).verify(CHAIN, VOTERS)
 
 
+@settings(max_examples=max(10, settings().max_examples // 4))
 @given(found=values(SplitView))
 def test_it_is_read_back_from_json_and_any_values_are_refused(found: SplitView) -> None:
     assert parse_json(to_json(found)) == found

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import store
@@ -89,6 +89,7 @@ def test_a_scan_ends_with_the_prefix_the_limit_or_the_last_key(reopen: Open) -> 
 
 
 @each_engine
+@settings(max_examples=max(10, settings().max_examples // 4))
 @given(batches=st.lists(changes, max_size=4), prefix=keys, after=keys, limit=st.integers(0, 9))
 def test_it_does_what_a_sorted_dictionary_does(
     tmp_path_factory: pytest.TempPathFactory,

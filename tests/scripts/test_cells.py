@@ -23,7 +23,7 @@ def run(*arguments: str) -> tuple[int, dict[str, Any]]:
 
 def test_a_change_of_a_cell_is_noticed_by_a_test_of_the_contracts() -> None:
     tests = ("tests/contracts/test_governance.py", "tests/contracts/test_governance_cells.py")
-    code, result = run("proposal", "--sample", "12", "--tests", *tests)
+    code, result = run("proposal", "--sample", "8", "--tests", *tests)
     assert code == 0, result["survivors"]
     assert result["caught"] == result["planted"] > 5
 
