@@ -1,8 +1,6 @@
 """`depoli gateway`: what these commands do, for shop software, by HTTP on this machine."""
 
 import asyncio
-import contextlib
-import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +40,7 @@ def run(person: Person, listen: str) -> None:
     from node.gateway.doors import Doors, require_loopback  # noqa: PLC0415
     from node.listener import serve_http  # noqa: PLC0415
     from node.log import Log  # noqa: PLC0415
+    from node.stopping import told_to_stop  # noqa: PLC0415
 
     host, port = _parse_address(listen)
     require_loopback(host)
@@ -66,13 +65,12 @@ def run(person: Person, listen: str) -> None:
         )
 
         async def serve() -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            with contextlib.suppress(NotImplementedError):  # Windows has Ctrl-C only
-                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-            note(f"the gateway of {person.home.label} listens on http://{listen}")
-            with contextlib.suppress(asyncio.CancelledError):
-                await serve_http(application(desk, doors, Log()), (host, port), key="--listen")
+            serving = serve_http(application(desk, doors, Log()), (host, port), key="--listen")
+            async with asyncio.TaskGroup() as tasks:
+                task = tasks.create_task(serving)
+                note(f"the gateway of {person.home.label} listens on http://{listen}")
+                await told_to_stop()
+                task.cancel()
 
         asyncio.run(serve())
 
